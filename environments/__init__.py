@@ -1,0 +1,5 @@
+"""The room of the worlds: engines, tasks, experts, Gymnasium environments."""
+
+import gymnasium
+
+gymnasium.register(id="ALFWorld-v0", entry_point="spa_bench.environments.alfworld.env:ALFWorld", order_enforce=False)

@@ -1,0 +1,1 @@
+"""ALFWorld in text: households, six kinds of task."""

@@ -1,0 +1,1 @@
+"""The room of the reward methods: what a step is worth. One file, one method."""

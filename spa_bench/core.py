@@ -1,0 +1,265 @@
+"""The vocabulary of every experiment: task, step, trajectory, environment, agent, reward method.
+
+This file runs nothing and imports no deep-learning library, so that an engine, a report or a third-party
+reward can speak the language without loading torch. Read it first; everything else is about these types.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+Fault = Literal["format", "inadmissible"]
+"""Why a step is ungrounded: the text is no command of the world at all, or a command that is not possible now."""
+
+Level = Literal["turn", "token"]
+"""What one decision is when credit is spread: a whole reply, or each of its tokens."""
+
+Floats = NDArray[np.float64]
+
+
+class UserError(Exception):
+    """Something the user can mend. The message is one line that names the fix; the CLI prints it and exits with 2."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to be done in one world. Frozen, small and stable across machines."""
+
+    env: str
+    """Name of the world, as typed after `--env`."""
+    key: str
+    """Stable id: never an index, never a path of this machine."""
+    split: str
+    """`train`, `valid_seen` or `valid_unseen`."""
+    kind: str
+    """Stratum of the reports, such as `pick_and_place_simple`."""
+    expert_steps: int
+    """Steps of the searching expert on this task; fixes the length bucket before any agent has played."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What went through a language model in one turn, exactly as sampled: training never re-tokenises text."""
+
+    context: tuple[int, ...]
+    """Ids fed before this reply and after the previous reply (the whole prompt where `restart`)."""
+    reply: tuple[int, ...]
+    """Sampled ids, the end-of-turn token included where the model wrote it."""
+    logprobs: tuple[float, ...]
+    """Log-probability of each id of `reply` under the sampling distribution."""
+    restart: bool = False
+    """True where `context` starts a new sequence instead of continuing the previous turn's."""
+
+    def __post_init__(self) -> None:
+        if len(self.reply) != len(self.logprobs):
+            raise ValueError(f"{len(self.reply)} reply tokens but {len(self.logprobs)} log-probs")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One turn: what was seen, what was written, what it did."""
+
+    observation: str
+    """What the agent saw before it acted."""
+    reply: str
+    """What the agent wrote."""
+    action: str
+    """What was parsed from the reply and sent to the world; empty where nothing could be parsed."""
+    grounded: bool
+    """The grounding signal: the world executed the action."""
+    fault: Fault | None
+    """None if and only if `grounded`."""
+    env_reward: float
+    """The world's own reward for this step."""
+    progress: float
+    """The oracle's potential in [0, 1] after the step. Never shown to an agent."""
+    tokens: Tokens | None = None
+
+    def __post_init__(self) -> None:
+        if self.grounded != (self.fault is None):
+            raise ValueError(f"grounded={self.grounded} contradicts fault={self.fault!r}")
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One finished episode. Rewards live beside it in arrays, so every method can price the same recording."""
+
+    task: Task
+    steps: tuple[Step, ...]
+    outcome: float
+    """The final reward R in [0, 1]."""
+    success: bool
+    """From the world's own goal test, never from `done`."""
+    terminated: bool
+    truncated: bool
+    start_progress: float = 0.0
+    """The oracle's potential before the first step."""
+    final_observation: str = ""
+    """What the last step led to."""
+    error: str | None = None
+    """What went wrong outside the agent's control; such an episode is counted, and taken out of every average."""
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass
+class Conversation:
+    """One live episode as its agent sees it. The rollout appends; an agent only reads."""
+
+    id: int
+    """Unique among the conversations of one rollout: an agent keys its caches by it."""
+    seed: int
+    """Seed of this episode: all of an agent's chance comes from (seed, turn)."""
+    messages: list[Message] = field(default_factory=list)
+    admissible: tuple[str, ...] = ()
+    """What the world would execute now. For scripted agents; a language model is not shown it."""
+    expert_action: str | None = None
+    """The teacher's next action; only filled in where the agent says `uses_expert`."""
+
+    @property
+    def turn(self) -> int:
+        """Number of replies so far."""
+        return sum(message.role == "assistant" for message in self.messages)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An agent's answer to one conversation."""
+
+    text: str
+    tokens: Tokens | None = None
+
+
+class TextEnv(gym.Env[str, str], ABC):
+    """A Gymnasium environment of text whose every step says whether the action was executed.
+
+    `info` of `reset` and `step` always holds `task` (Task), `grounded` (bool), `fault` (Fault | None), `admissible`
+    (tuple of str, sorted), `success` (bool, from the world's own goal test) and `progress` (float in [0, 1]).
+    """
+
+    name: ClassVar[str]
+    instructions: str
+    """What an agent must know of the world's commands; the head of every prompt."""
+    max_steps: int
+    buckets: ClassVar[tuple[int, int]]
+    """Expert steps up to the first number are `short`, up to the second `medium`, beyond it `long`."""
+
+    @abstractmethod
+    def tasks(self, split: str) -> tuple[Task, ...]:
+        """All tasks of a split, sorted by key. Raises UserError for an unknown split or missing games."""
+
+    @abstractmethod
+    def snapshot(self) -> Any:
+        """The whole state of the running episode as an immutable value, cheap to take and to keep."""
+
+    @abstractmethod
+    def restore(self, state: Any) -> tuple[str, dict[str, Any]]:
+        """Go back to a snapshot, also one of another task or another instance; returns what `reset` returns."""
+
+    @abstractmethod
+    def expert_action(self) -> str:
+        """The searching expert's next action; it only uses what the episode has shown so far."""
+
+    @abstractmethod
+    def text_sources(self) -> Sequence[str]:
+        """Texts that hold every word of the world: a tokenizer can be trained on them without playing."""
+
+
+class Agent(ABC):
+    """Who acts. One call answers a batch of live conversations."""
+
+    uses_expert: ClassVar[bool] = False
+    """The rollout fills in `Conversation.expert_action` before each call."""
+
+    @abstractmethod
+    def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
+        """One reply per conversation, in order. Chance comes from each conversation's own seed and turn."""
+
+    def forget(self, ids: Sequence[int]) -> None:
+        """These conversations are over: free what was kept for them."""
+
+
+Encoder = Callable[[Sequence[Trajectory]], "list[NDArray[np.float32]]"]
+"""Frozen warm-start backbone: one array (T, D) per trajectory, the last hidden state at each turn's end."""
+
+
+class RewardMethod(ABC):
+    """What a step is worth. `rewards` is all that a method must write; the trainer knows no method by name.
+
+    Constructor arguments are the method's configuration: keyword-only, typed, with defaults whose source is quoted.
+    """
+
+    conserves_return: ClassVar[bool] = False
+    """The step rewards of every trajectory add up to its outcome."""
+    uses_experts: ClassVar[bool] = False
+    """`fit` needs expert trajectories: an information budget that the table names."""
+    uses_critic: ClassVar[bool] = True
+    """`advantages` reads the value estimates."""
+    level: ClassVar[Level] = "turn"
+    """The decision that credit is spread over unless the configuration says otherwise."""
+    kl_in_reward: ClassVar[bool] = False
+    """The KL penalty is part of the reward (token by token) instead of the loss."""
+
+    seed: int = 0
+    """Set by the experiment before anything else is called; every chance of the method comes from it."""
+    encoder: Encoder | None = None
+    """Set by the experiment for methods that read hidden states."""
+
+    def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
+        """Learn from explored trajectories, once, before training; returns figures for the log."""
+        return {}
+
+    def observe(self, trajectories: Sequence[Trajectory]) -> None:
+        """See freshly collected trajectories before they are priced (online statistics)."""
+
+    @abstractmethod
+    def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
+        """One finite number per step, one array (T,) per trajectory; `group` shares one task."""
+
+    def advantages(
+        self, group: Sequence[Trajectory], rewards: Sequence[Floats], values: Sequence[Floats], gamma: float, lam: float
+    ) -> list[tuple[Floats, Floats]]:
+        """(advantages, returns) over the decisions of each trajectory; GAE unless a method overrides it.
+
+        `rewards[i]` has one entry per decision (N,), turns or tokens; `values[i]` is (N + 1,): the critic before each
+        decision and, last, after the final one (0 where the episode terminated). Returns are the critic's targets.
+        """
+        from spa_bench import credit
+
+        return [credit.gae(r, v, gamma, lam) for r, v in zip(rewards, values, strict=True)]
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Everything learned, as arrays: saved with each checkpoint as safetensors."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what `state_dict` gave."""
+
+
+def derive_seed(*parts: object) -> int:
+    """A 63-bit seed from any printable parts; the same on every machine and under every PYTHONHASHSEED."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def bucket(expert_steps: int, limits: tuple[int, int]) -> str:
+    """`short`, `medium` or `long`, by the expert's steps."""
+    short, medium = limits
+    return "short" if expert_steps <= short else "medium" if expert_steps <= medium else "long"

@@ -1,0 +1,1 @@
+"""Tables from run folders. Imports no torch and no room."""

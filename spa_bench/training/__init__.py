@@ -1,0 +1,1 @@
+"""From expert demonstrations to a trained policy."""
