@@ -1,0 +1,171 @@
+"""The configuration of one run: typed, complete, refused where it is wrong.
+
+A run is repeated from these fields alone, so nothing that changes a result may live anywhere else. Where a number
+comes from a paper or from a measurement, the description says so.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rapidfuzz import process
+
+from spa_bench.core import Level, UserError
+
+
+class Section(BaseModel):
+    """A frozen group of settings that knows no other keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WorldConfig(Section):
+    """Which tasks are played, and how."""
+
+    tasks: Literal["builtin", "official"] = Field("builtin", description="generated tasks, or official games in `data`")
+    data: str | None = Field(None, description="folder of official games; default: the data cache")
+    max_steps: int = Field(50, ge=1, description="episode limit (ALFWorld's own: 50; SPA: 40)")
+    train_tasks: int | None = Field(None, ge=1, description="use only the first N train tasks of a fixed shuffle")
+    options: dict[str, Any] = Field(default_factory=dict, description="further arguments of the world's constructor")
+
+
+class ModelConfig(Section):
+    """The policy."""
+
+    name: str = Field("embedded", description="`embedded`, a folder, or a Hub id such as Qwen/Qwen2.5-1.5B-Instruct")
+    prompt: Literal["auto", "action", "react"] = Field(
+        "auto", description="reply format: `Action: ...` alone, or a thought first; auto: action for the embedded model"
+    )
+    hidden: int = Field(128, ge=8, description="width of the embedded model")
+    layers: int = Field(2, ge=1, description="depth of the embedded model")
+    heads: int = Field(4, ge=1, description="attention heads of the embedded model")
+    context: int = Field(2048, ge=64, description="longest sequence, in tokens; older turns are dropped beyond it")
+    max_new_tokens: int | None = Field(None, ge=1, description="longest reply; default: 16 for `action`, 256 for `react`")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="training arithmetic; auto: bf16 on CUDA and on CPUs with matrix units, else fp32"
+    )
+    threads: int = Field(1, ge=1, description="torch threads; one measured faster than two on shared machines")
+
+
+class WarmStartConfig(Section):
+    """Behaviour cloning on expert episodes (TRL's SFTTrainer, assistant tokens only)."""
+
+    episodes: int = Field(1500, ge=1, description="expert demonstrations, one per train task, cycling")
+    epochs: float = Field(3.0, gt=0, description="SPA: 3 epochs")
+    learning_rate: float = Field(3e-3, gt=0, description="for the embedded model; SPA's 3B model: 2e-5")
+    batch: int = Field(16, ge=1, description="sequences per optimiser step (SPA: 16)")
+    warmup: float = Field(0.03, ge=0, le=1, description="share of steps with rising rate (SPA: .03)")
+
+
+class ExploreConfig(Section):
+    """Episodes of the warm-started policy that reward methods learn from."""
+
+    tasks: int = Field(100, ge=1, description="train tasks explored")
+    samples: int = Field(4, ge=1, description="episodes per task (SPA: 10)")
+
+
+class PPOConfig(Section):
+    """Proximal policy optimisation over turns or tokens."""
+
+    iterations: int = Field(8, ge=0)
+    tasks: int = Field(16, ge=1, description="groups per iteration")
+    samples: int = Field(8, ge=1, description="episodes per group (GiGPO, 3SPO: 8)")
+    epochs: int = Field(2, ge=1, description="passes over each iteration's episodes")
+    minibatch: int = Field(32, ge=1, description="episodes per optimiser step")
+    microbatch: int = Field(8, ge=1, description="episodes per forward pass; gradients accumulate up to `minibatch`")
+    learning_rate: float = Field(3e-4, gt=0)
+    value_learning_rate: float = Field(1e-3, gt=0, description="rate of the value head")
+    clip: float = Field(0.2, gt=0, description="Schulman et al. 2017: 0.2")
+    value_coef: float = Field(0.1, ge=0, description="TRL 0.10.1, SPA's trainer: .1")
+    entropy_coef: float = Field(0.0, ge=0)
+    kl_coef: float = Field(0.02, ge=0, description="weight of the KL to the warm start")
+    max_grad_norm: float = Field(1.0, gt=0)
+    gamma: float = Field(1.0, gt=0, le=1, description="1 keeps every return-equivalent reward equivalent")
+    lam: float = Field(0.95, ge=0, le=1, description="GAE (Schulman et al. 2016)")
+    level: Level | None = Field(None, description="credit per `turn` or per `token`; default: the method's own")
+    temperature: float = Field(1.0, gt=0, description="of sampling while training (SPA explores at 1)")
+
+
+class EvalConfig(Section):
+    """The held-out panel, each task played exactly once."""
+
+    split: Literal["valid_seen", "valid_unseen"] = "valid_unseen"
+    tasks: int | None = Field(None, ge=1, description="the first N of a fixed shuffle; default: the whole split")
+    temperature: float = Field(0.0, ge=0, description="0: greedy (SPA evaluates at 0)")
+
+
+class RunConfig(Section):
+    """Everything that decides the result of `spa-bench run`."""
+
+    env: str
+    reward: str
+    reward_options: dict[str, Any] = Field(default_factory=dict, description="arguments of the method's constructor")
+    seed: int = Field(0, ge=0)
+    batch: int = Field(64, ge=1, description="live episodes; changes speed, not results")
+    world: WorldConfig = Field(default_factory=WorldConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    warm_start: WarmStartConfig = Field(default_factory=WarmStartConfig)
+    explore: ExploreConfig = Field(default_factory=ExploreConfig)
+    ppo: PPOConfig = Field(default_factory=PPOConfig)
+    eval: EvalConfig = Field(default_factory=EvalConfig)
+
+
+def build(values: Mapping[str, Any]) -> RunConfig:
+    """Validate nested values; raises UserError with one line that names the key and the nearest known one."""
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        if first["type"] == "extra_forbidden":
+            raise UserError(_unknown_key(path)) from None
+        raise UserError(f"setting {'.'.join(path)}: {first['msg'].lower()} (got {first['input']!r})") from None
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """Values of a TOML file; raises UserError where it cannot be read or parsed."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"cannot read configuration {path}: {error}") from None
+
+
+def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Apply `a.b=value` assignments to nested values; the value is TOML, or a plain string where it is no TOML."""
+    result: dict[str, Any] = {key: dict(v) if isinstance(v, dict) else v for key, v in values.items()}
+    for assignment in assignments:
+        dotted, equals, text = assignment.partition("=")
+        if not equals or not all(dotted.split(".")):
+            raise UserError(f"--set {assignment!r}: write it as section.key=value, for example ppo.iterations=4")
+        node = result
+        *parents, last = dotted.split(".")
+        for parent in parents:
+            inner = node.get(parent, {})
+            if not isinstance(inner, dict):
+                raise UserError(f"--set {assignment!r}: {parent} is a value, not a section")
+            node[parent] = node = dict(inner)
+        node[last] = _toml_value(text)
+    return result
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _unknown_key(path: list[str]) -> str:
+    *sections, key = path
+    model: Any = RunConfig
+    for section in sections:
+        model = model.model_fields[section].annotation
+    known = sorted(model.model_fields)
+    match = process.extractOne(key, known, score_cutoff=50)
+    hint = f"did you mean {'.'.join([*sections, match[0]])}?" if match else f"known: {', '.join(known)}"
+    return f"unknown setting {'.'.join(path)}: {hint}"
