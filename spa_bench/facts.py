@@ -1,0 +1,62 @@
+"""What a run was made with: versions, commit and machine, without names of people, hosts or folders.
+
+Versions come from the installed packages' metadata, so that asking imports nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from spa_bench.version import __version__
+
+PACKAGES = ("torch", "transformers", "trl", "numpy", "gymnasium", "accelerate", "datasets", "tokenizers")
+
+
+def facts() -> dict[str, Any]:
+    """Facts for `run.json`; the same call on the same machine gives the same answer."""
+    return {
+        "spa_bench": __version__,
+        **commit(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpus": usable_cpus(),
+        "versions": {name: installed(name) for name in PACKAGES},
+    }
+
+
+def installed(name: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def usable_cpus() -> int:
+    """Processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def commit() -> dict[str, Any]:
+    """`commit` and `dirty` of the checkout that spa-bench runs from; both None for an installed package."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return {"commit": None, "dirty": None}
+    head = _git(root, "rev-parse", "HEAD")
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": head, "dirty": None if changed is None else bool(changed)}
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

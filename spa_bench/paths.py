@@ -1,0 +1,228 @@
+"""Where files go, and how they get there whole.
+
+A file or folder appears under its final name only when it is complete and on the disk; a lock dies with its process.
+Separate from `records`, because the rooms keep downloads and generated tasks by the same rules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from spa_bench.core import UserError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+TEMPORARY = ".tmp-"
+"""Names that start so are unfinished or on their way out: never read, and removed by the next owner of the lock."""
+
+
+def cache_root() -> Path:
+    """The folder of everything that can be made again: SPA_BENCH_CACHE, or spa-bench in XDG_CACHE_HOME or ~/.cache.
+
+    Created when absent; raises UserError where it cannot be written.
+    """
+    chosen, shared = os.environ.get("SPA_BENCH_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    try:
+        root = Path(chosen) if chosen else (Path(shared) if shared else Path.home() / ".cache") / "spa-bench"
+        root = root.expanduser().absolute()
+        root.mkdir(parents=True, exist_ok=True)
+        usable = os.access(root, os.W_OK | os.X_OK)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"no cache folder ({error}): set SPA_BENCH_CACHE to a folder that can be written") from None
+    if not usable:
+        raise UserError(f"cache folder {root} cannot be written: set SPA_BENCH_CACHE to another folder")
+    return root
+
+
+def simple_name(name: str, what: str) -> str:
+    """`name` itself, when it is safe as the name of one file on every system; UserError otherwise."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,199}", name) or name.endswith("."):
+        raise UserError(f"{what} {name!r} cannot name a folder: use letters, digits, '-' and '_'")
+    return name
+
+
+def sync(path: Path) -> None:
+    """Force a file, or a folder with everything below it, onto the disk."""
+    if path.is_dir():
+        for child in path.iterdir():
+            sync(child)
+        sync_names(path)
+    else:
+        with path.open("rb" if os.name == "posix" else "r+b") as file:
+            os.fsync(file.fileno())
+
+
+def sync_names(folder: Path) -> None:
+    """Force the names in a folder (what was created, renamed, removed) onto the disk, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees the old content or the new one, never a part."""
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        sync(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_names(path.parent)
+
+
+@contextmanager
+def folder_whole(final: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `final`; on clean exit it is synced and takes that name, else it is removed.
+
+    A folder that already has the name is replaced. The caller holds a lock that covers `final`.
+    """
+    build = final.with_name(f"{TEMPORARY}{final.name}")
+    remove(build)
+    build.mkdir(parents=True)
+    try:
+        yield build
+        sync(build)
+        remove(final)
+        os.replace(build, final)
+    except BaseException:
+        shutil.rmtree(build, ignore_errors=True)
+        raise
+    sync_names(final.parent)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder; a crash half way leaves a temporary name, never a part under the final one."""
+    if not folder.is_dir():
+        return
+    doomed = folder
+    if not folder.name.startswith(TEMPORARY):
+        doomed = folder.with_name(f"{TEMPORARY}old-{folder.name}")
+        shutil.rmtree(doomed, ignore_errors=True)
+        os.replace(folder, doomed)
+    shutil.rmtree(doomed)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process left behind in `folder`; the caller holds the lock that covers it."""
+    for stale in folder.glob(f"{TEMPORARY}*"):
+        if stale.is_dir() and not stale.is_symlink():
+            shutil.rmtree(stale)
+        else:
+            stale.unlink()
+
+
+class Lock:
+    """An exclusive lock on a file, dropped by the system when its process ends in whatever way.
+
+    The file stays behind: removing it would let two processes hold locks of the same name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle: int | None = None
+
+    def acquire(self, *, wait: bool) -> bool:
+        """True when the lock is held now; False when another process holds it and `wait` is off."""
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not _take(handle, wait=wait):
+                os.close(handle)
+                return False
+        except BaseException as error:
+            os.close(handle)
+            if isinstance(error, OSError):
+                message = f"cannot lock {self.path}: {error.strerror}; put the folder on a disk that has file locks"
+                raise UserError(message) from None
+            raise
+        os.ftruncate(handle, 0)
+        os.write(handle, f"{os.getpid()}\n".encode())
+        self._handle = handle
+        return True
+
+    def holder(self) -> str:
+        """Who holds the lock, for an error message."""
+        with contextlib.suppress(OSError):
+            pid = self.path.read_text(encoding="ascii", errors="replace").strip()
+            if pid.isdigit():
+                return f"process {pid}"
+        return "another process"
+
+    def release(self) -> None:
+        """Let go; harmless when not held."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+if sys.platform == "win32":
+
+    def _take(handle: int, *, wait: bool) -> bool:
+        os.lseek(handle, 1 << 30, os.SEEK_SET)  # Windows locks forbid reading: lock a byte that the pid never reaches
+        while True:
+            try:
+                msvcrt.locking(handle, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+            except OSError:
+                if not wait:
+                    return False
+            else:
+                os.lseek(handle, 0, os.SEEK_SET)
+                return True
+
+else:
+
+    def _take(handle: int, *, wait: bool) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """One folder of the cache while its context is open."""
+
+    ready: bool
+    """It is complete: read `path`. Otherwise fill `build`, which becomes `path` when the context ends cleanly."""
+    path: Path
+    build: Path
+
+
+@contextmanager
+def cache_entry(root: Path, kind: str, key: str) -> Iterator[CacheEntry]:
+    """The folder `<root>/<kind>/<key>`, made once: of two processes the second waits, then finds it ready.
+
+    `key` is a digest of everything that decides the content. An exception inside leaves no entry behind.
+    """
+    final = root / simple_name(kind, "cache kind") / simple_name(key, "cache key")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    if final.is_dir():
+        yield CacheEntry(True, final, final)
+        return
+    lock = Lock(final.with_name(f"{final.name}.lock"))
+    lock.acquire(wait=True)
+    try:
+        if final.is_dir():
+            lock.release()
+            yield CacheEntry(True, final, final)
+            return
+        with folder_whole(final) as build:
+            yield CacheEntry(False, final, build)
+    finally:
+        lock.release()

@@ -1,0 +1,287 @@
+"""The run folder: configuration, episodes, metrics and checkpoints that survive a kill at any moment.
+
+`<results>/runs/<env>/<reward>/<seed>-<hash8>/{run.json, episodes.jsonl, metrics.jsonl, checkpoints/, lock}`. Separate
+from the experiment, and without torch, so that a report reads what a run wrote years later on another machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from spa_bench.config import RunConfig, build
+from spa_bench.core import Step, Task, Tokens, Trajectory, UserError
+from spa_bench.facts import facts
+from spa_bench.paths import (
+    CacheEntry,
+    Lock,
+    cache_entry,
+    cache_root,
+    folder_whole,
+    remove,
+    remove_unfinished,
+    simple_name,
+    sync_names,
+    write_whole,
+)
+
+__all__ = [
+    "CacheEntry",
+    "Journal",
+    "RunFolder",
+    "cache_entry",
+    "cache_root",
+    "config_hash",
+    "facts",
+    "from_row",
+    "read_run",
+    "run_path",
+    "to_row",
+]
+
+SCHEMA = 1
+"""Version of the layout of a run folder; a folder with a higher one is refused."""
+
+PINNED = ("panel", "buckets", "prompt", "template")
+"""Facts that decide results beside the configuration: where one changed, a run is not resumed."""
+
+
+class Journal:
+    """Rows of JSON, one a line, only ever appended; what was appended before a crash is there after it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row and force it onto the disk. Raises ValueError for NaN or infinity, UserError on a full disk."""
+        self.extend([row])
+
+    def extend(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add rows with one write; a crash keeps the first few or all of them."""
+        data = b"".join(self._line(row) for row in rows)
+        if not data:
+            return
+        new = not self.path.exists()
+        try:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+            try:
+                data = b"\n" + data if _torn(handle) else data
+                if os.write(handle, data) < len(data):
+                    raise OSError(0, "the disk took only a part")
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            if new:
+                sync_names(self.path.parent)
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self.path}: {error.strerror}; earlier rows are intact: mend it and run the same command"
+            ) from error
+
+    def read(self) -> tuple[list[dict[str, Any]], int]:
+        """All readable rows in order, and the number of unreadable lines. Empty lines do not count."""
+        rows: list[dict[str, Any]] = []
+        unreadable = 0
+        if not self.path.exists():
+            return rows, 0
+        with self.path.open("rb") as file:
+            for line in file:
+                if line.strip():
+                    row = _parse(line)
+                    if row is None:
+                        unreadable += 1
+                    else:
+                        rows.append(row)
+        return rows, unreadable
+
+    def _line(self, row: Mapping[str, Any]) -> bytes:
+        try:
+            return json.dumps(row, allow_nan=False, separators=(",", ":"), default=_plain).encode("ascii") + b"\n"
+        except ValueError as error:
+            raise ValueError(f"{self.path.name}: a row holds NaN, infinity or itself ({error}): {_bad(row)}") from None
+
+
+def _torn(handle: int) -> bool:
+    size = os.lseek(handle, 0, os.SEEK_END)
+    if size == 0:
+        return False
+    os.lseek(handle, size - 1, os.SEEK_SET)
+    return os.read(handle, 1) != b"\n"
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _plain(value: object) -> Any:
+    """NumPy's numbers and arrays as Python's."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _bad(row: Mapping[str, Any]) -> str:
+    wrong = [key for key, value in row.items() if isinstance(value, float) and not np.isfinite(value)]
+    return ", ".join(wrong) or "in a nested value"
+
+
+def to_row(trajectory: Trajectory) -> dict[str, Any]:
+    """A trajectory as plain values, tokens included; `from_row` gives back an equal one, bit for bit.
+
+    Text may hold lone surrogates. Only an adjacent high and low surrogate come back as the one character they encode.
+    """
+    return vars(trajectory) | {
+        "task": dict(vars(trajectory.task)),
+        "steps": [vars(step) | {"tokens": step.tokens and dict(vars(step.tokens))} for step in trajectory.steps],
+    }
+
+
+def from_row(row: Mapping[str, Any]) -> Trajectory:
+    """The trajectory of a row; keys that it does not know are ignored."""
+    try:
+        steps = tuple(Step(**_known(Step, step) | {"tokens": _tokens(step.get("tokens"))}) for step in row["steps"])
+        return Trajectory(**_known(Trajectory, row) | {"task": Task(**_known(Task, row["task"])), "steps": steps})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"an episode's row does not fit this version of spa-bench: {error}") from None
+
+
+def _tokens(row: Mapping[str, Any] | None) -> Tokens | None:
+    if row is None:
+        return None
+    lists = {key: tuple(row[key]) for key in ("context", "reply", "logprobs")}
+    return Tokens(**lists, restart=row.get("restart", False))
+
+
+def _known(kind: Any, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: row[field.name] for field in fields(kind) if field.name in row}
+
+
+def config_hash(config: RunConfig) -> str:
+    """Eight hex digits over everything in the configuration but `seed` and `batch`."""
+    values = config.model_dump(mode="json", exclude={"seed", "batch"})
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:8]
+
+
+def run_path(results: Path, config: RunConfig) -> Path:
+    """Where the run of this configuration lives."""
+    env, reward = simple_name(config.env, "environment"), simple_name(config.reward, "reward")
+    return results / "runs" / env / reward / f"{config.seed}-{config_hash(config)}"
+
+
+class RunFolder:
+    """The folder of one run, held by one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.episodes = Journal(path / "episodes.jsonl")
+        self.metrics = Journal(path / "metrics.jsonl")
+        self.checkpoints = path / "checkpoints"
+        self._lock = Lock(path / "lock")
+
+    @classmethod
+    def open(cls, path: Path, config: RunConfig, facts: Mapping[str, Any]) -> Self:
+        """Lock the folder, and write `run.json` before anything else or check that it is of the same run.
+
+        Raises UserError where another process works in it, or where it holds another configuration.
+        """
+        try:
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot create {path}: {error.strerror}; choose another folder with --results") from None
+        folder = cls(path)
+        if not folder._lock.acquire(wait=False):
+            raise UserError(f"{path} is in use by {folder._lock.holder()}: wait for it, or end it")
+        try:
+            remove_unfinished(path)
+            remove_unfinished(folder.checkpoints)
+            folder._pin(config, facts)
+        except BaseException:
+            folder.close()
+            raise
+        return folder
+
+    def _pin(self, config: RunConfig, facts: Mapping[str, Any]) -> None:
+        file = self.path / "run.json"
+        if not file.exists():
+            content = {"schema": SCHEMA, "config": config.model_dump(mode="json"), "facts": dict(facts)}
+            write_whole(file, json.dumps(content, indent=1, allow_nan=False, default=_plain) + "\n")
+            return
+        stored = read_run(self.path)
+        wanted = json.loads(json.dumps(dict(facts), default=_plain))
+        same = config_hash(config) == _stored_hash(stored, file) and config.seed == stored["config"].get("seed")
+        if not same:
+            raise UserError(f"{self.path} holds a run of another configuration: choose another --results folder")
+        for name in PINNED:
+            if wanted.get(name) != stored["facts"].get(name):
+                raise UserError(f"{self.path} was made with another {name}: move the folder away to start afresh")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        self._lock.release()
+
+    @contextmanager
+    def checkpoint(self, number: int) -> Iterator[Path]:
+        """An empty folder to fill; it becomes checkpoint `number` when the context ends cleanly."""
+        with folder_whole(self.checkpoints / f"{number:04d}") as folder:
+            yield folder
+
+    def latest_checkpoint(self) -> tuple[int, Path] | None:
+        """Number and folder of the newest complete checkpoint."""
+        found = self._checkpoints()
+        return found[-1] if found else None
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest `keep` checkpoints."""
+        found = self._checkpoints()
+        for _, path in found[: max(0, len(found) - keep)]:
+            remove(path)
+
+    def _checkpoints(self) -> list[tuple[int, Path]]:
+        return sorted((int(path.name), path) for path in self.checkpoints.iterdir() if path.name.isdecimal())
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """The content of a folder's `run.json`: `schema`, `config`, `facts`; UserError where it is none of ours."""
+    file = path / "run.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is no run folder: cannot read run.json ({error})") from None
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("config", "facts")):
+        raise UserError(f"{file} is not from spa-bench: it lacks config or facts")
+    if content.get("schema") != SCHEMA:
+        raise UserError(f"{file} has schema {content.get('schema')}; this spa-bench reads {SCHEMA}: upgrade spa-bench")
+    return content
+
+
+def _stored_hash(stored: Mapping[str, Any], file: Path) -> str:
+    try:
+        return config_hash(build(stored["config"]))
+    except UserError as error:
+        raise UserError(f"{file} was written by another version of spa-bench: {error}") from None
