@@ -10,7 +10,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -182,11 +182,33 @@ class TextEnv(gym.Env[str, str], ABC):
         """Texts that hold every word of the world: a tokenizer can be trained on them without playing."""
 
 
+class ReplyFormat(Protocol):
+    """How an agent is asked, and how its reply is read."""
+
+    @property
+    def name(self) -> str:
+        """As typed: `action` or `react`."""
+
+    def system(self, instructions: str) -> str:
+        """What an agent is told of the world and of the form of a reply."""
+
+    def render(self, action: str, thought: str = "") -> str:
+        """A reply in this form."""
+
+    def parse(self, reply: str) -> str:
+        """The action for the world; empty where the reply has not the form. Never raises."""
+
+
 class Agent(ABC):
     """Who acts. One call answers a batch of live conversations."""
 
     uses_expert: ClassVar[bool] = False
     """The rollout fills in `Conversation.expert_action` before each call."""
+    prompt: ReplyFormat
+
+    def opening(self, instructions: str, observation: str) -> list[Message]:
+        """The messages before the first reply. One user message: not every chat template has a system role."""
+        return [Message("user", f"{self.prompt.system(instructions)}\n\n{observation}")]
 
     @abstractmethod
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:

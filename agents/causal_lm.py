@@ -1,0 +1,275 @@
+"""Any causal language model with a chat template, played through transformers with a persistent key-value cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+
+from spa_bench.agents.chat import Chat
+from spa_bench.agents.row_cache import RowCache
+from spa_bench.core import Agent, Conversation, Message, Reply, ReplyFormat, Tokens, Trajectory, UserError, derive_seed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass
+class _Live:
+    """What one conversation has in the cache."""
+
+    row: int
+    prompt: str = ""
+    reply: tuple[int, ...] = ()
+    length: int = 0
+    """Tokens of the current sequence, the last reply's included."""
+    pending: list[int] = field(default_factory=list)
+    """Sampled but not yet fed: the last token of the last reply."""
+
+
+class CausalLM(Agent):
+    """Samples replies and keeps ids and log-probs exactly as sampled.
+
+    `temperature` 0 is greedy; log-probs are then those of temperature 1. `told` says whether the model is given the
+    world's instructions (a model cloned from demonstrations needs none).
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        prompt: ReplyFormat,
+        *,
+        context: int,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        told: bool = True,
+    ) -> None:
+        self.model, self.tokenizer, self.prompt = model, tokenizer, prompt
+        self.chat = Chat(tokenizer)
+        self.context, self.max_new_tokens, self.temperature, self.told = context, max_new_tokens, temperature, told
+        self.stop = self._stop_ids()
+        self._live: dict[int, _Live] = {}
+        self._rows: list[int] = []
+        self._cache: RowCache | None = None
+        self._refuse_unknown_architecture()
+
+    @classmethod
+    def load(cls, name: str, prompt: ReplyFormat, *, context: int, max_new_tokens: int, told: bool = True) -> Self:
+        """A model and tokenizer from a folder or the Hub; UserError with the reason where that fails."""
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name)
+            model = AutoModelForCausalLM.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"cannot load model {name!r}: {reason} Give `embedded`, a folder with a saved model, or a Hub id."
+            ) from None
+        return cls(model, tokenizer, prompt, context=context, max_new_tokens=max_new_tokens, told=told)
+
+    @classmethod
+    def embedded(
+        cls,
+        texts: Sequence[str],
+        prompt: ReplyFormat,
+        *,
+        hidden: int,
+        layers: int,
+        heads: int,
+        context: int,
+        max_new_tokens: int,
+        seed: int,
+    ) -> Self:
+        """The built-in default: tokenizer from the world's texts, weights from the seed."""
+        from spa_bench.agents.embedded import build_model, train_tokenizer
+
+        tokenizer = train_tokenizer(texts)
+        model = build_model(tokenizer, hidden=hidden, layers=layers, heads=heads, context=context, seed=seed)
+        return cls(model, tokenizer, prompt, context=context, max_new_tokens=max_new_tokens, told=False)
+
+    def save(self, folder: Path) -> None:
+        """Weights as safetensors, and the tokenizer: `load` reads the folder, and so does transformers."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def opening(self, instructions: str, observation: str) -> list[Message]:
+        """Instructions and observation, or the observation alone."""
+        return super().opening(instructions, observation) if self.told else [Message("user", observation)]
+
+    @torch.inference_mode()
+    def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
+        """Feed what is new in each conversation, then sample until every reply has ended."""
+        self.model.eval()
+        contexts = [self._advance(conversation) for conversation in conversations]
+        rows = [self._live[conversation.id].row for conversation in conversations]
+        chunks: list[list[int]] = [[] for _ in self._rows]
+        for row, (fed, _, _) in zip(rows, contexts, strict=True):
+            chunks[row] = fed
+        logits = self._feed(chunks)
+        draws = np.stack(
+            [np.random.default_rng(derive_seed(c.seed, c.turn)).random(self.max_new_tokens) for c in conversations]
+        )
+        sampled, logprobs = self._sample(logits, rows, draws)
+        replies = []
+        for conversation, (_, context, restart), ids, lps in zip(
+            conversations, contexts, sampled, logprobs, strict=True
+        ):
+            live = self._live[conversation.id]
+            live.reply, live.pending = tuple(ids), [ids[-1]]
+            live.length += len(ids)
+            replies.append(Reply(self.chat.text(ids), Tokens(tuple(context), live.reply, tuple(lps), restart)))
+        return replies
+
+    def forget(self, ids: Sequence[int]) -> None:
+        """Free the rows of these conversations; the last rows in use move into the gaps."""
+        for gone in ids:
+            live = self._live.pop(gone, None)
+            if live is None:
+                continue
+            last = self._rows.pop()
+            if last != gone:
+                assert self._cache is not None
+                self._cache.move(len(self._rows), live.row)
+                self._rows[live.row] = last
+                self._live[last].row = live.row
+
+    def tokenise(self, instructions: str, trajectory: Trajectory) -> list[Tokens]:
+        """A scripted episode as this model would have produced it: one Tokens per step, log-probs zero.
+
+        For cloning. Contexts come from the same code as in play, so training and play see the same ids.
+        """
+        messages = self.opening(instructions, trajectory.steps[0].observation)
+        turns: list[Tokens] = []
+        before, reply, length = "", (), 0
+        for step in trajectory.steps:
+            if turns:
+                messages.append(Message("user", step.observation))
+            context, before, restart = self._context(messages, before, reply, length)
+            reply = (*self.chat.encode(step.reply), self.chat.end)
+            length = len(context) + len(reply) + (0 if restart else length)
+            turns.append(Tokens(tuple(context), reply, (0.0,) * len(reply), restart))
+            messages.append(Message("assistant", step.reply))
+        return turns
+
+    def _advance(self, conversation: Conversation) -> tuple[list[int], list[int], bool]:
+        """Ids to feed now (with what was pending), ids of the context alone, and whether a sequence starts."""
+        live = self._live.get(conversation.id)
+        if live is None:
+            live = self._live[conversation.id] = _Live(row=len(self._rows))
+            self._rows.append(conversation.id)
+            self._reserve(len(self._rows))
+        context, live.prompt, restart = self._context(conversation.messages, live.prompt, live.reply, live.length)
+        if restart:
+            assert self._cache is not None
+            self._cache.lengths[live.row] = 0
+            live.length, live.pending = 0, []
+        live.length += len(context)
+        return live.pending + context, context, restart
+
+    def _context(
+        self, messages: Sequence[Message], before: str, reply: tuple[int, ...], length: int
+    ) -> tuple[list[int], str, bool]:
+        """(new ids, rendered prompt, restart): a continuation where template and context length allow it."""
+        prompt = self.chat.prompt(messages)
+        more = self.chat.continuation(before, reply, prompt) if before else None
+        if more is not None:
+            ids = self.chat.encode(more)
+            if length + len(ids) + self.max_new_tokens <= self.context:
+                return ids, prompt, False
+        shown = list(messages)
+        ids = self.chat.encode(prompt)
+        while len(ids) + self.max_new_tokens > self.context and len(shown) > 2:
+            del shown[1:3]  # the oldest reply and what it led to; the task in the first message stays
+            ids = self.chat.encode(self.chat.prompt(shown))
+        room = self.context - self.max_new_tokens
+        return ids[-room:], prompt, True
+
+    def _reserve(self, rows: int) -> None:
+        """Room for this many conversations; grows by doubling, contents kept."""
+        if self._cache is not None and self._cache.rows >= rows:
+            return
+        old = self._cache
+        layers = self.model.config.get_text_config().num_hidden_layers
+        new = RowCache(layers, max(16, 2 * rows), self.model.device)
+        if old is not None:
+            new.adopt(old)
+        self._cache = new
+
+    def _feed(self, chunks: Sequence[Sequence[int]]) -> torch.Tensor:
+        """One forward pass over a right-padded chunk for the rows in use; logits after each row's last token."""
+        assert self._cache is not None
+        device = self.model.device
+        width = max(1, max(len(chunk) for chunk in chunks))
+        counts = torch.tensor([len(chunk) for chunk in chunks], device=device)
+        ids = torch.zeros(len(chunks), width, dtype=torch.long)
+        for row, chunk in enumerate(chunks):
+            ids[row, : len(chunk)] = torch.tensor(chunk, dtype=torch.long)
+        mask, positions = self._cache.feed(counts, width)
+        hidden = self.model.base_model(
+            input_ids=ids.to(device),
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=self._cache,
+            use_cache=True,
+        ).last_hidden_state
+        rows = torch.arange(len(chunks), device=device)
+        return self.model.get_output_embeddings()(hidden[rows, (counts - 1).clamp(min=0)]).float()
+
+    def _sample(
+        self, logits: torch.Tensor, rows: Sequence[int], draws: np.ndarray
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        """Replies of the given rows, drawn by inversion from each conversation's own numbers (n, max_new_tokens)."""
+        replies: list[list[int]] = [[] for _ in rows]
+        logprobs: list[list[float]] = [[] for _ in rows]
+        active = list(range(len(rows)))
+        for t in range(self.max_new_tokens):
+            chosen, lps = self._draw(logits[[rows[i] for i in active]], draws[active, t])
+            for i, token, lp in zip(active, chosen, lps, strict=True):
+                replies[i].append(token)
+                logprobs[i].append(lp)
+            active = [i for i in active if replies[i][-1] not in self.stop]
+            if not active or t + 1 == self.max_new_tokens:
+                return replies, logprobs
+            chunks: list[list[int]] = [[] for _ in self._rows]
+            for i in active:
+                chunks[rows[i]] = [replies[i][-1]]
+            logits = self._feed(chunks)
+        return replies, logprobs
+
+    def _draw(self, logits: torch.Tensor, uniforms: np.ndarray) -> tuple[list[int], list[float]]:
+        """One token per row by inversion of the cumulative distribution, and its log-prob."""
+        logp = (logits / (self.temperature or 1.0)).log_softmax(-1)
+        if self.temperature == 0:
+            tokens = logits.argmax(-1)
+        else:
+            cumulative = logp.double().exp().cumsum(-1)
+            target = torch.from_numpy(uniforms).to(logits.device)[:, None] * cumulative[:, -1:]
+            tokens = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+        return tokens.tolist(), logp.gather(1, tokens[:, None])[:, 0].tolist()
+
+    def _stop_ids(self) -> frozenset[int]:
+        generation = getattr(self.model, "generation_config", None)
+        eos = generation.eos_token_id if generation is not None else None
+        extra = eos if isinstance(eos, list) else [] if eos is None else [eos]
+        return frozenset({self.chat.end, *extra})
+
+    @torch.inference_mode()
+    def _refuse_unknown_architecture(self) -> None:
+        """The cached path must reproduce the model's own logits; better a refusal than silently other numbers."""
+        self.model.eval()
+        ids = (torch.arange(12) * 7 + 5) % self.model.config.get_text_config().vocab_size
+        want = self.model(input_ids=ids[None].to(self.model.device)).logits[0, -1].float()
+        self._rows = [0]
+        self._reserve(1)
+        self._feed([ids[:7].tolist()])
+        got = self._feed([ids[7:].tolist()])[0]
+        self._rows, self._cache = [], None
+        if not torch.allclose(want, got, rtol=1e-3, atol=1e-3):
+            kind = type(self.model).__name__
+            raise UserError(f"{kind} computes its logits in a way that the cache does not follow: choose another model")

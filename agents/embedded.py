@@ -1,0 +1,81 @@
+"""The built-in default model: a small Llama-shaped network and a word-level tokenizer, both made on the spot.
+
+Nothing is downloaded: the vocabulary comes from the world's own texts, the weights from a seed. It goes through the
+same code as a model from the Hub, so a laptop without a network runs the whole comparison.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+PIECE = r" ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]|\s"
+"""A word, a number or a mark with the space before it; other white space on its own."""
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message.role == 'assistant' %}<|assistant|>{% generation %}{{ message.content }}<|end|>{% endgeneration %}"
+    "{% else %}<|user|>{{ message.content }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+SPECIAL = ("<|pad|>", "<|end|>", "<|user|>", "<|assistant|>")
+
+
+def train_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
+    """One id for every piece of the texts, most frequent first, and 256 bytes for everything else.
+
+    Any text survives a round trip: what the vocabulary lacks is spelled in bytes.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    counts = Counter(piece for text in texts for piece in re.findall(PIECE, text))
+    ordered = sorted(counts, key=lambda piece: (-counts[piece], piece))
+    bytes_ = [f"<0x{i:02X}>" for i in range(256)]
+    # Equal scores make the segmentation with the fewest pieces win: a known word is always one token. A byte needs
+    # no score of its own; it is reached through `byte_fallback` only.
+    vocabulary = [(piece, 0.0) for piece in (*SPECIAL, *bytes_)] + [(piece, -1.0) for piece in ordered]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(PIECE), behavior="isolated")
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<|pad|>",
+        eos_token="<|end|>",
+        additional_special_tokens=list(SPECIAL[2:]),
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_model(
+    tokenizer: PreTrainedTokenizerFast, *, hidden: int, layers: int, heads: int, context: int, seed: int
+) -> PreTrainedModel:
+    """Fresh weights that depend on the arguments alone; the global random state is left as it was."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=4 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=context,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        attention_dropout=0.0,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)

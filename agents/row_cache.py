@@ -1,0 +1,108 @@
+"""A key-value cache whose rows each grow at their own pace: one live conversation a row, no padding, no re-prefill.
+
+Transformers' own caches write every row at one common position, so conversations of unequal length need padding
+holes or a fresh prefill each turn. Here row i writes at its own length; a mask hides what is not there yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+
+class _RowLayer(CacheLayerMixin):
+    """Keys and values of one layer, (rows, slots + 1, heads, width); the last slot takes what padding writes."""
+
+    is_sliding = False
+
+    def __init__(self, cache: RowCache) -> None:
+        super().__init__()
+        self.cache = cache
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        _, heads, _, width = key_states.shape
+        shape = (self.cache.rows, self.cache.slots + 1, heads, width)
+        self.keys, self.values = key_states.new_zeros(shape), value_states.new_zeros(shape)
+        self.is_initialized = True
+
+    def grow(self, slots: int) -> None:
+        """More slots, contents kept."""
+        if not self.is_initialized:
+            return
+        self.keys, self.values = (
+            torch.cat([old[:, :-1], old.new_zeros(old.shape[0], slots + 2 - old.shape[1], *old.shape[2:])], dim=1)
+            for old in (self.keys, self.values)
+        )
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        cache, n = self.cache, key_states.shape[0]
+        self.keys[cache.row_index, cache.slot_index] = key_states.transpose(1, 2)
+        self.values[cache.row_index, cache.slot_index] = value_states.transpose(1, 2)
+        keys, values = self.keys[:n, : cache.longest], self.values[:n, : cache.longest]
+        return keys.transpose(1, 2), values.transpose(1, 2)
+
+    def get_seq_length(self) -> int:
+        return self.cache.longest
+
+    def get_max_length(self) -> int:
+        return self.cache.slots
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.cache.longest, 0
+
+
+class RowCache(Cache):
+    """`rows` conversations side by side; rows in use are always the first ones.
+
+    `feed` says where the next chunk goes and must be called before every forward pass.
+    """
+
+    def __init__(self, layers: int, rows: int, device: torch.device, slots: int = 256) -> None:
+        self.rows, self.slots, self.longest = rows, slots, 0
+        self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
+        self.row_index = self.slot_index = torch.zeros(0, 0, dtype=torch.long, device=device)
+        super().__init__(layers=[_RowLayer(self) for _ in range(layers)])
+
+    def feed(self, counts: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Place `counts` (n,) new tokens of a right-padded chunk (n, width) in the first n rows.
+
+        Returns the attention mask (n, 1, width, longest), true where a query may look, and the positions (n, width).
+        """
+        n = len(counts)
+        start = self.lengths[:n]
+        offsets = torch.arange(width, device=counts.device)
+        positions = start[:, None] + offsets
+        self.lengths[:n] = start + counts
+        self.longest = int(self.lengths[:n].max())
+        if self.longest > self.slots:
+            self.slots = max(2 * self.slots, self.longest)
+            for layer in self.layers:
+                layer.grow(self.slots)  # type: ignore[attr-defined]
+        real = offsets < counts[:, None]
+        self.row_index = torch.arange(n, device=counts.device)[:, None].expand(n, width)
+        self.slot_index = torch.where(real, positions, self.slots)
+        visible = torch.arange(self.longest, device=counts.device) <= positions[:, :, None]
+        return visible[:, None], torch.where(real, positions, 0)
+
+    def move(self, source: int, target: int) -> None:
+        """Copy one row over another: how the rows in use stay the first ones when a conversation ends."""
+        self.lengths[target] = self.lengths[source]
+        for layer in self.layers:
+            if layer.is_initialized:
+                layer.keys[target], layer.values[target] = layer.keys[source], layer.values[source]
+
+    def adopt(self, other: RowCache) -> None:
+        """Take over the contents of a cache with fewer rows."""
+        self.slots, self.longest = other.slots, other.longest
+        self.lengths[: other.rows] = other.lengths
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            if theirs.is_initialized:
+                more = theirs.keys.new_zeros(self.rows - other.rows, *theirs.keys.shape[1:])
+                mine.keys, mine.values = torch.cat([theirs.keys, more]), torch.cat([theirs.values, more])
+                mine.is_initialized = True
