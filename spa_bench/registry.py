@@ -1,0 +1,170 @@
+"""Name -> class, from the three rooms and from other packages' entry points.
+
+A member is a file (or, in environments, a folder) of its room and is called what the file is called, `_` typed as `-`.
+Listing imports nothing; finding imports the one module that is asked for. Another package joins by an entry point:
+
+    [project.entry-points."spa_bench.rewards"]
+    my-method = "my_package.module:MyMethod"
+
+An entry point cannot replace a member of the room.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, overload
+
+from rapidfuzz import process
+
+from spa_bench.core import Agent, RewardMethod, TextEnv, UserError
+
+Room = Literal["environments", "agents", "rewards"]
+
+KINDS: dict[Room, type] = {"environments": TextEnv, "agents": Agent, "rewards": RewardMethod}
+SINGULAR: dict[Room, str] = {"environments": "environment", "agents": "agent", "rewards": "reward"}
+PARTS: dict[Room, frozenset[str]] = {
+    "environments": frozenset(),
+    "agents": frozenset({"chat", "embedded", "prompts", "row_cache"}),
+    "rewards": frozenset(),
+}
+"""Modules of a room that its members are made of; they are no members themselves."""
+
+
+def names(room: Room) -> list[str]:
+    """Every name that `find` knows, sorted; imports no member."""
+    return sorted({*_modules(room), *(point.name for point in _points(room))})
+
+
+@overload
+def find(room: Literal["environments"], name: str) -> type[TextEnv]: ...
+@overload
+def find(room: Literal["agents"], name: str) -> type[Agent]: ...
+@overload
+def find(room: Literal["rewards"], name: str) -> type[RewardMethod]: ...
+def find(room: Room, name: str) -> type[Any]:
+    """The class of that name; for rewards also `path.py:Class`. Raises UserError with one line that helps."""
+    modules = _modules(room)
+    if name in modules:
+        return _only_class(importlib.import_module(modules[name]), room)
+    if points := [point for point in _points(room) if point.name == name]:
+        return _from_entry_points(points, room)
+    if room == "rewards" and ".py" in name:
+        return _from_file(name)
+    raise UserError(f"no {SINGULAR[room]} {name!r}{_known(name, names(room))}")
+
+
+@overload
+def build(room: Literal["environments"], name: str, /, **options: Any) -> TextEnv: ...
+@overload
+def build(room: Literal["agents"], name: str, /, **options: Any) -> Agent: ...
+@overload
+def build(room: Literal["rewards"], name: str, /, **options: Any) -> RewardMethod: ...
+def build(room: Room, name: str, /, **options: Any) -> Any:
+    """An instance made with these constructor arguments; raises UserError that names an unknown or missing one."""
+    cls = find(room, name)
+    parameters = inspect.signature(cls).parameters.values()
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for option in options:
+            if option not in known:
+                raise UserError(f"{SINGULAR[room]} {name} has no option {option!r}{_known(option, known)}")
+    missing = [p.name for p in parameters if p.name in known and p.default is p.empty and p.name not in options]
+    if missing:
+        raise UserError(f"{SINGULAR[room]} {name} needs {', '.join(missing)}")
+    return cls(**options)
+
+
+def _known(name: str, known: list[str]) -> str:
+    match = process.extractOne(name, known, score_cutoff=50)
+    hint = f": did you mean {match[0]}?" if match else ""
+    return f"{hint} (there are: {', '.join(known) or 'none'})"
+
+
+def _modules(room: Room) -> dict[str, str]:
+    """Typed name -> module that defines the class."""
+    package = importlib.import_module(f"spa_bench.{room}")
+    folders = room == "environments"
+    return {
+        module.name.replace("_", "-"): f"{package.__name__}.{module.name}{'.env' if folders else ''}"
+        for module in pkgutil.iter_modules(package.__path__)
+        if module.ispkg == folders and not module.name.startswith("_") and module.name not in PARTS[room]
+    }
+
+
+def _points(room: Room) -> list[EntryPoint]:
+    return list(entry_points(group=f"spa_bench.{room}"))
+
+
+def _only_class(module: ModuleType, room: Room) -> type[Any]:
+    kind = KINDS[room]
+    own = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
+    found = [c for c in own if issubclass(c, kind) and not inspect.isabstract(c)]
+    if len(found) != 1:
+        defined = ", ".join(c.__name__ for c in found) or "none"
+        raise UserError(f"{module.__name__} must define exactly one {kind.__name__}, it defines {defined}")
+    return found[0]
+
+
+def _from_entry_points(points: list[EntryPoint], room: Room) -> type[Any]:
+    if len({point.value for point in points}) > 1:
+        offers = ", ".join(sorted(f"{p.value} of {p.dist.name if p.dist else 'an unknown package'}" for p in points))
+        raise UserError(f"{SINGULAR[room]} {points[0].name} is offered twice ({offers}): uninstall one")
+    point = points[0]
+    try:
+        loaded = point.load()
+    except (ImportError, SyntaxError, AttributeError) as error:
+        raise UserError(f"entry point {point.name} = {point.value} cannot be loaded: {_reason(error)}") from error
+    return _checked(loaded, room, f"entry point {point.name} = {point.value}")
+
+
+def _from_file(address: str) -> type[Any]:
+    """A reward from `path.py:Class`. What the file itself raises, other than import errors, is left to its author."""
+    location, _, class_name = address.rpartition(":")
+    if not location.endswith(".py") or not class_name:
+        raise UserError(f"reward {address!r}: name the class too, as path.py:Class")
+    path = Path(location).expanduser().resolve()
+    if not path.is_file():
+        raise UserError(f"reward {address!r}: there is no file {location}")
+    module = _load(path, address)
+    if not hasattr(module, class_name):
+        kind = KINDS["rewards"]
+        own = [n for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, kind) and c is not kind]
+        raise UserError(f"reward {address!r}: no class {class_name!r}{_known(class_name, own)}")
+    return _checked(getattr(module, class_name), "rewards", f"reward {address!r}")
+
+
+def _load(path: Path, address: str) -> ModuleType:
+    # Registered under a name of its own: dataclasses and typing look their module up in sys.modules.
+    name = f"spa_bench_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, path
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, ImportError | SyntaxError):
+            raise UserError(f"reward {address!r} cannot be imported: {_reason(error)}") from error
+        raise
+    return module
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _checked(found: Any, room: Room, what: str) -> type[Any]:
+    kind = KINDS[room]
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise UserError(f"{what} is no {kind.__name__}: subclass spa_bench.core.{kind.__name__}")
+    if inspect.isabstract(found):
+        raise UserError(f"{what} does not define {', '.join(sorted(vars(found)['__abstractmethods__']))}")
+    return found
