@@ -45,6 +45,11 @@ def cache_root() -> Path:
     return root
 
 
+def data_folder(env: str) -> Path:
+    """Where `spa-bench data get ENV` puts official data, and where it is looked for when nothing else is said."""
+    return cache_root() / "data" / simple_name(env, "environment")
+
+
 def simple_name(name: str, what: str) -> str:
     """`name` itself, when it is safe as the name of one file on every system; UserError otherwise."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,199}", name) or name.endswith("."):
@@ -87,17 +92,19 @@ def write_whole(path: Path, text: str) -> None:
 
 
 @contextmanager
-def folder_whole(final: Path) -> Iterator[Path]:
+def folder_whole(final: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yields an empty folder beside `final`; on clean exit it is synced and takes that name, else it is removed.
 
-    A folder that already has the name is replaced. The caller holds a lock that covers `final`.
+    A folder that already has the name is replaced. The caller holds a lock that covers `final`. Without `durable` the
+    files are not synced one by one: for thousands of small files whose content is checked whenever they are read.
     """
     build = final.with_name(f"{TEMPORARY}{final.name}")
     remove(build)
     build.mkdir(parents=True)
     try:
         yield build
-        sync(build)
+        if durable:
+            sync(build)
         remove(final)
         os.replace(build, final)
     except BaseException:

@@ -44,6 +44,7 @@ __all__ = [
     "facts",
     "from_row",
     "read_run",
+    "reward_name",
     "run_path",
     "to_row",
 ]
@@ -89,19 +90,15 @@ class Journal:
 
     def read(self) -> tuple[list[dict[str, Any]], int]:
         """All readable rows in order, and the number of unreadable lines. Empty lines do not count."""
-        rows: list[dict[str, Any]] = []
-        unreadable = 0
-        if not self.path.exists():
-            return rows, 0
-        with self.path.open("rb") as file:
-            for line in file:
-                if line.strip():
-                    row = _parse(line)
-                    if row is None:
-                        unreadable += 1
-                    else:
-                        rows.append(row)
-        return rows, unreadable
+        found = list(self.scan())
+        rows = [row for row in found if row is not None]
+        return rows, len(found) - len(rows)
+
+    def scan(self) -> Iterator[dict[str, Any] | None]:
+        """As `read`, one line after another without keeping them: a row, or None for an unreadable line."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                yield from (_parse(line) for line in file if line.strip())
 
     def _line(self, row: Mapping[str, Any]) -> bytes:
         try:
@@ -182,8 +179,14 @@ def config_hash(config: RunConfig) -> str:
 
 def run_path(results: Path, config: RunConfig) -> Path:
     """Where the run of this configuration lives."""
-    env, reward = simple_name(config.env, "environment"), simple_name(config.reward, "reward")
+    env, reward = simple_name(config.env, "environment"), simple_name(reward_name(config.reward), "reward")
     return results / "runs" / env / reward / f"{config.seed}-{config_hash(config)}"
+
+
+def reward_name(reward: str) -> str:
+    """A method as folders and tables call it: `folder/mine.py:Mine` is `mine.Mine`."""
+    location, colon, class_name = reward.rpartition(":")
+    return f"{Path(location).stem}.{class_name}" if colon else reward
 
 
 class RunFolder:

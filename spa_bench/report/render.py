@@ -1,0 +1,130 @@
+"""A table on a terminal, as Markdown, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from spa_bench.report.table import BUCKETS, Row, Table, as_json
+from spa_bench.stats import Estimate
+from spa_bench.terminal import printable_line
+
+NOTE = (
+    "Success and outcome: mean over seeds of the mean over tasks; brackets: 95 % Student-t interval over seeds. "
+    "Grounded: executed steps among all steps; malformed: steps that are no command at all, not grounded either. "
+    "Costs: means over seeds of the reward's fit and the training; extra: beyond what every method spends."
+)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells as text."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def show(found: Sequence[Table], stream: TextIO, json_wanted: bool = False) -> None:
+    """Print tables: JSON when asked for, boxes on a terminal, Markdown otherwise."""
+    if json_wanted:
+        print(json.dumps({"tables": [as_json(table) for table in found]}, indent=1), file=stream)
+    elif stream.isatty():
+        console = Console(file=stream)
+        for table in found:
+            for grid in grids(table):
+                console.print(_boxes(grid))
+            console.print("\n".join(_footer(table)), markup=False, highlight=False)
+    else:
+        print("\n\n".join(markdown(table) for table in found), file=stream)
+
+
+def markdown(table: Table, seconds: bool = True) -> str:
+    """The table as Markdown; without `seconds` the same runs always give the same bytes."""
+    parts = [_markdown(grid) for grid in grids(table, seconds)]
+    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in _footer(table))])
+
+
+def grids(table: Table, seconds: bool = True) -> tuple[Grid, Grid]:
+    """What was reached, and what it cost."""
+    return _results(table), _costs(table, seconds)
+
+
+def _results(table: Table) -> Grid:
+    ranges = _ranges(table.limits)
+    lengths = [f"{name}{ranges[name]} (n={table.sizes[name]})" for name in BUCKETS]
+    header = ["method", "seeds", "success %", "outcome", "grounded %", "malformed %", "turns", *lengths]
+    rows = [
+        [
+            row.label,
+            str(len(row.seeds)),
+            _interval(row.success),
+            f"{row.outcome:.3f}",
+            _percent(row.grounded),
+            _percent(row.malformed),
+            f"{row.turns:.1f}",
+            *(_percent(row.buckets[name]) for name in BUCKETS),
+        ]
+        for row in table.rows
+    ]
+    return Grid(f"{table.about['world']}, {table.about['split']}, n={table.about['n']}", header, rows)
+
+
+def _costs(table: Table, seconds: bool) -> Grid:
+    columns = {
+        "env steps": "env_steps",
+        "tokens sampled": "tokens_sampled",
+        "tokens trained": "tokens_trained",
+        "extra forward tokens": "extra_tokens",
+        "extra env steps": "extra_env_steps",
+    } | ({"seconds": "seconds"} if seconds else {})
+    rows = [[row.label, *(_cost(row, name) for name in columns.values())] for row in table.rows]
+    return Grid("cost of one run", ["method", *columns], rows)
+
+
+def _cost(row: Row, name: str) -> str:
+    if row.label == "warm start" and name != "seconds":
+        return "-"
+    return f"{row.costs[name]:,.0f}"
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return f"{100 * estimate.mean:.1f}"
+    return f"{100 * estimate.mean:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _ranges(limits: tuple[int, int] | None) -> Mapping[str, str]:
+    if limits is None:
+        return dict.fromkeys(BUCKETS, "")
+    return {"short": f" 1-{limits[0]}", "medium": f" {limits[0] + 1}-{limits[1]}", "long": f" >{limits[1]}"}
+
+
+def _footer(table: Table) -> list[str]:
+    about = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in table.about.items() if value is not None)
+    return [printable_line(line) for line in (about, *table.notes, NOTE)]
+
+
+def _boxes(grid: Grid) -> RichTable:
+    box = RichTable(title=escape(grid.title), title_justify="left")
+    for place, name in enumerate(grid.header):
+        box.add_column(escape(name), justify="right" if place else "left")
+    for row in grid.rows:
+        box.add_row(*(escape(printable_line(cell)) for cell in row))
+    return box
+
+
+def _markdown(grid: Grid) -> str:
+    lines = [grid.header, ["---", *["---:"] * (len(grid.header) - 1)], *grid.rows]
+    body = ["| " + " | ".join(printable_line(cell).replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return "\n".join([f"**{grid.title}**", "", *body])
