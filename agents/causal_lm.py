@@ -105,7 +105,7 @@ class CausalLM(Agent):
     @torch.inference_mode()
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
         """Feed what is new in each conversation, then sample until every reply has ended."""
-        self.model.eval()
+        self.model.train(False)
         contexts = [self._advance(conversation) for conversation in conversations]
         rows = [self._live[conversation.id].row for conversation in conversations]
         chunks: list[list[int]] = [[] for _ in self._rows]
@@ -146,7 +146,8 @@ class CausalLM(Agent):
         """
         messages = self.opening(instructions, trajectory.steps[0].observation)
         turns: list[Tokens] = []
-        before, reply, length = "", (), 0
+        before, length = "", 0
+        reply: tuple[int, ...] = ()
         for step in trajectory.steps:
             if turns:
                 messages.append(Message("user", step.observation))
@@ -219,7 +220,9 @@ class CausalLM(Agent):
             use_cache=True,
         ).last_hidden_state
         rows = torch.arange(len(chunks), device=device)
-        return self.model.get_output_embeddings()(hidden[rows, (counts - 1).clamp(min=0)]).float()
+        head: torch.nn.Module = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        logits: torch.Tensor = head(hidden[rows, (counts - 1).clamp(min=0)])
+        return logits.float()
 
     def _sample(
         self, logits: torch.Tensor, rows: Sequence[int], draws: np.ndarray
@@ -262,7 +265,7 @@ class CausalLM(Agent):
     @torch.inference_mode()
     def _refuse_unknown_architecture(self) -> None:
         """The cached path must reproduce the model's own logits; better a refusal than silently other numbers."""
-        self.model.eval()
+        self.model.train(False)
         ids = (torch.arange(12) * 7 + 5) % self.model.config.get_text_config().vocab_size
         want = self.model(input_ids=ids[None].to(self.model.device)).logits[0, -1].float()
         self._rows = [0]

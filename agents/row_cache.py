@@ -12,13 +12,15 @@ import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 
-class _RowLayer(CacheLayerMixin):
+class _RowLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     """Keys and values of one layer, (rows, slots + 1, heads, width); the last slot takes what padding writes."""
 
     is_sliding = False
+    keys: torch.Tensor
+    values: torch.Tensor
 
     def __init__(self, cache: RowCache) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.cache = cache
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
@@ -67,7 +69,8 @@ class RowCache(Cache):
         self.rows, self.slots, self.longest = rows, slots, 0
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
         self.row_index = self.slot_index = torch.zeros(0, 0, dtype=torch.long, device=device)
-        super().__init__(layers=[_RowLayer(self) for _ in range(layers)])
+        self.row_layers = [_RowLayer(self) for _ in range(layers)]
+        super().__init__(layers=list(self.row_layers))
 
     def feed(self, counts: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Place `counts` (n,) new tokens of a right-padded chunk (n, width) in the first n rows.
@@ -82,8 +85,8 @@ class RowCache(Cache):
         self.longest = int(self.lengths[:n].max())
         if self.longest > self.slots:
             self.slots = max(2 * self.slots, self.longest)
-            for layer in self.layers:
-                layer.grow(self.slots)  # type: ignore[attr-defined]
+            for layer in self.row_layers:
+                layer.grow(self.slots)
         real = offsets < counts[:, None]
         self.row_index = torch.arange(n, device=counts.device)[:, None].expand(n, width)
         self.slot_index = torch.where(real, positions, self.slots)
@@ -93,7 +96,7 @@ class RowCache(Cache):
     def move(self, source: int, target: int) -> None:
         """Copy one row over another: how the rows in use stay the first ones when a conversation ends."""
         self.lengths[target] = self.lengths[source]
-        for layer in self.layers:
+        for layer in self.row_layers:
             if layer.is_initialized:
                 layer.keys[target], layer.values[target] = layer.keys[source], layer.values[source]
 
@@ -101,7 +104,7 @@ class RowCache(Cache):
         """Take over the contents of a cache with fewer rows."""
         self.slots, self.longest = other.slots, other.longest
         self.lengths[: other.rows] = other.lengths
-        for mine, theirs in zip(self.layers, other.layers, strict=True):
+        for mine, theirs in zip(self.row_layers, other.row_layers, strict=True):
             if theirs.is_initialized:
                 more = theirs.keys.new_zeros(self.rows - other.rows, *theirs.keys.shape[1:])
                 mine.keys, mine.values = torch.cat([theirs.keys, more]), torch.cat([theirs.values, more])

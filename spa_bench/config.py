@@ -73,11 +73,11 @@ class PPOConfig(Section):
     """Proximal policy optimisation over turns or tokens."""
 
     iterations: int = Field(8, ge=0)
-    tasks: int = Field(16, ge=1, description="groups per iteration")
-    samples: int = Field(8, ge=1, description="episodes per group (GiGPO, 3SPO: 8)")
+    env_steps: int = Field(2000, ge=1, description="environment steps per iteration: the dose, equal for all methods")
+    samples: int = Field(8, ge=1, description="episodes per task, a group (GiGPO, 3SPO: 8)")
     epochs: int = Field(2, ge=1, description="passes over each iteration's episodes")
-    minibatch: int = Field(32, ge=1, description="episodes per optimiser step")
-    microbatch: int = Field(8, ge=1, description="episodes per forward pass; gradients accumulate up to `minibatch`")
+    minibatches: int = Field(4, ge=1, description="optimiser steps per pass (cleanrl: 4)")
+    microbatch: int = Field(16, ge=1, description="episodes per forward pass; gradients accumulate over a minibatch")
     learning_rate: float = Field(3e-4, gt=0)
     value_learning_rate: float = Field(1e-3, gt=0, description="rate of the value head")
     clip: float = Field(0.2, gt=0, description="Schulman et al. 2017: 0.2")
@@ -107,12 +107,12 @@ class RunConfig(Section):
     reward_options: dict[str, Any] = Field(default_factory=dict, description="arguments of the method's constructor")
     seed: int = Field(0, ge=0)
     batch: int = Field(64, ge=1, description="live episodes; changes speed, not results")
-    world: WorldConfig = Field(default_factory=WorldConfig)
-    model: ModelConfig = Field(default_factory=ModelConfig)
-    warm_start: WarmStartConfig = Field(default_factory=WarmStartConfig)
-    explore: ExploreConfig = Field(default_factory=ExploreConfig)
-    ppo: PPOConfig = Field(default_factory=PPOConfig)
-    eval: EvalConfig = Field(default_factory=EvalConfig)
+    world: WorldConfig = WorldConfig.model_construct()
+    model: ModelConfig = ModelConfig.model_construct()
+    warm_start: WarmStartConfig = WarmStartConfig.model_construct()
+    explore: ExploreConfig = ExploreConfig.model_construct()
+    ppo: PPOConfig = PPOConfig.model_construct()
+    eval: EvalConfig = EvalConfig.model_construct()
 
 
 def build(values: Mapping[str, Any]) -> RunConfig:

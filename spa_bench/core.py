@@ -271,7 +271,7 @@ class RewardMethod(ABC):
         """Everything learned, as arrays: saved with each checkpoint as safetensors."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:  # noqa: B027 - most methods have no state
         """Take back what `state_dict` gave."""
 
 

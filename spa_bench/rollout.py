@@ -7,7 +7,8 @@ so that it repeats an uninterrupted one to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,8 +91,15 @@ def advance(episode: Episode, agent: Agent, reply: Reply) -> None:
     episode.conversation.messages += [Message("assistant", reply.text), Message("user", observation)]
 
 
-def play_chunk(requests: Sequence[Request], envs: Sequence[TextEnv], agent: Agent) -> list[Trajectory]:
-    """Play one chunk to its end, all episodes a step at a time; trajectories in request order."""
+def play_chunk(
+    requests: Sequence[Request], envs: Sequence[TextEnv], agent: Agent, budget: int | None = None
+) -> list[Trajectory]:
+    """Play one chunk, all episodes a step at a time; trajectories in request order.
+
+    With a `budget` of environment steps only the leading episodes whose steps fit into it are finished and returned;
+    the others are given up as soon as they cannot fit any more. Order decides, not length, so the cut favours no
+    kind of episode beyond the single one that it falls into.
+    """
     episodes = [begin(request, env, agent) for request, env in zip(requests, envs, strict=True)]
     live = list(episodes)
     while live:
@@ -101,9 +109,22 @@ def play_chunk(requests: Sequence[Request], envs: Sequence[TextEnv], agent: Agen
         replies = agent.act([episode.conversation for episode in live])
         for episode, reply in zip(live, replies, strict=True):
             advance(episode, agent, reply)
-        agent.forget([episode.request.index for episode in live if episode.over])
-        live = [episode for episode in live if not episode.over]
+        if budget is not None:
+            episodes = fitting(episodes, budget)
+        kept = {id(episode) for episode in episodes}
+        agent.forget([episode.request.index for episode in live if episode.over or id(episode) not in kept])
+        live = [episode for episode in episodes if not episode.over]
     return [episode.trajectory() for episode in episodes]
+
+
+def fitting(episodes: list[Episode], budget: int) -> list[Episode]:
+    """The leading episodes whose steps so far fit into the budget."""
+    spent = 0
+    for count, episode in enumerate(episodes):
+        spent += len(episode.steps)
+        if spent > budget:
+            return episodes[:count]
+    return episodes
 
 
 class Player:
@@ -114,22 +135,36 @@ class Player:
         self.envs: list[TextEnv] = []
 
     def play(
-        self, requests: Sequence[Request], agent: Agent, recorded: Mapping[int, Trajectory] | None = None
+        self,
+        requests: Iterable[Request],
+        agent: Agent,
+        *,
+        recorded: Mapping[int, Trajectory] | None = None,
+        budget: int | None = None,
     ) -> Iterator[tuple[Request, Trajectory, bool]]:
-        """Play all requests in chunks; yields (request, trajectory, new) in request order.
+        """Play requests in chunks; yields (request, trajectory, new) in request order.
 
         `recorded` holds episodes of an interrupted run by index: a chunk that is all there is not played again, and
-        of one that is partly there only the missing episodes are new.
+        of one that is partly there only the missing episodes are new. With a `budget` of environment steps `requests`
+        may be endless; the episode that would exceed it, and all after it, are not yielded.
         """
         recorded = recorded or {}
-        for start in range(0, len(requests), self.batch):
-            chunk = requests[start : start + self.batch]
-            while len(self.envs) < len(chunk):
-                self.envs.append(self.make_env())
-            if all(request.index in recorded for request in chunk):
-                played = [recorded[request.index] for request in chunk]
-            else:
-                played = play_chunk(chunk, self.envs[: len(chunk)], agent)
-            for request, trajectory in zip(chunk, played, strict=True):
-                old = recorded.get(request.index)
-                yield request, old or trajectory, old is None
+        source = iter(requests)
+        while chunk := list(itertools.islice(source, self.batch)):
+            played = self._chunk(chunk, agent, recorded, budget)
+            for request, trajectory in zip(chunk, played, strict=False):
+                yield request, trajectory, request.index not in recorded
+            if budget is not None:
+                budget -= sum(len(trajectory) for trajectory in played)
+            if len(played) < len(chunk) or budget == 0:
+                return
+
+    def _chunk(
+        self, chunk: list[Request], agent: Agent, recorded: Mapping[int, Trajectory], budget: int | None
+    ) -> list[Trajectory]:
+        if all(request.index in recorded for request in chunk):
+            return [recorded[request.index] for request in chunk]
+        while len(self.envs) < len(chunk):
+            self.envs.append(self.make_env())
+        played = play_chunk(chunk, self.envs[: len(chunk)], agent, budget)
+        return [recorded.get(r.index, trajectory) for r, trajectory in zip(chunk, played, strict=False)]

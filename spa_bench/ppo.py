@@ -1,0 +1,151 @@
+"""The update: proximal policy optimisation over sampled tokens. Knows no environment and no method by name.
+
+Order of reading: `Sample` is what one episode brings, `losses` is the arithmetic, `update` is the loop with its guards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spa_bench.config import PPOConfig
+from spa_bench.core import Floats, UserError
+from spa_bench.training.policy import Policy, Sequences, microbatches
+
+
+class TrainingError(UserError):
+    """Training would go on with wrong numbers; it is stopped instead."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One episode, priced. All arrays are over its N sampled tokens."""
+
+    sequences: Sequences
+    old_logprobs: Floats
+    """Under the policy that the update starts from."""
+    reference_logprobs: Floats
+    """Under the warm start."""
+    advantages: Floats
+    value_targets: Floats
+    """The critic's targets, NaN at tokens that are no decision of their own (turn level: all but each turn's first)."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Sums over the tokens of a microbatch, to be divided by the minibatch's totals."""
+
+    policy: Tensor
+    value: Tensor
+    kl: Tensor
+    entropy: Tensor
+    clipped: Tensor
+    approx_kl: Tensor
+    largest_ratio_gap: Tensor
+    """max |ratio - 1|."""
+
+
+def losses(policy: Policy, samples: Sequence[Sample], settings: PPOConfig) -> Losses:
+    """PPO's clipped objective (Schulman et al. 2017, eq. 7), value error, KL to the warm start, entropy.
+
+    The KL is the non-negative estimator exp(q - p) - (q - p) - 1 (Schulman's k3), q the warm start's log-prob.
+    """
+    scores = policy([sample.sequences for sample in samples])
+
+    def joined(field: str) -> Tensor:
+        flat = np.concatenate([getattr(sample, field) for sample in samples])
+        return torch.from_numpy(flat).to(scores.logprobs.device, torch.float32)
+
+    advantages, targets = joined("advantages"), joined("value_targets")
+    log_ratio = scores.logprobs - joined("old_logprobs")
+    ratio = log_ratio.exp()
+    clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
+    gap = joined("reference_logprobs") - scores.logprobs
+    decided = ~targets.isnan()
+    return Losses(
+        policy=-torch.minimum(ratio * advantages, clipped * advantages).sum(),
+        value=0.5 * (scores.values[decided] - targets[decided]).square().sum(),
+        kl=(gap.exp() - gap - 1).sum(),
+        entropy=scores.entropy.sum(),
+        clipped=(ratio != clipped).sum(),
+        approx_kl=(ratio - 1 - log_ratio).sum().detach(),
+        largest_ratio_gap=(ratio - 1).abs().max().detach(),
+    )
+
+
+def update(
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    samples: Sequence[Sample],
+    settings: PPOConfig,
+    *,
+    rng: np.random.Generator,
+    kl_in_loss: bool,
+    ratio_tolerance: float,
+) -> dict[str, float]:
+    """Some epochs over the samples; returns means over all minibatches, and how many were skipped.
+
+    A minibatch whose loss or gradient is not finite is skipped and counted. Raises TrainingError where there is nothing
+    to learn from, or where the first minibatch's ratios are not 1: then the old log-probs belong to another policy.
+    """
+    samples = [sample for sample in samples if len(sample.old_logprobs)]
+    if not samples:
+        raise TrainingError("no sampled token in any episode: the mask is empty, nothing can be learned")
+    policy.train()
+    totals: dict[str, float] = {}
+    steps = skipped = tokens = 0
+    for _ in range(settings.epochs):
+        for part in np.array_split(rng.permutation(len(samples)), min(settings.minibatches, len(samples))):
+            batch = [samples[i] for i in part]
+            figures = _step(policy, optimizer, batch, settings, kl_in_loss)
+            if steps == skipped == 0 and figures["ratio_gap"] > ratio_tolerance:
+                raise TrainingError(
+                    f"first minibatch: a probability ratio is off 1 by {figures['ratio_gap']:.2g} (allowed "
+                    f"{ratio_tolerance:.2g}); the episodes were not sampled by this policy"
+                )
+            tokens += sum(sample.sequences.size for sample in batch)
+            if figures.pop("finite"):
+                steps += 1
+                for name, value in figures.items():
+                    totals[name] = totals.get(name, 0.0) + value
+            else:
+                skipped += 1
+    policy.eval()
+    means = {name: value / max(steps, 1) for name, value in totals.items() if name != "ratio_gap"}
+    return means | {"updates": float(steps), "skipped": float(skipped), "tokens_trained": float(tokens)}
+
+
+def _step(
+    policy: Policy, optimizer: torch.optim.Optimizer, batch: Sequence[Sample], settings: PPOConfig, kl_in_loss: bool
+) -> dict[str, float]:
+    """One optimiser step over a minibatch, its gradient accumulated over microbatches of similar length."""
+    tokens = sum(len(sample.old_logprobs) for sample in batch)
+    decisions = sum(int((~np.isnan(sample.value_targets)).sum()) for sample in batch)
+    optimizer.zero_grad(set_to_none=True)
+    sums = {"policy_loss": 0.0, "value_loss": 0.0, "kl": 0.0, "entropy": 0.0, "clip_share": 0.0, "approx_kl": 0.0}
+    ratio_gap, finite = 0.0, True
+    for indices in microbatches([sample.sequences.size for sample in batch], settings.microbatch):
+        part = losses(policy, [batch[i] for i in indices], settings)
+        loss = part.policy / tokens - settings.entropy_coef * part.entropy / tokens
+        loss = loss + settings.value_coef * part.value / max(decisions, 1)
+        if kl_in_loss:
+            loss = loss + settings.kl_coef * part.kl / tokens
+        finite = finite and math.isfinite(loss.item())
+        if not finite:
+            break
+        loss.backward()  # type: ignore[no-untyped-call]
+        ratio_gap = max(ratio_gap, part.largest_ratio_gap.item())
+        shares = (part.policy, part.value, part.kl, part.entropy, part.clipped, part.approx_kl)
+        for name, value in zip(sums, shares, strict=True):
+            sums[name] += value.item() / (max(decisions, 1) if name == "value_loss" else tokens)
+    norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.max_grad_norm).item() if finite else math.nan
+    finite = finite and math.isfinite(norm)
+    if finite:
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return sums | {"grad_norm": norm, "ratio_gap": ratio_gap, "finite": float(finite)}

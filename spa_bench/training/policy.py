@@ -1,0 +1,157 @@
+"""The trained network: any causal LM plus a value head, and episodes packed for it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from spa_bench.core import Tokens, Trajectory, UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """One episode as the network sees it: one token sequence, or several where a turn restarted the context."""
+
+    ids: tuple[NDArray[np.int64], ...]
+    """Token ids of each sequence, (L,)."""
+    where: NDArray[np.int64]
+    """(N, 2): sequence and position of every sampled token, in order of sampling."""
+    lengths: NDArray[np.int64]
+    """(T,): sampled tokens of each turn."""
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """(T,): index among the sampled tokens of each turn's first."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """(T,): index among the sampled tokens of each turn's last."""
+        return np.cumsum(self.lengths) - 1
+
+    @property
+    def size(self) -> int:
+        """Tokens in all."""
+        return sum(len(ids) for ids in self.ids)
+
+
+def pack(turns: Sequence[Tokens | None]) -> Sequences:
+    """Join the turns of one episode; raises ValueError where a turn was not sampled by a language model."""
+    sequences: list[list[int]] = []
+    where: list[tuple[int, int]] = []
+    lengths = []
+    for tokens in turns:
+        if tokens is None:
+            raise ValueError("an episode without tokens cannot train a language model")
+        if tokens.restart or not sequences:
+            sequences.append([])
+        row = sequences[-1]
+        row += tokens.context
+        where += [(len(sequences) - 1, len(row) + k) for k in range(len(tokens.reply))]
+        row += tokens.reply
+        lengths.append(len(tokens.reply))
+    ids = tuple(np.array(row, dtype=np.int64) for row in sequences)
+    return Sequences(ids, np.array(where, dtype=np.int64).reshape(-1, 2), np.array(lengths, dtype=np.int64))
+
+
+def pack_trajectory(trajectory: Trajectory) -> Sequences:
+    """`pack` of an episode's recorded tokens."""
+    return pack([step.tokens for step in trajectory.steps])
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the network says of the sampled tokens of a batch of episodes, concatenated in order; each (N,)."""
+
+    logprobs: Tensor
+    entropy: Tensor
+    values: Tensor
+    """The critic before each sampled token; at a turn's first token it is the value of the turn's state."""
+    last_hidden: Tensor
+    """(N, D): the last hidden state at each sampled token itself."""
+
+
+class Policy(nn.Module):
+    """A causal LM and a linear value head that starts at zero.
+
+    `temperature` divides the logits as it did when the tokens were sampled.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, precision: str, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.model = model
+        width = model.config.get_text_config().hidden_size
+        self.value = nn.Linear(width, 1).to(model.device)
+        nn.init.zeros_(self.value.weight)
+        nn.init.zeros_(self.value.bias)
+        self.precision, self.temperature = precision, temperature
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    def forward(self, episodes: Sequence[Sequences]) -> Scores:
+        """Score the sampled tokens of these episodes in one pass, padded on the right."""
+        rows = [ids for episode in episodes for ids in episode.ids]
+        width = max(len(row) for row in rows)
+        ids = np.zeros((len(rows), width), dtype=np.int64)
+        mask = np.zeros((len(rows), width), dtype=np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)], mask[i, : len(row)] = row, 1
+        first_row = np.cumsum([0] + [len(episode.ids) for episode in episodes[:-1]])
+        where = np.concatenate([e.where + np.array([first, 0]) for e, first in zip(episodes, first_row, strict=True)])
+        row_index, position = (torch.from_numpy(where[:, k]).to(self.device) for k in (0, 1))
+        tokens = torch.from_numpy(ids).to(self.device)
+        with self._autocast():
+            states = self.model.base_model(
+                input_ids=tokens, attention_mask=torch.from_numpy(mask).to(self.device), use_cache=False
+            ).last_hidden_state
+            before = states[row_index, position - 1]
+            logits = self.model.get_output_embeddings()(before)  # type: ignore[no-untyped-call]
+        logp = (logits.float() / self.temperature).log_softmax(-1)
+        return Scores(
+            logprobs=logp.gather(1, tokens[row_index, position][:, None])[:, 0],
+            entropy=-(logp.exp() * logp).sum(-1),
+            values=self.value(before.float())[:, 0],
+            last_hidden=states[row_index, position].float(),
+        )
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def choose_precision(wanted: str, device: torch.device) -> str:
+    """`fp32` or `bf16`; auto takes bf16 where hardware multiplies it: CUDA from compute capability 8, AMX on CPUs."""
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp32"
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return "bf16" if has_amx() else "fp32"
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device; UserError where CUDA is asked for and absent."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("model.device=cuda, but torch sees no CUDA device: install a CUDA build, or use device=cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def microbatches(sizes: Sequence[int], count: int) -> Iterator[list[int]]:
+    """Indices in groups of `count`, similar sizes together so that little is padding; ties by index."""
+    order = sorted(range(len(sizes)), key=lambda i: (sizes[i], i))
+    for start in range(0, len(order), count):
+        yield order[start : start + count]

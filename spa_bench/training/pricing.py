@@ -1,0 +1,198 @@
+"""From finished episodes to PPO samples: score the tokens, ask the method for rewards and advantages, spread them.
+
+Algorithm-blind: what a method wants is read from its class flags, never from its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spa_bench import credit
+from spa_bench.config import PPOConfig
+from spa_bench.core import Floats, Level, RewardMethod, Trajectory
+from spa_bench.ppo import Sample, TrainingError
+from spa_bench.training.policy import Policy, Sequences, microbatches, pack_trajectory
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One episode under one frozen network; arrays over its N sampled tokens."""
+
+    logprobs: Floats
+    values: Floats
+    turn_ends: NDArray[np.float32]
+    """(T, D): the last hidden state at each turn's end."""
+
+
+@torch.no_grad()
+def score(policy: Policy, episodes: Sequence[Sequences], microbatch: int) -> list[Scored]:
+    """Score episodes without gradient, in order."""
+    policy.eval()
+    out: list[Scored | None] = [None] * len(episodes)
+    for indices in microbatches([episode.size for episode in episodes], microbatch):
+        scores = policy([episodes[i] for i in indices])
+        counts = [len(episodes[i].where) for i in indices]
+        parts = zip(
+            indices, *(x.split(counts) for x in (scores.logprobs, scores.values, scores.last_hidden)), strict=True
+        )
+        for i, logprobs, values, hidden in parts:
+            ends = hidden[torch.from_numpy(episodes[i].ends).to(hidden.device)]
+            out[i] = Scored(_array(logprobs), _array(values), ends.cpu().numpy())
+    return [scored for scored in out if scored is not None]
+
+
+def _array(tensor: torch.Tensor) -> Floats:
+    return tensor.double().cpu().numpy()
+
+
+class Reference:
+    """The frozen warm start: log-probs for the KL, hidden states for methods that learn from them, in one pass."""
+
+    def __init__(self, policy: Policy, microbatch: int) -> None:
+        self.policy, self.microbatch = policy, microbatch
+        self.extra_tokens = 0
+        """Tokens encoded for a method alone, beyond the pass that every method pays for."""
+        self._known: dict[int, tuple[Trajectory, Scored]] = {}
+
+    def score(self, trajectories: Sequence[Trajectory], episodes: Sequence[Sequences]) -> list[Scored]:
+        """Score a fresh batch; kept until the next one, so that `encode` costs nothing."""
+        scored = score(self.policy, episodes, self.microbatch)
+        # The trajectory is kept beside its score: an id is only unique while its object lives.
+        self._known = {id(t): (t, s) for t, s in zip(trajectories, scored, strict=True)}
+        return scored
+
+    def encode(self, trajectories: Sequence[Trajectory]) -> list[NDArray[np.float32]]:
+        """`core.Encoder`: hidden states at turn ends, one (T, D) array per trajectory."""
+        missing = [t for t in trajectories if id(t) not in self._known]
+        episodes = [pack_trajectory(t) for t in missing]
+        fresh = {id(t): s for t, s in zip(missing, score(self.policy, episodes, self.microbatch), strict=True)}
+        self.extra_tokens += sum(episode.size for episode in episodes)
+        return [(self._known[id(t)][1] if id(t) in self._known else fresh[id(t)]).turn_ends for t in trajectories]
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A batch of episodes with what each step earned."""
+
+    samples: list[Sample]
+    rewards: list[Floats]
+    figures: dict[str, float]
+
+
+def price(
+    method: RewardMethod,
+    policy: Policy,
+    reference: Reference,
+    trajectories: Sequence[Trajectory],
+    settings: PPOConfig,
+    *,
+    sampler_tolerance: float,
+) -> Priced:
+    """PPO samples of freshly collected episodes.
+
+    Raises TrainingError where the sampler's log-probs are not the policy's, or a reward is not finite or misshapen.
+    """
+    episodes = [pack_trajectory(trajectory) for trajectory in trajectories]
+    current = score(policy, episodes, settings.microbatch)
+    start = reference.score(trajectories, episodes)
+    gap = sampler_gap(trajectories, current)
+    if not gap <= sampler_tolerance:
+        raise TrainingError(
+            f"sampler and trainer disagree: mean |log-prob difference| {gap:.2g} (allowed {sampler_tolerance:.2g}); "
+            "use model.precision=fp32, or report this model"
+        )
+    level = settings.level or method.level
+    method.observe(trajectories)
+    rewards: list[Floats] = [np.zeros(0)] * len(trajectories)
+    credits: list[tuple[Floats, Floats]] = [(np.zeros(0), np.zeros(0))] * len(trajectories)
+    for indices in groups(trajectories):
+        group = [trajectories[i] for i in indices]
+        earned = checked(method, group)
+        kl = [current[i].logprobs - start[i].logprobs for i in indices]
+        penalty = settings.kl_coef if method.kl_in_reward else 0.0
+        streams = [stream(r, episodes[i], level, penalty * k) for r, i, k in zip(earned, indices, kl, strict=True)]
+        values = [decision_values(current[i].values, episodes[i], level) for i in indices]
+        for i, r, c in zip(
+            indices, earned, method.advantages(group, streams, values, settings.gamma, settings.lam), strict=True
+        ):
+            rewards[i], credits[i] = r, c
+    whitened = credit.whiten([advantage for advantage, _ in credits])
+    samples = [
+        sample(episode, now, then, advantage, targets, level)
+        for episode, now, then, advantage, (_, targets) in zip(episodes, current, start, whitened, credits, strict=True)
+    ]
+    largest_kl = max(
+        float(np.abs(now.logprobs - then.logprobs).max()) for now, then in zip(current, start, strict=True)
+    )
+    figures = {
+        "sampler_gap": gap,
+        "reward_sum": float(np.mean([r.sum() for r in rewards])),
+        "largest_log_ratio_to_start": largest_kl,
+        "explained_variance": explained_variance(current, credits, episodes, level),
+    }
+    return Priced(samples, rewards, figures)
+
+
+def groups(trajectories: Sequence[Trajectory]) -> list[list[int]]:
+    """Indices of the episodes of each task, tasks in order of first appearance."""
+    found: dict[str, list[int]] = {}
+    for index, trajectory in enumerate(trajectories):
+        found.setdefault(trajectory.task.key, []).append(index)
+    return list(found.values())
+
+
+def checked(method: RewardMethod, group: Sequence[Trajectory]) -> list[Floats]:
+    """The method's rewards; TrainingError unless there is one finite number per step."""
+    rewards = method.rewards(group)
+    shapes = [reward.shape for reward in rewards]
+    wanted = [(len(trajectory),) for trajectory in group]
+    if shapes != wanted:
+        raise TrainingError(f"{type(method).__name__}.rewards gave shapes {shapes} for steps {wanted}")
+    if not all(np.isfinite(reward).all() for reward in rewards):
+        raise TrainingError(f"{type(method).__name__}.rewards gave NaN or infinity on task {group[0].task.key}")
+    return rewards
+
+
+def stream(rewards: Floats, episode: Sequences, level: Level, penalty: Floats) -> Floats:
+    """Rewards per decision: each step's on its last token, minus the token penalties; summed per turn at turn level."""
+    tokens = credit.on_last_token(rewards, episode.lengths.tolist()) - penalty
+    return tokens if level == "token" else np.add.reduceat(tokens, episode.starts)
+
+
+def decision_values(values: Floats, episode: Sequences, level: Level) -> Floats:
+    """The critic before each decision, and 0 after the last.
+
+    Zero also where the step limit ended the episode: the limit is part of the task (success within it is what is
+    scored), so a cut-off episode has nothing to hope for. Bootstrapping there would credit running out of time.
+    """
+    return np.append(values if level == "token" else values[episode.starts], 0.0)
+
+
+def sample(episode: Sequences, now: Scored, then: Scored, advantages: Floats, targets: Floats, level: Level) -> Sample:
+    """Spread decisions over tokens: at turn level a turn's tokens share its advantage, its first holds the target."""
+    if level == "turn":
+        spread = np.full(len(episode.where), np.nan)
+        spread[episode.starts] = targets
+        return Sample(episode, now.logprobs, then.logprobs, credit.spread(advantages, episode.lengths.tolist()), spread)
+    return Sample(episode, now.logprobs, then.logprobs, advantages, targets)
+
+
+def sampler_gap(trajectories: Sequence[Trajectory], current: Sequence[Scored]) -> float:
+    """Mean absolute difference between the sampler's log-probs and the trainer's."""
+    sampled = [lp for t in trajectories for step in t.steps if step.tokens is not None for lp in step.tokens.logprobs]
+    return float(np.abs(np.array(sampled) - np.concatenate([scored.logprobs for scored in current])).mean())
+
+
+def explained_variance(
+    current: Sequence[Scored], credits: Sequence[tuple[Floats, Floats]], episodes: Sequence[Sequences], level: Level
+) -> float:
+    """1 - Var(target - value) / Var(target): how much of the returns the critic knew; 0 where they do not vary."""
+    values = np.concatenate([decision_values(c.values, e, level)[:-1] for c, e in zip(current, episodes, strict=True)])
+    targets = np.concatenate([target for _, target in credits])
+    spread = float(targets.var())
+    return 1.0 - float((targets - values).var()) / spread if spread > 0 else 0.0

@@ -1,0 +1,222 @@
+"""The common start: tasks, warm-started policy and explored episodes, made once and shared by every method.
+
+Everything here depends on world, model and seed, never on the reward, so it lives in a content-addressed cache:
+whoever compares methods compares them from the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import torch
+
+from spa_bench import records, registry
+from spa_bench.config import RunConfig
+from spa_bench.core import Conversation, Message, Reply, ReplyFormat, Task, TextEnv, Tokens, Trajectory, derive_seed
+from spa_bench.progress import Progress
+from spa_bench.rollout import Player, Request
+from spa_bench.training.policy import choose_device, choose_precision, pack
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class LanguageModel(Protocol):
+    """What training asks of a language-model agent."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    prompt: ReplyFormat
+    temperature: float
+    uses_expert: bool
+
+    def opening(self, instructions: str, observation: str) -> list[Message]:
+        """The messages before the first reply."""
+
+    def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
+        """One reply per conversation."""
+
+    def forget(self, ids: Sequence[int]) -> None:
+        """Free what was kept for these conversations."""
+
+    def tokenise(self, instructions: str, trajectory: Trajectory) -> list[Tokens]:
+        """A scripted episode as this model would have produced it."""
+
+    def save(self, folder: Path) -> None:
+        """Weights as safetensors, and the tokenizer."""
+
+
+@dataclass
+class Start:
+    """What a run begins with."""
+
+    config: RunConfig
+    make_env: Callable[[], TextEnv]
+    player: Player
+    train: tuple[Task, ...]
+    panel: tuple[Task, ...]
+    device: torch.device
+    precision: str
+
+    @property
+    def panel_hash(self) -> str:
+        """Identifies the held-out panel in every table: world, split and task keys."""
+        return _digest([self.config.env, self.config.world.model_dump(), [task.key for task in self.panel]])[:12]
+
+    @property
+    def prompt(self) -> ReplyFormat:
+        """The reply format in force."""
+        model = self.config.model
+        automatic = "action" if model.name == "embedded" else "react"
+        return registry.prompt(automatic if model.prompt == "auto" else model.prompt)
+
+
+def begin(config: RunConfig) -> Start:
+    """Find the world and fix tasks and panel; nothing is played yet."""
+    torch.set_num_threads(config.model.threads)
+    make_env = world(config)
+    env = make_env()
+    train = fixed_shuffle(env.tasks("train"))[: config.world.train_tasks]
+    panel = fixed_shuffle(env.tasks(config.eval.split))[: config.eval.tasks]
+    device = choose_device(config.model.device)
+    precision = choose_precision(config.model.precision, device)
+    return Start(config, make_env, Player(make_env, config.batch), train, panel, device, precision)
+
+
+def world(config: RunConfig) -> Callable[[], TextEnv]:
+    """A maker of the configured environment."""
+    world = config.world
+    arguments = {"tasks": world.tasks, "data": world.data, "max_steps": world.max_steps, **world.options}
+    return lambda: registry.build("environments", config.env, **arguments)
+
+
+def fixed_shuffle(tasks: Iterable[Task]) -> tuple[Task, ...]:
+    """An order that depends on the keys alone, so that the first N are a fair and stable sample."""
+    return tuple(sorted(tasks, key=lambda task: hashlib.sha256(task.key.encode()).digest()))
+
+
+def load_policy(start: Start, folder: Path | None) -> LanguageModel:
+    """The policy from a saved folder, or fresh from the configuration."""
+    model = start.config.model
+    kind: Any = registry.find("agents", "causal-lm")
+    longest = model.max_new_tokens or (16 if start.prompt.name == "action" else 256)
+    limits = {"context": model.context, "max_new_tokens": longest}
+    if folder is not None or model.name != "embedded":
+        told = model.name != "embedded"
+        agent = kind.load(str(folder or model.name), start.prompt, told=told, **limits)
+    else:
+        shape = {"hidden": model.hidden, "layers": model.layers, "heads": model.heads}
+        texts = start.make_env().text_sources()
+        seed = derive_seed(start.config.seed, "weights") % 2**32
+        agent = kind.embedded(texts, start.prompt, seed=seed, **shape, **limits)
+    agent.model.to(start.device)
+    return cast(LanguageModel, agent)
+
+
+def warm_start(start: Start, progress: Progress) -> Path:
+    """Folder of the cloned policy, from the cache or made now."""
+    key = _digest([_identity(start), start.config.warm_start.model_dump()])[:16]
+    with records.cache_entry(records.cache_root(), "warm-start", key) as entry:
+        if not entry.ready:
+            _make_warm_start(start, entry.build, progress)
+    return entry.path
+
+
+def explore(start: Start, policy_folder: Path, progress: Progress) -> Path:
+    """Folder with the warm start's own episodes on train tasks (`explore.jsonl`) and on the panel (`panel.jsonl`)."""
+    config = start.config
+    identity = [policy_folder.name, config.explore.model_dump(), config.eval.model_dump(), config.ppo.temperature]
+    key = _digest([*identity, config.batch, start.panel_hash])[:16]
+    with records.cache_entry(records.cache_root(), "explore", key) as entry:
+        if not entry.ready:
+            agent = load_policy(start, policy_folder)
+            agent.temperature = config.ppo.temperature
+            tasks = [start.train[i % len(start.train)] for i in range(config.explore.tasks)]
+            requests = make_requests(start, "explore", 0, tasks, config.explore.samples)
+            _record(start, agent, requests, entry.build / "explore.jsonl", "explore", progress)
+            agent.temperature = config.eval.temperature
+            panel = make_requests(start, "eval", 0, start.panel, 1)
+            _record(start, agent, panel, entry.build / "panel.jsonl", "evaluate warm start", progress)
+    return entry.path
+
+
+def make_requests(start: Start, stage: str, iteration: int, tasks: Sequence[Task], samples: int) -> list[Request]:
+    """`samples` requests per task, in order, each with a seed of its own that no other episode shares."""
+    seeds = [
+        (task, derive_seed(start.config.seed, stage, iteration, task.key, position, sample))
+        for position, task in enumerate(tasks)
+        for sample in range(samples)
+    ]
+    return [Request(index, task, seed) for index, (task, seed) in enumerate(seeds)]
+
+
+def read_episodes(path: Path) -> list[Trajectory]:
+    """Trajectories of a finished journal in the cache."""
+    rows, _ = records.Journal(path).read()
+    return [records.from_row(row) for row in rows]
+
+
+def experts(start: Start, progress: Progress) -> list[Trajectory]:
+    """Demonstrations of the searching expert on the train tasks, cycling through them."""
+    agent = registry.build("agents", "expert", prompt=start.prompt)
+    count = start.config.warm_start.episodes
+    tasks = [start.train[i % len(start.train)] for i in range(min(count, len(start.train)))]
+    with progress.stage("demonstrate", total=len(tasks)) as stage:
+        shown = []
+        for _, trajectory, _ in start.player.play(make_requests(start, "expert", 0, tasks, 1), agent):
+            shown.append(trajectory)
+            stage.advance()
+    return [trajectory for trajectory in shown if trajectory.success]
+
+
+def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
+    from spa_bench.training.warm_start import clone
+
+    config = start.config
+    agent = load_policy(start, None)
+    instructions = start.make_env().instructions
+    demonstrations = [pack(agent.tokenise(instructions, trajectory)) for trajectory in experts(start, progress)]
+    with progress.stage("warm start", total=None) as stage:
+
+        def show(step: int, steps: int, loss: float) -> None:
+            stage.total = steps
+            stage.advance(step - stage.done, loss=loss)
+
+        seed = derive_seed(config.seed, "warm start")
+        figures = clone(
+            agent.model, agent.tokenizer, demonstrations, config.warm_start,
+            precision=start.precision, seed=seed, on_step=show,
+        )  # fmt: skip
+    agent.save(folder)
+    (folder / "warm_start.json").write_text(json.dumps(figures))
+
+
+def _record(
+    start: Start, agent: LanguageModel, requests: Sequence[Request], path: Path, name: str, progress: Progress
+) -> None:
+    journal = records.Journal(path)
+    with progress.stage(name, total=len(requests)) as stage:
+        wins = 0
+        for request, trajectory, _ in start.player.play(requests, cast(Any, agent)):
+            journal.append(records.to_row(trajectory) | {"index": request.index})
+            wins += trajectory.success
+            stage.advance(1, success=wins / (stage.done + 1))
+
+
+def _identity(start: Start) -> list[Any]:
+    """What the warm start depends on, beside its own settings."""
+    config = start.config
+    versions = {name: records.facts()["versions"][name] for name in ("torch", "transformers", "trl", "tokenizers")}
+    tasks = [task.key for task in start.train]
+    world, model = config.world.model_dump(), config.model.model_dump()
+    machine = [start.device.type, start.precision, versions, records.facts()["spa_bench"]]
+    return [config.env, world, model, config.seed, start.prompt.name, tasks, *machine]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,96 @@
+"""Behaviour cloning: TRL's SFTTrainer on expert episodes, loss on the assistant's tokens only."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from spa_bench.config import WarmStartConfig
+from spa_bench.training.policy import Sequences
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def clone(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    demonstrations: Sequence[Sequences],
+    settings: WarmStartConfig,
+    *,
+    precision: str,
+    seed: int,
+    on_step: Callable[[int, int, float], None],
+) -> dict[str, float]:
+    """Train `model` in place on packed demonstrations; returns the figures of the last log line.
+
+    `on_step(step, steps, loss)` is called at each log. The global random states are restored afterwards.
+    """
+    from datasets import Dataset  # type: ignore[import-untyped]
+    from transformers import TrainerCallback
+    from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
+
+    rows = [row for episode in demonstrations for row in _examples(episode)]
+    losses: list[float] = []
+
+    class Report(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
+            if logs and "loss" in logs:
+                losses.append(float(logs["loss"]))
+                on_step(state.global_step, state.max_steps, losses[-1])
+
+    with _kept_random_state(), tempfile.TemporaryDirectory() as scratch:
+        config = SFTConfig(
+            output_dir=scratch,
+            per_device_train_batch_size=settings.batch,
+            num_train_epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            warmup_steps=settings.warmup,
+            lr_scheduler_type="cosine",
+            weight_decay=0.0,
+            max_length=None,
+            bf16=precision == "bf16",
+            use_cpu=model.device.type == "cpu",
+            seed=seed % 2**32,
+            data_seed=seed % 2**32,
+            save_strategy="no",
+            report_to=[],
+            logging_steps=10,
+            disable_tqdm=True,
+            gradient_checkpointing=False,
+            train_sampling_strategy="group_by_length",
+            dataloader_pin_memory=False,
+            packing=False,
+        )
+        trainer = SFTTrainer(
+            model=model, args=config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
+            callbacks=[Report()],
+        )  # fmt: skip
+        trainer.train()
+    model.train(False)
+    return {"loss": losses[-1] if losses else float("nan"), "sequences": float(len(rows))}
+
+
+def _examples(episode: Sequences) -> Iterator[dict[str, list[int]]]:
+    """One training example per sequence: ids, and labels that are -100 wherever the assistant did not speak."""
+    for number, ids in enumerate(episode.ids):
+        labels = np.full(len(ids), -100)
+        spoken = episode.where[episode.where[:, 0] == number, 1]
+        labels[spoken] = ids[spoken]
+        yield {"input_ids": ids.tolist(), "labels": labels.tolist()}
+
+
+@contextlib.contextmanager
+def _kept_random_state() -> Iterator[None]:
+    """The Trainer seeds every global generator; leave them as they were."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - saved to be restored, not drawn from
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield
+    random.setstate(python)
+    np.random.set_state(numpy)  # noqa: NPY002
