@@ -1,0 +1,245 @@
+"""Built-in tasks: homes drawn from a seed, written as official game files, so that one loader reads both.
+
+Separate from `rooms`, which draws; here is the file format and the cache. `ensure` returns a folder in upstream's
+layout, `json_2.1.1/<split>/<task>/<trial>/{game.tw-pddl, traj_data.json}`, with `manifest.csv` beside it. Kinds of
+task take turns; `valid_seen` has other tasks in the rooms of `train`, `valid_unseen` has rooms of its own; no game
+occurs twice in a panel. The same parameters give the same bytes on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from spa_bench.core import Task, UserError
+from spa_bench.environments.alfworld import expert, rooms
+from spa_bench.environments.alfworld.game import Game
+from spa_bench.environments.alfworld.household import ROOMS, THINGS
+from spa_bench.environments.alfworld.tasks import GAME_FILE, KINDS, LAYOUT, MANIFEST, Entry, write_manifest
+
+VERSION = 1
+"""Raised with every change of what is generated."""
+
+PANEL = ""
+"""SHA-256 of the default panel's `manifest.csv`, which holds the hash of every game."""
+
+SEEN_ROOMS, UNSEEN_ROOMS = 10, 5
+"""Rooms of each of the four sorts, in `train` and in `valid_unseen`."""
+
+_WORDS = {
+    "2.1.1": {"ARRIVAL": "lend", "PUT": "put {o} in/on {r}", "STORED": "You put the {o.name} in/on the {r.name}."},
+    "2.1.2": {"ARRIVAL": "r", "PUT": "move {o} to {r}", "STORED": "You move the {o.name} to the {r.name}."},
+}
+_TRAITS = {
+    "k": "cleanable",
+    "h": "heatable",
+    "c": "coolable",
+    "s": "sliceable",
+    "r": "isReceptacleObject",
+    "t": "toggleable",
+}
+_STORED = (
+    "(and (exists (?r - receptacle) (exists (?o - object) (and ({0} ?o) (objectType ?o {o}Type)"
+    " (receptacleType ?r {r}Type) ({1} ?o) (inReceptacle ?o ?r)))))"
+)
+_GOALS = {
+    "place": "(and (exists (?r - receptacle) (exists (?o - object) (and (inReceptacle ?o ?r)"
+    " (objectType ?o {o}Type) (receptacleType ?r {r}Type)))))",
+    "light": "(and (exists (?ot - object ?r - receptacle ?a - agent ?l - location) (and (objectType ?ot {r}Type)"
+    " (toggleable ?ot) (isToggled ?ot) (receptacleAtLocation ?r ?l) (atLocation ?a ?l) (inReceptacle ?ot ?r)))"
+    " (exists (?o - object ?a - agent) (and (objectType ?o {o}Type) (holds ?a ?o))))",
+    "clean": _STORED.replace("{0}", "cleanable").replace("{1}", "isClean"),
+    "heat": _STORED.replace("{0}", "heatable").replace("{1}", "isHot"),
+    "cool": _STORED.replace("{0}", "coolable").replace("{1}", "isCool"),
+    "two": "(and (exists (?r - receptacle) (exists (?o1 - object) (and (objectType ?o1 {o}Type)"
+    " (receptacleType ?r {r}Type) (inReceptacle ?o1 ?r) (exists (?o2 - object) (and (not (= ?o1 ?o2))"
+    " (objectType ?o2 {o}Type) (receptacleType ?r {r}Type) (inReceptacle ?o2 ?r)))))))",
+}
+_CONSTANTS = {"SinkBasinType", "MicrowaveType", "FridgeType", "KnifeType", "ButterKnifeType"}
+"""Types that the domain itself declares."""
+
+
+def ensure(
+    seed: int = 0, train: int = 1500, valid: int = 100, difficulty: str = "default", text: str = "2.1.2"
+) -> Path:
+    """The folder with these tasks, generated the first time (about 10 s) and kept in the user's cache.
+
+    `valid` is the size of each of the two validation splits. `difficulty`:
+
+    - `default`: rooms of 4 to 13 receptacles and about as many objects, of 18 types; the searching expert needs 3 to
+      40 steps. Made so that a model of a third of a million weights learns something from 1,000 demonstrations.
+    - `hard`: rooms of 8 to 36 receptacles with one to two objects each, of all 45 types; shared locations, cabinets
+      that do not open, objects that lie in two receptacles at once: the sizes of the official games.
+
+    Two processes may call it at once. Raises UserError for parameters that it does not know.
+    """
+    if difficulty not in rooms.DIFFICULTIES:
+        raise UserError(f"no difficulty {difficulty!r}: use one of {', '.join(rooms.DIFFICULTIES)}")
+    if text not in _WORDS:
+        raise UserError(f"no text version {text!r}: use one of {', '.join(_WORDS)}")
+    if train < 1 or valid < 1:
+        raise UserError(f"a split needs at least one task (train={train}, valid={valid})")
+    name = f"v{VERSION}-{difficulty}-{text}-seed{seed}-{train}-{valid}"
+    folder = cache_folder() / "alfworld" / name
+    if not folder.is_dir():
+        _publish(folder, seed, {"train": train, "valid_seen": valid, "valid_unseen": valid}, difficulty, text)
+    return folder
+
+
+def cache_folder() -> Path:
+    """Where generated tasks are kept: `SPA_BENCH_CACHE`, else the platform's cache folder (XDG is respected)."""
+    chosen = os.environ.get("SPA_BENCH_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "spa-bench"
+
+
+def games(
+    seed: int, sizes: dict[str, int], difficulty: str, text: str = "2.1.2"
+) -> Iterator[tuple[str, rooms.Draft, str]]:
+    """(split, draft, text of game.tw-pddl) of every task, in order. Nothing is written."""
+    level = rooms.DIFFICULTIES[difficulty]
+    kinds = list(KINDS)
+    known: set[str] = set()
+    for split, size in sizes.items():
+        homes = _homes(seed, difficulty, unseen=split == "valid_unseen")
+        for index in range(size):
+            dice = rooms.Dice("alfworld", VERSION, difficulty, seed, split, index)
+            while True:
+                draft = rooms.draft(dice, kinds[index % len(kinds)], homes, level)
+                game = _game(draft, text)
+                if game not in known:
+                    break
+            known.add(game)
+            yield split, draft, game
+
+
+def _homes(seed: int, difficulty: str, unseen: bool) -> list[rooms.Scene]:
+    """The rooms of a split; both sets go evenly from the smallest to the largest."""
+    first, count = (SEEN_ROOMS, UNSEEN_ROOMS) if unseen else (0, SEEN_ROOMS)
+    level = rooms.DIFFICULTIES[difficulty]
+    homes = []
+    for room, layout in ROOMS.items():
+        for n in range(count):
+            dice = rooms.Dice("alfworld", VERSION, difficulty, seed, room, first + n)
+            homes.append(rooms.scene(dice, room, layout.first_scene + first + n, n / (count - 1), level))
+    return homes
+
+
+def _publish(folder: Path, seed: int, sizes: dict[str, int], difficulty: str, text: str) -> None:
+    """Write under a temporary name, then rename: a reader sees all tasks or none, whoever comes first."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft_folder = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        _write(draft_folder, seed, sizes, difficulty, text)
+        draft_folder.chmod(0o755)
+        draft_folder.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(draft_folder, ignore_errors=True)
+
+
+def _write(folder: Path, seed: int, sizes: dict[str, int], difficulty: str, text: str) -> None:
+    entries = []
+    for split, draft, game in games(seed, sizes, difficulty, text):
+        data = game.encode()
+        digest = hashlib.sha256(data).hexdigest()
+        trial = f"trial_{digest[:12]}"
+        key = f"{_task_folder(draft)}/{trial}"
+        path = folder / LAYOUT / split / key
+        path.mkdir(parents=True)
+        (path / GAME_FILE).write_bytes(data)
+        (path / "traj_data.json").write_bytes(json.dumps(_traj_data(draft, trial)).encode())
+        steps = len(expert.solve(Game.decode(data, key)))
+        entries.append(Entry(Task("alfworld", key, split, KINDS[draft.kind], steps), (digest,)))
+    (folder / MANIFEST).write_bytes(write_manifest(entries).encode())
+
+
+def _task_folder(draft: rooms.Draft) -> str:
+    return f"{KINDS[draft.kind]}-{draft.thing}-None-{draft.target}-{draft.scene.number}"
+
+
+def _traj_data(draft: rooms.Draft, trial: str) -> dict[str, Any]:
+    lamp = draft.kind == "light"
+    return {
+        "task_id": trial,
+        "task_type": KINDS[draft.kind],
+        "pddl_params": {
+            "mrecep_target": "",
+            "object_sliced": False,
+            "object_target": draft.thing,
+            "parent_target": "" if lamp else draft.target,
+            "toggle_target": draft.target if lamp else "",
+        },
+        "turk_annotations": {"anns": []},
+        "scene": {"floor_plan": f"FloorPlan{draft.scene.number}", "scene_num": draft.scene.number},
+    }
+
+
+def _game(draft: rooms.Draft, text: str) -> str:
+    domain, grammar = _frame(text)
+    raw = {
+        "pddl_domain": domain,
+        "grammar": grammar.replace("@TASK@", draft.sentence),
+        "pddl_problem": _problem(draft),
+        "solvable": True,
+    }
+    return json.dumps(raw)
+
+
+@cache
+def _frame(text: str) -> tuple[str, str]:
+    """Domain and grammar in the wording of a version."""
+    here = resources.files("spa_bench.environments.alfworld")
+    domain, grammar = (here.joinpath(name).read_text(encoding="utf-8") for name in ("domain.pddl", "grammar.txt"))
+    if text == "2.1.1":  # `help` came later
+        domain = domain.partition(" (:action help")[0] + ")\n"
+        grammar = grammar.partition("action help")[0]
+    for mark, words in _WORDS[text].items():
+        grammar = grammar.replace(f"@{mark}@", words)
+    return domain, grammar
+
+
+def _problem(draft: rooms.Draft) -> str:
+    """The home and the goal as PDDL, one fact a line."""
+    places, items = draft.scene.places, draft.items
+    kinds, sorts = sorted({p.kind for p in places}), sorted({i.kind for i in items})
+    locations = list(dict.fromkeys([draft.scene.start, *(p.location for p in places)]))
+    declared = {"agent": ["agent1"], "location": locations}
+    declared |= {"receptacle": [p.id for p in places], "object": [i.id for i in items]}
+    declared |= {"rtype": [f"{k}Type" for k in kinds], "otype": [f"{s}Type" for s in sorts]}
+    objects = [f"{n} - {t}" for t, names in declared.items() for n in names if n not in _CONSTANTS]
+    facts = [f"atLocation agent1 {draft.scene.start}"]
+    for p in places:
+        facts += [f"receptacleType {p.id} {p.kind}Type", f"receptacleAtLocation {p.id} {p.location}"]
+        facts += [f"openable {p.id}"] * p.openable
+    for i in items:
+        facts += _facts(i)
+    facts += [f"canContain {k}Type {s}Type" for s in sorts for k in kinds if k in THINGS[s].places]
+    goal = _GOALS[draft.kind].replace("{o}", draft.thing).replace("{r}", draft.target)
+    listed = "\n".join(objects), "\n".join(f"({fact})" for fact in facts)
+    return "(define (problem home)\n(:domain household)\n(:objects\n{}\n)\n(:init\n{}\n)\n(:goal {})\n)\n".format(
+        *listed, goal
+    )
+
+
+def _facts(item: rooms.Item) -> list[str]:
+    """What an object is and where; it counts as being at the first of its receptacles, and food there is cool."""
+    thing = THINGS[item.kind]
+    facts = [f"objectType {item.id} {item.kind}Type", f"objectAtLocation {item.id} {item.places[0].location}"]
+    facts += [f"inReceptacle {item.id} {place.id}" for place in item.places]
+    facts += [f"{_TRAITS[trait]} {item.id}" for trait in thing.traits]
+    facts += [f"pickupable {item.id}"] * ("t" not in thing.traits)
+    cool = "c" in thing.traits and any(place.kind == "Fridge" for place in item.places)
+    return facts + [f"isCool {item.id}"] * cool
