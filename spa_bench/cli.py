@@ -1,0 +1,245 @@
+"""The command line: reads words, calls one function, prints the result.
+
+Results go to standard output, progress and errors to standard error. Exit codes: 0 done; 1 a defect, with traceback;
+2 something the user can mend, in one line; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+
+from spa_bench.config import RunConfig
+from spa_bench.core import UserError
+from spa_bench.options import Flags, check, to_toml
+from spa_bench.progress import Progress
+from spa_bench.terminal import printable_line
+
+P = ParamSpec("P")
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Referee for step-level rewards.")
+data_app = typer.Typer(no_args_is_help=True, help="Official data: fetch it, prove that it is complete.")
+app.add_typer(data_app, name="data")
+
+Env = Annotated[str | None, typer.Option(help="World, such as alfworld.")]
+Model = Annotated[str | None, typer.Option(help="`embedded`, a folder, or a Hub id.")]
+Tasks = Annotated[str | None, typer.Option(help="`builtin` or `official`.")]
+Data = Annotated[str | None, typer.Option(help="Folder of official games; implies --tasks official.")]
+Split = Annotated[str | None, typer.Option(help="`valid_seen` or `valid_unseen`.")]
+Assign = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as section.key=value; repeatable.")]
+File = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]
+Results = Annotated[Path, typer.Option(help="Folder of results.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+RESULTS = Path("results")
+
+
+def main() -> None:
+    """Entry point of `spa-bench`."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 must not end a run
+    app()
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """A command whose foreseeable ends are one line and an exit code; everything else keeps its traceback."""
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except UserError as error:
+            print(f"error: {printable_line(str(error))}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            print("interrupted; run the same command to resume", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    return guarded
+
+
+def _progress(as_json: bool) -> Progress:
+    return Progress.quiet() if as_json else Progress()
+
+
+def _print_configs(configs: Sequence[RunConfig], as_json: bool) -> None:
+    plain = [config.model_dump(mode="json") for config in configs]
+    if as_json:
+        print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=1))
+    else:
+        print("\n".join(to_toml(values) for values in plain), end="")
+
+
+def _print_tables(folders: Sequence[Path], as_json: bool) -> None:
+    from spa_bench.report.render import show
+    from spa_bench.report.table import tables
+
+    show(tables(folders), sys.stdout, as_json)
+
+
+@app.command()
+@command
+def run(
+    env: Env = None,
+    reward: Annotated[str | None, typer.Option(help="Reward method, or path.py:Class.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything; default 0.")] = None,
+    model: Model = None,
+    tasks: Tasks = None,
+    data: Data = None,
+    assign: Assign = None,
+    config: File = None,
+    results: Results = RESULTS,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Train with one reward and evaluate; the same command resumes an unfinished run."""
+    flags = Flags(env, model, tasks, data, None, config, assign or ())
+    settings = flags.config(reward=reward, seed=seed)
+    check(settings)
+    if dry_run:
+        _print_configs([settings], as_json)
+        return
+    from spa_bench import experiment
+
+    _print_tables([experiment.run(settings, results, _progress(as_json))], as_json)
+
+
+@app.command()
+@command
+def compare(
+    env: Env = None,
+    reward: Annotated[str, typer.Option(help="Reward methods, separated by commas.")] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds for each method.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    model: Model = None,
+    tasks: Tasks = None,
+    data: Data = None,
+    assign: Assign = None,
+    config: File = None,
+    results: Results = RESULTS,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Train with several rewards from the same start, and print one table."""
+    names = list(dict.fromkeys(name.strip() for name in reward.split(",") if name.strip()))
+    if not names:
+        raise UserError("no --reward: name the methods to compare, for example --reward sparse,ppo")
+    flags = Flags(env, model, tasks, data, None, config, assign or ())
+    configs = [flags.config(reward=name, seed=number) for name in names for number in range(seed, seed + seeds)]
+    for settings in configs[::seeds]:
+        check(settings)
+    if dry_run:
+        _print_configs(configs, as_json)
+        return
+    from spa_bench import experiment
+
+    _print_tables(experiment.compare(configs, results, jobs, _progress(as_json)), as_json)
+
+
+@app.command(name="eval")
+@command
+def evaluate(
+    env: Env = None,
+    agent: Annotated[str | None, typer.Option(help="A scripted agent: `expert` or `random`.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Run folder whose last checkpoint is played.")] = None,
+    model: Model = None,
+    split: Split = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the agent's chance; default 0.")] = None,
+    tasks: Tasks = None,
+    data: Data = None,
+    assign: Assign = None,
+    config: File = None,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Play every task of a held-out split once, and print the table."""
+    if sum(choice is not None for choice in (agent, checkpoint, model)) != 1:
+        raise UserError("eval needs exactly one of --agent, --checkpoint and --model")
+    flags = Flags(env, model, tasks, data, split, config, assign or ())
+    from spa_bench.evaluate import settings_for
+
+    settings, name = settings_for(flags, agent, checkpoint, seed)
+    from spa_bench import experiment
+
+    _print_tables([experiment.evaluate(settings, name, checkpoint, results, _progress(as_json))], as_json)
+
+
+@app.command()
+@command
+def play(
+    env: Env = None,
+    task: Annotated[str | None, typer.Option(help="Key of the task; default: the first of the split.")] = None,
+    split: Annotated[str, typer.Option(help="`train`, `valid_seen` or `valid_unseen`.")] = "valid_unseen",
+    tasks: Tasks = None,
+    data: Data = None,
+    assign: Assign = None,
+    oracle: Annotated[bool, typer.Option("--oracle", help="Show the oracle's progress after each step.")] = False,
+) -> None:
+    """Play a task yourself; `:help` lists the commands."""
+    from spa_bench.play import Game, build_world, find_task
+
+    world = build_world(Flags(env=env, tasks=tasks, data=data, assignments=assign or ()).config(reward="none"))
+    Game(world, find_task(world, split, task), oracle=oracle).loop(sys.stdin, sys.stdout)
+
+
+@app.command()
+@command
+def report(
+    folders: Annotated[list[Path] | None, typer.Argument(help="Run folders, or folders that hold some.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the table of finished runs."""
+    _print_tables(folders or [RESULTS], as_json)
+
+
+@app.command()
+@command
+def doctor(results: Results = RESULTS, as_json: Json = False) -> None:
+    """Check this machine: versions, processor, memory, disk, data."""
+    from spa_bench.doctor import examine, show
+
+    checks = examine(results)
+    show(checks, sys.stdout, as_json)
+    if any(check.state == "bad" for check in checks):
+        raise typer.Exit(1)
+
+
+@data_app.command(name="get")
+@command
+def data_get(
+    env: Annotated[str, typer.Argument(help="World, such as alfworld.")],
+    data: Annotated[Path | None, typer.Option(help="Folder to make; default: in the cache.")] = None,
+    source: Annotated[
+        list[Path] | None, typer.Option("--from", help="Folder or archive at hand, instead of a download; repeatable.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch the official tasks, check every file, and put them where `--tasks official` looks."""
+    from spa_bench import data as door
+
+    door.show(door.get(env, data, source or [], _progress(as_json)), sys.stdout, as_json)
+
+
+@data_app.command(name="verify")
+@command
+def data_verify(
+    env: Annotated[str, typer.Argument(help="World, such as alfworld.")],
+    data: Annotated[Path | None, typer.Option(help="Folder to check; default: in the cache.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Prove that the official tasks are complete, unchanged and split without overlap."""
+    from spa_bench import data as door
+
+    found = door.verify(env, data)
+    door.show(found, sys.stdout, as_json)
+    if found.problem is not None:
+        raise UserError(found.problem)

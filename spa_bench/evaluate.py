@@ -1,0 +1,41 @@
+"""What `spa-bench eval` plays: a scripted agent, a model as it is, or the last checkpoint of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spa_bench import registry
+from spa_bench.config import RunConfig, build, override
+from spa_bench.core import UserError
+from spa_bench.options import Flags
+from spa_bench.records import read_run
+
+POLICY = "policy"
+"""Name of the agent where a language model plays."""
+
+
+def settings_for(flags: Flags, agent: str | None, checkpoint: Path | None, seed: int | None) -> tuple[RunConfig, str]:
+    """Configuration and agent of an evaluation, checked before torch is loaded.
+
+    A checkpoint brings its run's configuration: world, model and prompt are those it was trained with, and only the
+    panel, `--set` and the data folder may differ. Without one, `reward` names what is played, as no reward is used.
+    """
+    if checkpoint is not None:
+        return _of_checkpoint(flags, checkpoint, seed), POLICY
+    if agent is not None:
+        registry.find("agents", agent)
+    config = flags.config(reward=agent or POLICY, seed=seed)
+    registry.find("environments", config.env)
+    return config, agent or POLICY
+
+
+def _of_checkpoint(flags: Flags, checkpoint: Path, seed: int | None) -> RunConfig:
+    stored = read_run(checkpoint)["config"]
+    if flags.env is not None and flags.env != stored.get("env"):
+        raise UserError(f"{checkpoint} was trained in {stored.get('env')}, not in {flags.env}: leave --env out")
+    if flags.file is not None:
+        raise UserError("--checkpoint brings its own configuration: change single settings with --set, not --config")
+    for section, values in Flags(data=flags.data, tasks=flags.tasks, split=flags.split).values().items():
+        stored[section] = {**stored[section], **values}
+    config = build(override(stored, flags.assignments))
+    return config if seed is None else config.model_copy(update={"seed": seed})

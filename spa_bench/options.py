@@ -1,0 +1,89 @@
+"""From the words of a command line to a checked configuration, without loading torch.
+
+Order of precedence: defaults, then the file of `--config`, then `--set`, then the options with names of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spa_bench import registry
+from spa_bench.config import RunConfig, build, from_file, override
+from spa_bench.core import UserError
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What `run`, `compare` and `eval` have in common; None where nothing was said."""
+
+    env: str | None = None
+    model: str | None = None
+    tasks: str | None = None
+    data: str | None = None
+    split: str | None = None
+    file: Path | None = None
+    assignments: Sequence[str] = ()
+
+    def values(self, **fixed: Any) -> dict[str, Any]:
+        """Nested values for `config.build`; `fixed` are top-level settings that win, None leaves one as it is."""
+        values = override(from_file(self.file) if self.file else {}, self.assignments)
+        tasks = self.tasks or ("official" if self.data is not None else None)
+        for section, key, value in (
+            ("model", "name", self.model),
+            ("world", "tasks", tasks),
+            ("world", "data", self.data),
+            ("eval", "split", self.split),
+        ):
+            if value is not None:
+                values[section] = {**_section(values, section), key: value}
+        return values | {key: value for key, value in {"env": self.env, **fixed}.items() if value is not None}
+
+    def config(self, **fixed: Any) -> RunConfig:
+        """The checked configuration."""
+        values = self.values(**fixed)
+        for key, room in (("env", "environments"), ("reward", "rewards")):
+            if key not in values:
+                known = registry.names("environments" if room == "environments" else "rewards")
+                raise UserError(f"no --{key}: choose one of {', '.join(known)}")
+        return build(values)
+
+
+def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = values.get(name, {})
+    if not isinstance(section, dict):
+        raise UserError(f"setting {name} is a section, not the value {section!r}")
+    return section
+
+
+def check(config: RunConfig) -> None:
+    """Refuse, before anything heavy is loaded, names and method options that do not exist."""
+    registry.find("environments", config.env)
+    registry.build("rewards", config.reward, **config.reward_options)
+
+
+def to_toml(values: Mapping[str, Any]) -> str:
+    """Settings as TOML that `--config` reads back; settings that are None are left out."""
+    plain = [f"{key} = {_value(value)}" for key, value in values.items() if not isinstance(value, dict | None)]
+    parts = ["\n".join(plain)]
+    for key, section in values.items():
+        if isinstance(section, dict) and any(value is not None for value in section.values()):
+            lines = [f"{_key(name)} = {_value(value)}" for name, value in section.items() if value is not None]
+            parts.append("\n".join([f"[{_key(key)}]", *lines]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        inner = ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items() if item is not None)
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_value(item) for item in value)}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _key(name: str) -> str:
+    return name if name.isascii() and name.replace("_", "a").replace("-", "a").isalnum() else _value(name)
