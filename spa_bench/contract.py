@@ -112,7 +112,7 @@ def _check_order(
     _law("the order within a group does not matter", _close(prices, backwards))
     # A fresh method, because this one has already priced the groups forwards.
     _, backwards = _priced(factory, groups[::-1], seed)
-    _law("the order of the groups does not matter", _close(prices, backwards[::-1]))
+    _law("the order of the groups does not matter, to fit included", _close(prices, backwards[::-1]))
 
 
 def _check_state(

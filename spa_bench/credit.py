@@ -38,7 +38,7 @@ def gae(rewards: Floats, values: Floats, gamma: float, lam: float) -> tuple[Floa
 
 def spread(per_step: Floats, lengths: Sequence[int]) -> Floats:
     """Repeat each step's number over its tokens: (T,) and T token counts -> (sum of counts,)."""
-    return np.repeat(per_step, lengths)
+    return np.repeat(per_step, np.asarray(lengths, dtype=np.intp))
 
 
 def on_last_token(per_step: Floats, lengths: Sequence[int]) -> Floats:
@@ -49,15 +49,18 @@ def on_last_token(per_step: Floats, lengths: Sequence[int]) -> Floats:
     if len(per_step) != len(lengths) or any(n < 1 for n in lengths):
         raise ValueError(f"{len(per_step)} rewards for steps of {list(lengths)} tokens: each step needs a token")
     out = np.zeros(int(sum(lengths)))
-    out[np.cumsum(lengths) - 1] = per_step
+    out[np.cumsum(lengths, dtype=np.intp) - 1] = per_step
     return out
 
 
 def whiten(advantages: Sequence[Floats]) -> list[Floats]:
     """Zero mean and unit variance over all decisions of a batch; a constant batch becomes zeros, never NaN."""
-    flat = np.concatenate(advantages)
-    scale = flat.std()
-    return [(a - flat.mean()) / (scale if scale > 1e-8 else 1.0) for a in advantages]
+    flat = np.concatenate([np.zeros(0), *advantages])
+    if not flat.size:
+        return list(advantages)
+    mean, scale = flat.mean(), flat.std()
+    # Relative, because a constant batch has a spread too: the rounding of its mean.
+    return [(a - mean) / (scale if scale > 1e-8 * max(1.0, abs(mean)) else 1.0) for a in advantages]
 
 
 def return_gap(rewards: Floats, outcome: float) -> float:
