@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -39,6 +40,8 @@ LAYOUT = "json_2.1.1"
 GAME_FILE = "game.tw-pddl"
 MANIFEST = "manifest.csv"
 FETCH = "get the official games with `spa-bench data get alfworld`"
+KEPT = 128
+"""Compiled games that a set keeps, for episodes of one task that are played side by side."""
 
 _KEY = re.compile(r"(?!\.)[\w.-]+/(?!\.)[\w.-]+", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}( [0-9a-f]{64})*")
@@ -62,6 +65,7 @@ class Games:
         self.root = _splits_root(Path(root), fix)
         self._entries = {(entry.task.split, entry.task.key): entry for entry in entries}
         self._listed: dict[str, tuple[Task, ...]] = {}
+        self._compiled = lru_cache(KEPT)(self._compile)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -96,6 +100,9 @@ class Games:
 
     def load(self, task: Task, text: TextVersion = "auto") -> Game:
         """Compile a game after checking its content. Raises UserError naming the file and the fix."""
+        return self._compiled(task, text)
+
+    def _compile(self, task: Task, text: TextVersion) -> Game:
         path = self.path(task)
         accepted = self._entries[task.split, task.key].sha256
         try:
@@ -110,14 +117,16 @@ class Games:
         return Game.decode(data, str(path), text)
 
 
+@lru_cache(8)
 def official(root: str | Path) -> Games:
-    """Upstream's 3,553 + 140 + 134 solvable games, of release 2.1.1 or later, in `root`."""
+    """Upstream's 3,553 + 140 + 134 solvable games, of release 2.1.1 or later, in `root`. Shared."""
     packed = resources.files("spa_bench.environments.alfworld").joinpath("manifest.csv.gz").read_bytes()
     return Games(root, read_manifest(gzip.decompress(packed).decode("utf-8"), "manifest.csv.gz"))
 
 
+@lru_cache(8)
 def folder(root: str | Path, fix: str = "generate the set again") -> Games:
-    """A set of games that brings its own `manifest.csv` in its root."""
+    """A set of games that brings its own `manifest.csv` in its root. Shared."""
     path = Path(root) / MANIFEST
     try:
         text = path.read_text(encoding="utf-8")
