@@ -129,7 +129,7 @@ def _check(facts: Facts) -> None:
     """Everything the engine later looks up without asking."""
     if len(facts["atlocation"]) != 1:
         raise GameError(f"it places the agent {len(facts['atlocation'])} times instead of once")
-    receptacles = {r for r, _ in facts["receptacletype"]}
+    receptacles = {r for name in ("receptacletype", "receptacleatlocation") for r, _ in facts[name]}
     objects = {o for o, _ in facts["objecttype"]}
     if not receptacles:
         raise GameError("it has no receptacle")
