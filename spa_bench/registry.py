@@ -20,11 +20,11 @@ import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
-from rapidfuzz import process
+from rapidfuzz import fuzz, process
 
-from spa_bench.core import Agent, RewardMethod, TextEnv, UserError
+from spa_bench.core import Agent, ReplyFormat, RewardMethod, TextEnv, UserError
 
 Room = Literal["environments", "agents", "rewards"]
 
@@ -82,8 +82,13 @@ def build(room: Room, name: str, /, **options: Any) -> Any:
     return cls(**options)
 
 
+def prompt(name: str) -> ReplyFormat:
+    """The reply format of that name; UserError where there is none."""
+    return cast(ReplyFormat, importlib.import_module("spa_bench.agents.prompts").find(name))
+
+
 def _known(name: str, known: list[str]) -> str:
-    match = process.extractOne(name, known, score_cutoff=50)
+    match = process.extractOne(name, known, scorer=fuzz.ratio, processor=str.lower, score_cutoff=55)
     hint = f": did you mean {match[0]}?" if match else ""
     return f"{hint} (there are: {', '.join(known) or 'none'})"
 
@@ -132,7 +137,7 @@ def _from_file(address: str) -> type[Any]:
         raise UserError(f"reward {address!r}: name the class too, as path.py:Class")
     path = Path(location).expanduser().resolve()
     if not path.is_file():
-        raise UserError(f"reward {address!r}: there is no file {location}")
+        raise UserError(f"reward {address!r}: there is no such file")
     module = _load(path, address)
     if not hasattr(module, class_name):
         kind = KINDS["rewards"]
