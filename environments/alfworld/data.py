@@ -67,6 +67,8 @@ def get(
             if finding.problem is not None:
                 raise UserError(f"{', '.join(map(str, sources)) or base_url}: {finding.problem}")
             _remove_unlisted(games, build / LAYOUT)
+        if not sources:
+            _archive().unlink(missing_ok=True)
         return finding
     finally:
         lock.release()
@@ -89,10 +91,13 @@ def _complete(target: Path) -> Finding:
 
 def _download(base_url: str, note: Callable[[str], None]) -> Path:
     url = f"{base_url.rstrip('/')}/{ARCHIVE}"
-    archive = cache_root() / "downloads" / Path(ARCHIVE).name
     note(f"fetching {url}")
-    data.fetch(url, None, archive, again=AGAIN)
-    return archive
+    data.fetch(url, None, _archive(), again=AGAIN)
+    return _archive()
+
+
+def _archive() -> Path:
+    return cache_root() / "downloads" / PurePosixPath(ARCHIVE).name
 
 
 def _take(source: Path, games: Path, scratch: Path) -> None:
