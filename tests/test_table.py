@@ -1,0 +1,323 @@
+"""The table: numbers by hand, and everything that must not slip into it unnoticed."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spa_bench.config import build
+from spa_bench.core import Step, Task, Trajectory, UserError
+from spa_bench.records import RunFolder, run_path, to_row
+from spa_bench.report.render import markdown, show
+from spa_bench.report.table import Table, as_json, tables
+
+FACTS = {"panel": "a1b2c3", "buckets": [4, 8], "text": "2.1.1"}
+EXPERT_STEPS = {"k1": 3, "k2": 4, "k3": 5, "k4": 20}
+
+
+def played(key: str, success: bool, faults: Sequence[str | None] = (None,), error: str | None = None) -> Trajectory:
+    steps = tuple(Step("seen", "reply", "act", fault is None, fault, 0.0, 0.0) for fault in faults)  # type: ignore[arg-type]
+    task = Task("alfworld", key, "valid_unseen", "heat", EXPERT_STEPS[key])
+    return Trajectory(task, steps, float(success), success, success, not success, error=error)
+
+
+def iteration(number: int, **figures: Any) -> dict[str, Any]:
+    row = {"kind": "iteration", "iteration": number, "env_steps": 100, "tokens_sampled": 50, "tokens_trained": 40}
+    return row | {"seconds": 2.5, "extra_tokens": 7, "extra_env_steps": 3, "updates": 4} | figures
+
+
+def write_run(
+    results: Path,
+    reward: str = "sparse",
+    seed: int = 0,
+    wins: str = "1010",
+    start: str = "1000",
+    metrics: Sequence[dict[str, Any]] | None = None,
+    facts: dict[str, Any] = FACTS,
+    **settings: Any,
+) -> Path:
+    """A run whose panel is the four tasks; `wins` says which were solved."""
+    config = build({"env": "alfworld", "reward": reward, "seed": seed, **settings})
+    path = run_path(results, config)
+    with RunFolder.open(path, config, facts) as folder:
+        for stage, outcomes in (("warm_start", start), ("eval", wins)):
+            for index, (key, won) in enumerate(zip(EXPERT_STEPS, outcomes, strict=False)):
+                log(folder, played(key, won == "1"), stage, index)
+        rows = [{"kind": "stage", "stage": "warm start", "seconds": 11.0}, iteration(1), iteration(2), {"kind": "done"}]
+        folder.metrics.extend(rows if metrics is None else metrics)
+    return path
+
+
+def log(folder: RunFolder, trajectory: Trajectory, stage: str, index: int, number: int = 0) -> None:
+    folder.episodes.append(to_row(trajectory) | {"stage": stage, "iteration": number, "index": index})
+
+
+def only(results: Path) -> Table:
+    (table,) = tables([results])
+    return table
+
+
+def labels(table: Table) -> list[str]:
+    return [row.label for row in table.rows]
+
+
+def test_success_is_the_mean_over_seeds_with_an_interval(tmp_path: Path):
+    for seed, wins in enumerate(("1111", "1010", "1000")):
+        write_run(tmp_path, seed=seed, wins=wins)
+    table = only(tmp_path)
+    start, sparse = table.rows
+    assert labels(table) == ["warm start", "sparse"]
+    assert sparse.seeds == (0, 1, 2)
+    assert sparse.success.mean == pytest.approx((1 + 0.5 + 0.25) / 3)
+    assert sparse.success.low == 0.0  # Student's interval reaches below 0
+    assert sparse.outcome == pytest.approx((1 + 0.5 + 0.25) / 3)
+    assert (start.success.mean, start.success.low, start.success.high) == (0.25, 0.25, 0.25)
+    assert table.about["n"] == 4
+    assert table.about["seeds"] == [0, 1, 2]
+    assert table.about["panel"] == "a1b2c3"
+
+
+def test_one_seed_prints_no_interval(tmp_path: Path):
+    write_run(tmp_path)
+    text = markdown(only(tmp_path))
+    assert "| sparse | 1 | 50.0 | 0.500 |" in text
+    assert "±" not in text
+
+
+def test_success_by_length_uses_the_limits_of_the_run(tmp_path: Path):
+    write_run(tmp_path, wins="1010")
+    table = only(tmp_path)
+    assert table.sizes == {"short": 2, "medium": 1, "long": 1}
+    assert table.rows[1].buckets == {"short": 0.5, "medium": 1.0, "long": 0.0}
+    text = markdown(table)
+    assert "short 1-4 (n=2) | medium 5-8 (n=1) | long >8 (n=1)" in text
+
+
+def test_an_empty_length_bucket_is_a_dash_and_not_a_zero(tmp_path: Path):
+    write_run(tmp_path, facts=FACTS | {"buckets": [10, 30]})
+    table = only(tmp_path)
+    assert table.rows[0].buckets["long"] is None
+    assert "| 0.0 | - |" in markdown(table)
+
+
+def test_grounding_is_counted_over_steps_and_malformed_text_apart(tmp_path: Path):
+    path = write_run(tmp_path, metrics=[], wins="", start="")
+    config = build({"env": "alfworld", "reward": "sparse"})
+    with RunFolder.open(path, config, FACTS) as folder:
+        log(folder, played("k1", True, [None]), "eval", 0)
+        log(folder, played("k2", False, [None, "format", "format", "inadmissible", None, None, None]), "eval", 1)
+        folder.metrics.append({"kind": "done"})
+    (row,) = only(tmp_path).rows
+    assert row.grounded == pytest.approx(5 / 8)
+    assert row.malformed == pytest.approx(2 / 8)
+    assert row.turns == pytest.approx(4.0)
+
+
+def test_episodes_stopped_by_an_error_are_left_out_and_named(tmp_path: Path):
+    path = write_run(tmp_path, wins="111")
+    with RunFolder.open(path, build({"env": "alfworld", "reward": "sparse"}), FACTS) as folder:
+        log(folder, played("k4", False, error="engine crashed"), "eval", 3)
+    table = only(tmp_path)
+    assert table.rows[1].success.mean == 1.0
+    assert table.rows[1].excluded == 1
+    assert any("1 episodes excluded" in note for note in table.notes)
+
+
+def test_of_a_repeated_episode_the_first_counts_and_of_an_iteration_the_last(tmp_path: Path):
+    metrics = [iteration(1, env_steps=999), iteration(1, env_steps=100), iteration(2), {"kind": "done"}]
+    path = write_run(tmp_path, wins="1111", metrics=metrics)
+    with RunFolder.open(path, build({"env": "alfworld", "reward": "sparse"}), FACTS) as folder:
+        log(folder, played("k1", False), "eval", 0)
+    table = only(tmp_path)
+    assert table.rows[1].success.mean == 1.0
+    assert table.rows[1].costs["env_steps"] == 200
+    assert any("1 repeated episodes" in note for note in table.notes)
+
+
+def test_costs_are_sums_over_a_run_with_the_fit_of_the_reward(tmp_path: Path):
+    fit = {"kind": "stage", "stage": "fit reward", "seconds": 4.0, "extra_tokens": 1000}
+    evaluation = {"kind": "stage", "stage": "evaluate", "seconds": 500.0}
+    write_run(tmp_path, metrics=[fit, iteration(1), iteration(2, tokens_trained=None), evaluation, {"kind": "done"}])
+    costs = only(tmp_path).rows[1].costs
+    assert costs == {
+        "env_steps": 200,
+        "tokens_sampled": 100,
+        "tokens_trained": 40,
+        "extra_tokens": 1014,
+        "extra_env_steps": 6,
+        "seconds": 9.0,
+    }
+
+
+def test_the_warm_start_counts_each_seed_once(tmp_path: Path):
+    for reward in ("sparse", "ppo"):
+        for seed in (0, 1):
+            write_run(tmp_path, reward=reward, seed=seed, start="1000" if seed else "1110")
+    table = only(tmp_path)
+    assert labels(table) == ["warm start", "ppo", "sparse"]
+    assert table.rows[0].seeds == (0, 1)
+    assert table.rows[0].success.mean == pytest.approx(0.5)
+    assert table.notes == ()
+
+
+def test_unfinished_and_failed_runs_are_named_and_not_averaged(tmp_path: Path):
+    write_run(tmp_path, seed=0, wins="0000")
+    unfinished = write_run(tmp_path, seed=1, wins="1111", metrics=[iteration(1)])
+    write_run(tmp_path, seed=2, wins="1111", metrics=[{"kind": "failed", "reason": "the loss is NaN"}])
+    table = only(tmp_path)
+    assert table.rows[1].seeds == (0,)
+    assert table.rows[1].success.mean == 0.0
+    assert f"left out, unfinished: alfworld/sparse/{unfinished.name}" in table.notes
+    assert any("failed (the loss is NaN)" in note for note in table.notes)
+
+
+def test_a_table_of_unfinished_runs_has_no_rows_but_names_them(tmp_path: Path):
+    write_run(tmp_path, metrics=[])
+    table = only(tmp_path)
+    assert table.rows == ()
+    assert "left out, unfinished" in markdown(table)
+
+
+def test_a_copy_of_a_run_is_no_second_seed(tmp_path: Path):
+    write_run(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    table = only(tmp_path)
+    assert table.rows[1].success.n == 1
+    assert any("second folder of sparse with seed 0" in note for note in table.notes)
+
+
+def test_a_path_that_is_given_twice_counts_once(tmp_path: Path):
+    path = write_run(tmp_path)
+    (table,) = tables([path, tmp_path, path])
+    assert table.rows[1].success.n == 1
+    assert table.notes == ()
+
+
+@pytest.mark.parametrize("where", ["panel", "weights"])
+def test_methods_that_did_not_start_from_the_same_policy_are_named(tmp_path: Path, where: str):
+    for number, reward in enumerate(("sparse", "ppo")):
+        weights = {"kind": "stage", "stage": "warm start", "weights": f"w{number if where == 'weights' else 0}"}
+        start = "0100" if where == "panel" and number else "1000"
+        write_run(tmp_path, reward=reward, start=start, metrics=[weights, {"kind": "done"}])
+    assert any("unequal starts" in note and "seed 0" in note for note in only(tmp_path).notes)
+
+
+def test_runs_that_played_other_tasks_are_named(tmp_path: Path):
+    write_run(tmp_path, reward="sparse", wins="1111")
+    write_run(tmp_path, reward="ppo", wins="111")
+    assert any("unequal panels" in note for note in only(tmp_path).notes)
+
+
+def test_methods_with_other_seeds_are_named(tmp_path: Path):
+    write_run(tmp_path, reward="sparse", seed=0)
+    write_run(tmp_path, reward="ppo", seed=1)
+    assert "seeds differ: ppo has [1]" in only(tmp_path).notes
+
+
+def test_runs_that_differ_in_more_than_the_method_get_tables_of_their_own(tmp_path: Path):
+    write_run(tmp_path)
+    write_run(tmp_path, reward="ppo", batch=3)
+    write_run(tmp_path, reward="ppo", ppo={"clip": 0.5})
+    assert [len(table.rows) for table in tables([tmp_path])] in ([3, 2], [2, 3])
+    write_run(tmp_path / "other panel", facts=FACTS | {"panel": "ffff"})
+    assert len(tables([tmp_path])) == 3
+
+
+def test_options_of_a_method_make_a_row_of_its_own(tmp_path: Path):
+    write_run(tmp_path)
+    write_run(tmp_path, reward_options={"beta": 2})
+    assert labels(only(tmp_path)) == ["warm start", "sparse", "sparse (beta=2)"]
+
+
+def test_an_evaluated_agent_is_called_by_its_name(tmp_path: Path):
+    write_run(tmp_path, start="", facts=FACTS | {"agent": "expert"})
+    assert labels(only(tmp_path)) == ["expert"]
+
+
+def test_a_reward_in_a_file_is_shown_without_its_folder(tmp_path: Path):
+    write_run(tmp_path, reward=f"{tmp_path}/mine.py:Mine")
+    assert str(tmp_path) not in json.dumps(as_json(only(tmp_path)))
+    assert "mine.Mine" in labels(only(tmp_path))
+
+
+def test_torn_lines_are_counted_and_named(tmp_path: Path):
+    path = write_run(tmp_path)
+    with (path / "episodes.jsonl").open("ab") as file:
+        file.write(b'{"stage": "eval", "iter')
+    assert any("1 unreadable lines" in note for note in only(tmp_path).notes)
+    assert only(tmp_path).rows[1].success.mean == 0.5
+
+
+def test_the_same_runs_give_the_same_bytes_wherever_they_lie(tmp_path: Path):
+    for reward in ("sparse", "ppo"):
+        for seed in (1, 0):
+            write_run(tmp_path / "a", reward=reward, seed=seed)
+    shutil.copytree(tmp_path / "a", tmp_path / "b/deep")
+    for path in (tmp_path / "b").rglob("metrics.jsonl"):
+        path.write_text(path.read_text().replace('"seconds":2.5', '"seconds":77.25'))
+    first, second = only(tmp_path / "a"), only(tmp_path / "b")
+    assert markdown(first, seconds=False) == markdown(second, seconds=False)
+    assert json.dumps(as_json(first, seconds=False)) == json.dumps(as_json(second, seconds=False))
+    assert markdown(first) != markdown(second)
+    assert str(tmp_path) not in markdown(first) + json.dumps(as_json(first))
+
+
+def test_hostile_text_does_not_leave_its_cell(tmp_path: Path):
+    write_run(tmp_path, reward_options={"name": "a|b\x1b[31m[red]\nc"})
+    out = io.StringIO()
+    show(tables([tmp_path]), out)
+    assert "\x1b" not in out.getvalue()
+    (line,) = [line for line in out.getvalue().splitlines() if "name=a" in line and "50.0" in line]
+    assert line.count("|") - line.count("\\|") == 11
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_boxes_a_pipe_markdown_and_a_program_json(tmp_path: Path):
+    write_run(tmp_path, reward_options={"name": "[red]x[/red]"})
+    boxes, pipe, program = Terminal(), io.StringIO(), io.StringIO()
+    show(tables([tmp_path]), boxes)
+    show(tables([tmp_path]), pipe)
+    show(tables([tmp_path]), program, json_wanted=True)
+    assert "━" in boxes.getvalue()
+    assert "| method | seeds |" in pipe.getvalue()
+    row = json.loads(program.getvalue())["tables"][0]["rows"][1]
+    assert row["success"] == {"mean": 0.5, "low": None, "high": None, "n": 1}
+
+
+@pytest.mark.parametrize("damage", [lambda path: None, lambda path: path.write_text("{}"), lambda path: path.unlink()])
+def test_a_folder_without_runs_is_a_user_error(tmp_path: Path, damage: Any):
+    (tmp_path / "run.json").write_text("no JSON")
+    damage(tmp_path / "run.json")
+    with pytest.raises(UserError, match=r"run\.json|no run folder"):
+        tables([tmp_path])
+
+
+def test_reports_import_no_torch_and_no_room():
+    """Neither when they run, nor in their text: an import inside a function would wait for its user."""
+    package = Path(__file__).parent.parent / "spa_bench"
+    rooms = ("torch", "transformers", "spa_bench.agents", "spa_bench.environments", "spa_bench.rewards")
+    allowed = ("core", "records", "report", "stats", "terminal")
+    files = [*(package / "report").glob("*.py"), package / "stats.py"]
+    assert len(files) >= 4
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert not name.startswith(rooms), f"{file.name} imports {name}"
+                assert not name.startswith("spa_bench") or name.split(".")[1] in allowed, f"{file.name} imports {name}"
+    code = "import sys, spa_bench.report.render, spa_bench.records, spa_bench.cli; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
