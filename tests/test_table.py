@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -89,8 +90,9 @@ def test_success_is_the_mean_over_seeds_with_an_interval(tmp_path: Path):
 def test_one_seed_prints_no_interval(tmp_path: Path):
     write_run(tmp_path)
     text = markdown(only(tmp_path))
-    assert "| sparse | 1 | 50.0 | 0.500 |" in text
-    assert "±" not in text
+    assert "| sparse | 1 | 50.0 |  | 0.500 |" in text
+    write_run(tmp_path, seed=1, wins="1110")
+    assert "| sparse | 2 | 62.5 | 0.0-100.0 | 0.625 |" in markdown(only(tmp_path))
 
 
 def test_success_by_length_uses_the_limits_of_the_run(tmp_path: Path):
@@ -276,8 +278,8 @@ def test_hostile_text_does_not_leave_its_cell(tmp_path: Path):
     out = io.StringIO()
     show(tables([tmp_path]), out)
     assert "\x1b" not in out.getvalue()
-    (line,) = [line for line in out.getvalue().splitlines() if "name=a" in line and "50.0" in line]
-    assert line.count("|") - line.count("\\|") == 11
+    line = next(line for line in out.getvalue().splitlines() if "name=a" in line and "0.500" in line)
+    assert line.count("|") - line.count("\\|") == 9
 
 
 class Terminal(io.StringIO):
@@ -291,10 +293,23 @@ def test_a_terminal_gets_boxes_a_pipe_markdown_and_a_program_json(tmp_path: Path
     show(tables([tmp_path]), boxes)
     show(tables([tmp_path]), pipe)
     show(tables([tmp_path]), program, json_wanted=True)
-    assert "━" in boxes.getvalue()
+    assert "───" in boxes.getvalue()
+    assert "|" not in boxes.getvalue()
+    assert "[red]x[/red]" in boxes.getvalue().replace("\n", "")
     assert "| method | seeds |" in pipe.getvalue()
     row = json.loads(program.getvalue())["tables"][0]["rows"][1]
     assert row["success"] == {"mean": 0.5, "low": None, "high": None, "n": 1}
+
+
+def test_a_narrow_terminal_folds_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for seed, wins in enumerate(("1111", "1010")):
+        write_run(tmp_path, seed=seed, wins=wins, reward_options={"a": "long name" * 5})
+    out = Terminal()
+    show(tables([tmp_path]), out)
+    text = re.sub(r"\x1b\[[0-9]*m", "", out.getvalue())
+    assert max(map(len, text.splitlines())) <= 80
+    assert {"75.0", "0.0-100.0", "0.750", "100.0", "interval", "malformed", "outcome"} <= set(text.split())
 
 
 @pytest.mark.parametrize("damage", [lambda path: None, lambda path: path.write_text("{}"), lambda path: path.unlink()])

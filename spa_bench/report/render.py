@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -16,7 +17,7 @@ from spa_bench.stats import Estimate
 from spa_bench.terminal import printable_line
 
 NOTE = (
-    "Success and outcome: mean over seeds of the mean over tasks; brackets: 95 % Student-t interval over seeds. "
+    "Success and outcome: mean over seeds of the mean over tasks; interval: Student's t over seeds. "
     "Grounded: executed steps among all steps; malformed: steps that are no command at all, not grounded either. "
     "Costs: means over seeds of the reward's fit and the training; extra: beyond what every method spends."
 )
@@ -51,29 +52,34 @@ def markdown(table: Table, seconds: bool = True) -> str:
     return "\n\n".join([*parts, "\n".join(f"- {line}" for line in _footer(table))])
 
 
-def grids(table: Table, seconds: bool = True) -> tuple[Grid, Grid]:
-    """What was reached, and what it cost."""
-    return _results(table), _costs(table, seconds)
+def grids(table: Table, seconds: bool = True) -> tuple[Grid, Grid, Grid]:
+    """What was reached, how it depends on the length of the task, and what it cost."""
+    return _results(table), _lengths(table), _costs(table, seconds)
 
 
 def _results(table: Table) -> Grid:
-    ranges = _ranges(table.limits)
-    lengths = [f"{name}{ranges[name]} (n={table.sizes[name]})" for name in BUCKETS]
-    header = ["method", "seeds", "success %", "outcome", "grounded %", "malformed %", "turns", *lengths]
+    header = ["method", "seeds", "success %", "95 % interval", "outcome", "grounded %", "malformed %", "turns"]
     rows = [
         [
             row.label,
             str(len(row.seeds)),
+            _percent(row.success.mean),
             _interval(row.success),
             f"{row.outcome:.3f}",
             _percent(row.grounded),
             _percent(row.malformed),
             f"{row.turns:.1f}",
-            *(_percent(row.buckets[name]) for name in BUCKETS),
         ]
         for row in table.rows
     ]
     return Grid(f"{table.about['world']}, {table.about['split']}, n={table.about['n']}", header, rows)
+
+
+def _lengths(table: Table) -> Grid:
+    ranges = _ranges(table.limits)
+    header = ["method", *(f"{name}{ranges[name]} (n={table.sizes[name]})" for name in BUCKETS)]
+    rows = [[row.label, *(_percent(row.buckets[name]) for name in BUCKETS)] for row in table.rows]
+    return Grid("success % by steps of the expert", header, rows)
 
 
 def _costs(table: Table, seconds: bool) -> Grid:
@@ -96,8 +102,8 @@ def _cost(row: Row, name: str) -> str:
 
 def _interval(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
-        return f"{100 * estimate.mean:.1f}"
-    return f"{100 * estimate.mean:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+        return ""
+    return f"{100 * estimate.low:.1f}-{100 * estimate.high:.1f}"
 
 
 def _percent(value: float | None) -> str:
@@ -116,9 +122,12 @@ def _footer(table: Table) -> list[str]:
 
 
 def _boxes(grid: Grid) -> RichTable:
-    box = RichTable(title=escape(grid.title), title_justify="left")
+    """On a narrow terminal the names of methods are folded, numbers never."""
+    box = RichTable(title=escape(grid.title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(grid.header):
-        box.add_column(escape(name), justify="right" if place else "left")
+        cells = [row[place] for row in grid.rows] if place else []
+        width = max(map(len, [*name.split(), *cells]))
+        box.add_column(escape(name), justify="right" if place else "left", overflow="fold", min_width=width)
     for row in grid.rows:
         box.add_row(*(escape(printable_line(cell)) for cell in row))
     return box
