@@ -126,6 +126,7 @@ class CausalLM(Agent):
             replies.append(Reply(self.chat.text(ids), Tokens(tuple(context), live.reply, tuple(lps), restart)))
         return replies
 
+    @torch.inference_mode()
     def forget(self, ids: Sequence[int]) -> None:
         """Free the rows of these conversations; the last rows in use move into the gaps."""
         for gone in ids:

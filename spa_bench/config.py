@@ -44,7 +44,7 @@ class ModelConfig(Section):
     layers: int = Field(2, ge=1, description="depth of the embedded model")
     heads: int = Field(4, ge=1, description="attention heads of the embedded model")
     context: int = Field(2048, ge=64, description="longest sequence, in tokens; older turns are dropped beyond it")
-    max_new_tokens: int | None = Field(None, ge=1, description="longest reply; default: 16 for `action`, 256 for `react`")
+    max_new_tokens: int | None = Field(None, ge=1, description="longest reply; default: action 16, react 256")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="training arithmetic; auto: bf16 on CUDA and on CPUs with matrix units, else fp32"

@@ -214,7 +214,7 @@ class Agent(ABC):
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
         """One reply per conversation, in order. Chance comes from each conversation's own seed and turn."""
 
-    def forget(self, ids: Sequence[int]) -> None:
+    def forget(self, ids: Sequence[int]) -> None:  # noqa: B027 - scripted agents keep nothing
         """These conversations are over: free what was kept for them."""
 
 
@@ -248,7 +248,7 @@ class RewardMethod(ABC):
         """Learn from explored trajectories, once, before training; returns figures for the log."""
         return {}
 
-    def observe(self, trajectories: Sequence[Trajectory]) -> None:
+    def observe(self, trajectories: Sequence[Trajectory]) -> None:  # noqa: B027 - most methods have no statistics
         """See freshly collected trajectories before they are priced (online statistics)."""
 
     @abstractmethod

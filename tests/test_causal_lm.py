@@ -1,0 +1,203 @@
+"""The language-model agent: cached sampling equals the plain forward pass, ids are kept exactly, chance is seeded."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import TEXTS, language_model
+
+from spa_bench import registry
+from spa_bench.core import Conversation, Message, Tokens, UserError
+from spa_bench.rollout import Player, Request
+from spa_bench.training.policy import Policy, pack
+
+
+def episodes(agent, batch: int, count: int = 9, max_steps: int = 7):  # type: ignore[no-untyped-def]
+    make = lambda: registry.build("environments", "alfworld", train=24, valid=6, max_steps=max_steps)  # noqa: E731
+    tasks = make().tasks("train")
+    requests = [Request(i, tasks[i % len(tasks)], seed=100 + i) for i in range(count)]
+    return [trajectory for _, trajectory, _ in Player(make, batch).play(requests, agent)]
+
+
+def turns(trajectory) -> list[Tokens]:  # type: ignore[no-untyped-def]
+    return [step.tokens for step in trajectory.steps]
+
+
+def chat_alone(agent, conversations, script):  # type: ignore[no-untyped-def]
+    """Talk to conversations that end at different turns, and return every turn's tokens by conversation."""
+    said: dict[int, list[Tokens]] = {c.id: [] for c in conversations}
+    live = list(conversations)
+    for turn in itertools.count():
+        replies = agent.act(live)
+        for conversation, reply in zip(live, replies, strict=True):
+            said[conversation.id].append(reply.tokens)
+            conversation.messages += [Message("assistant", reply.text), Message("user", script(conversation.id, turn))]
+        over = [c.id for c in live if turn + 1 >= 1 + c.id % 4]
+        agent.forget(over)
+        live = [c for c in live if c.id not in over]
+        if not live:
+            return said
+
+
+def observation(conversation: int, turn: int) -> str:
+    return " ".join(TEXTS[(conversation * 3 + turn) % len(TEXTS)].split()[: 3 + (conversation + turn) % 9])
+
+
+def conversations(ids) -> list[Conversation]:  # type: ignore[no-untyped-def]
+    return [Conversation(i, 1000 + i, [Message("user", observation(i, 99))]) for i in ids]
+
+
+def test_cached_log_probs_equal_a_plain_forward_pass_when_conversations_end_at_different_turns() -> None:
+    agent = language_model()
+    said = chat_alone(agent, conversations(range(23)), observation)
+    policy = Policy(agent.model, precision="fp32")
+    for own in said.values():
+        with torch.no_grad():
+            plain = policy([pack(own)]).logprobs.numpy()
+        sampled = [lp for tokens in own for lp in tokens.logprobs]
+        np.testing.assert_allclose(plain, sampled, atol=2e-5)
+
+
+def test_replies_do_not_depend_on_who_else_is_in_the_batch() -> None:
+    agent = language_model()
+    together = chat_alone(agent, conversations(range(12)), observation)
+    for alone in (3, 7, 11):
+        assert [t.reply for t in chat_alone(agent, conversations([alone]), observation)[alone]] == [
+            t.reply for t in together[alone]
+        ]
+
+
+@pytest.mark.parametrize("batch", [1, 4, 9])
+def test_episodes_do_not_depend_on_the_batch_size(batch: int) -> None:
+    agent = language_model()
+    wanted, got = episodes(agent, 3), episodes(agent, batch)
+    assert [[s.reply for s in t.steps] for t in got] == [[s.reply for s in t.steps] for t in wanted]
+
+
+def test_the_tokens_of_an_episode_spell_the_rendered_conversation() -> None:
+    agent = language_model()
+    trajectory = episodes(agent, 2, count=2)[0]
+    ids = [i for tokens in turns(trajectory) for i in (*tokens.context, *tokens.reply)]
+    messages = agent.opening("", trajectory.steps[0].observation)
+    for step, following in itertools.pairwise(trajectory.steps):
+        messages += [Message("assistant", step.reply), Message("user", following.observation)]
+    rendered = agent.chat.prompt(messages) + agent.tokenizer.decode(turns(trajectory)[-1].reply)
+    assert agent.tokenizer.decode(ids) == rendered
+    assert [tokens.restart for tokens in turns(trajectory)] == [True] + [False] * (len(trajectory) - 1)
+
+
+def test_a_template_that_rewrites_history_starts_a_new_sequence_instead_of_retokenising() -> None:
+    agent = language_model()
+    agent.tokenizer.chat_template = agent.tokenizer.chat_template.replace(
+        "{{ message.content }}<|end|>", "~{{ message.content }}<|end|>"
+    )
+    said = chat_alone(agent, conversations([3]), observation)[3]
+    assert [tokens.restart for tokens in said] == [True] * 4
+    assert len(pack(said).ids) == 4
+    with torch.no_grad():
+        plain = Policy(agent.model, precision="fp32")([pack(said)]).logprobs.numpy()
+    np.testing.assert_allclose(plain, [lp for tokens in said for lp in tokens.logprobs], atol=2e-5)
+
+
+def test_beyond_its_context_the_agent_drops_the_oldest_turns_and_keeps_the_task() -> None:
+    agent = language_model(context=64)
+    conversation = Conversation(0, 5, [Message("user", TEXTS[1])])
+    sizes = []
+    for turn in range(8):
+        (reply,) = agent.act([conversation])
+        sizes.append(reply.tokens)
+        conversation.messages += [Message("assistant", reply.text), Message("user", observation(1, turn))]
+    restarted = [tokens for tokens in sizes[1:] if tokens.restart]
+    assert restarted, "eight turns do not fit in 64 tokens"
+    assert all(TEXTS[1] in agent.tokenizer.decode(tokens.context) for tokens in restarted)
+    assert all(len(ids) <= 64 for ids in pack(sizes).ids)
+
+
+def test_cloning_sees_the_same_ids_as_play() -> None:
+    agent = language_model()
+    trajectory = episodes(agent, 2, count=1)[0]
+    ended = [step for step in trajectory.steps if step.tokens.reply[-1] == agent.chat.end]
+    scripted = agent.tokenise("", trajectory)
+    assert [t.context for t in scripted][0] == trajectory.steps[0].tokens.context
+    for step, tokens in zip(trajectory.steps, scripted, strict=True):
+        if step in ended:
+            assert agent.chat.text(tokens.reply) == step.reply
+
+
+def test_inversion_sampling_has_the_models_frequencies() -> None:
+    agent = language_model()
+    logits = torch.tensor([[0.0, np.log(2.0), np.log(5.0)]])
+    uniforms = (np.arange(800) + 0.5) / 800
+    tokens, logprobs = agent._draw(logits.expand(800, 3), uniforms)
+    assert np.bincount(tokens).tolist() == [100, 200, 500]
+    np.testing.assert_allclose(np.exp(logprobs), np.array([1 / 8, 2 / 8, 5 / 8])[tokens], rtol=1e-6)
+
+
+def test_temperature_zero_is_greedy_and_temperature_flattens() -> None:
+    agent = language_model()
+    logits = torch.tensor([[0.0, 1.0, 3.0]])
+    agent.temperature = 0.0
+    assert agent._draw(logits, np.array([0.0001]))[0] == [2]
+    agent.temperature = 2.0
+    _, (lp,) = agent._draw(logits, np.array([0.9999]))
+    assert lp == pytest.approx(float(torch.tensor([0.0, 0.5, 1.5]).log_softmax(-1)[2]), abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_survives_the_embedded_tokenizer(text: str) -> None:
+    chat = AGENT.chat
+    clean = text.encode("utf-8", "replace").decode()
+    assert chat.tokenizer.decode(chat.encode(text)) == clean
+
+
+AGENT = language_model(layers=1)
+
+
+def test_a_known_word_is_one_token_and_an_unknown_one_is_spelled() -> None:
+    assert len(AGENT.chat.encode(" cabinet")) == 1
+    assert len(AGENT.chat.encode(" zyzzyva")) > 3
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(7)
+    wanted = torch.rand(3)
+    torch.manual_seed(7)
+    first, second, other = (language_model(seed=s) for s in (1, 1, 2))
+    assert torch.equal(torch.rand(3), wanted)
+    for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    differ = zip(first.model.parameters(), other.model.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in differ)
+
+
+def test_a_saved_model_is_loaded_bit_for_bit_and_a_wrong_name_is_one_line(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    agent = language_model()
+    agent.save(tmp_path)
+    kind = registry.find("agents", "causal-lm")
+    again = kind.load(str(tmp_path), registry.prompt("action"), context=512, max_new_tokens=8, told=False)  # type: ignore[attr-defined]
+    for a, b in zip(agent.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert agent.chat.encode(TEXTS[0]) == again.chat.encode(TEXTS[0])
+    with pytest.raises(UserError, match="cannot load model '/no/such/folder'") as caught:
+        kind.load("/no/such/folder", registry.prompt("action"), context=512, max_new_tokens=8)  # type: ignore[attr-defined]
+    assert "\n" not in str(caught.value)
+
+
+def test_an_architecture_with_other_logits_is_refused() -> None:
+    agent = language_model()
+    agent.model.forward = lambda input_ids: type("O", (), {"logits": torch.zeros(1, input_ids.shape[1], 300)})()
+    with pytest.raises(UserError, match="does not follow"):
+        agent._refuse_unknown_architecture()
+
+
+def test_a_tokenizer_without_a_template_is_refused() -> None:
+    agent = language_model()
+    agent.tokenizer.chat_template = None
+    with pytest.raises(UserError, match="no chat template"):
+        type(agent)(agent.model, agent.tokenizer, agent.prompt, context=64, max_new_tokens=8)

@@ -1,0 +1,313 @@
+"""The update and the pricing: numbers by hand, guards, and laws such as that accumulation changes nothing."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from strategies import task
+from tiny import language_model
+
+from spa_bench import ppo
+from spa_bench.config import PPOConfig
+from spa_bench.core import Floats, RewardMethod, Step, Tokens, Trajectory
+from spa_bench.training import pricing
+from spa_bench.training.policy import Policy, Sequences, microbatches, pack, pack_trajectory
+
+SETTINGS = PPOConfig(minibatches=1, microbatch=2, epochs=1)
+
+
+def spoken(rng: np.random.Generator, turns: int, key: str = "a", outcome: float = 0.0) -> Trajectory:
+    """An episode of random ids, replies of one to four tokens."""
+    steps = []
+    for turn in range(turns):
+        reply = tuple(int(i) for i in rng.integers(5, 60, size=rng.integers(1, 5)))
+        context = tuple(int(i) for i in rng.integers(5, 60, size=rng.integers(1, 7)))
+        tokens = Tokens(context, reply, (-1.0,) * len(reply), restart=turn == 0)
+        steps.append(Step("o", "r", "a", True, None, 0.0, 0.0, tokens))
+    return Trajectory(task(key), tuple(steps), outcome, outcome == 1.0, outcome == 1.0, outcome != 1.0)
+
+
+def sampled(policy: Policy, trajectories: list[Trajectory]) -> list[Trajectory]:
+    """The same episodes with the log-probs that this policy gives them."""
+    out = []
+    scored = pricing.score(policy, [pack_trajectory(t) for t in trajectories], 4)
+    for trajectory, scores in zip(trajectories, scored, strict=True):
+        left = iter(scores.logprobs.tolist())
+        steps = [
+            replace(s, tokens=replace(s.tokens, logprobs=tuple(next(left) for _ in s.tokens.reply)))  # type: ignore[union-attr, type-var]
+            for s in trajectory.steps
+        ]
+        out.append(replace(trajectory, steps=tuple(steps)))
+    return out
+
+
+@pytest.fixture(scope="module")
+def weights() -> Policy:
+    return Policy(language_model().model, precision="fp32")
+
+
+@pytest.fixture
+def policy(weights: Policy) -> Policy:
+    return copy.deepcopy(weights)
+
+
+def make_samples(policy: Policy, trajectories: list[Trajectory], advantage: float = 1.0) -> list[ppo.Sample]:
+    episodes = [pack_trajectory(t) for t in trajectories]
+    scored = pricing.score(policy, episodes, 4)
+    samples = []
+    for episode, scores in zip(episodes, scored, strict=True):
+        n = len(episode.where)
+        targets = np.full(n, np.nan)
+        targets[episode.starts] = 0.5
+        samples.append(ppo.Sample(episode, scores.logprobs, scores.logprobs, np.full(n, advantage), targets))
+    return samples
+
+
+def random_batch(policy: Policy, seed: int = 0, count: int = 6) -> list[ppo.Sample]:
+    rng = np.random.default_rng(seed)
+    samples = make_samples(policy, [spoken(rng, int(rng.integers(1, 6))) for _ in range(count)])
+    return [replace(s, advantages=rng.normal(size=len(s.advantages))) for s in samples]
+
+
+def run(
+    policy: Policy, samples: list[ppo.Sample], settings: PPOConfig = SETTINGS, **changes: object
+) -> dict[str, float]:
+    options = {"rng": np.random.default_rng(0), "kl_in_loss": True, "ratio_tolerance": 1e-3} | changes
+    optimizer = torch.optim.SGD(policy.parameters(), lr=0.1)
+    return ppo.update(policy, optimizer, samples, settings, **options)  # type: ignore[arg-type]
+
+
+def test_packing_finds_every_sampled_token_and_splits_where_a_turn_restarts() -> None:
+    turns = [Tokens((1, 2), (3, 4), (0.0, 0.0), True), Tokens((5,), (6,), (0.0,)), Tokens((7, 8), (9,), (0.0,), True)]
+    packed = pack(turns)
+    assert [ids.tolist() for ids in packed.ids] == [[1, 2, 3, 4, 5, 6], [7, 8, 9]]
+    assert packed.where.tolist() == [[0, 2], [0, 3], [0, 5], [1, 2]]
+    assert packed.lengths.tolist() == [2, 1, 1]
+    assert packed.starts.tolist() == [0, 2, 3] and packed.ends.tolist() == [1, 2, 3]
+    assert packed.size == 9
+
+
+def test_scores_are_those_of_the_bare_model(policy: Policy) -> None:
+    rng = np.random.default_rng(3)
+    episodes = [pack_trajectory(spoken(rng, n)) for n in (1, 4, 2)]
+    with torch.no_grad():
+        joint = policy(episodes)
+        at = 0
+        for episode in episodes:
+            logits = policy.model(torch.from_numpy(episode.ids[0])[None]).logits[0].log_softmax(-1)
+            for _, position in episode.where:
+                want = logits[position - 1, int(episode.ids[0][position])]
+                assert joint.logprobs[at].item() == pytest.approx(want.item(), abs=1e-5)
+                entropy = -(logits[position - 1].exp() * logits[position - 1]).sum().item()
+                assert joint.entropy[at].item() == pytest.approx(entropy, abs=1e-4)
+                at += 1
+
+
+def test_the_objective_by_hand(policy: Policy) -> None:
+    """One turn of two tokens with advantages 2 and -1 and old log-probs chosen so that the ratios are 1.5 and 0.5.
+
+    Clip 0.2: token 1 earns min(1.5 * 2, 1.2 * 2) = 2.4, token 2 min(0.5 * -1, 0.8 * -1) = -0.8; loss -(1.6).
+    Reference log-prob above the policy's by ln 2 at token 1: KL estimate 2 - ln 2 - 1; 0 at token 2.
+    Value 0 against target 0.5 at the turn's first token: 0.5 * 0.25.
+    """
+    episode = pack([Tokens((1, 2), (3, 4), (0.0, 0.0), True)])
+    now = pricing.score(policy, [episode], 1)[0].logprobs
+    old = now - np.log([1.5, 0.5])
+    reference = now + np.array([math.log(2), 0.0])
+    sample = ppo.Sample(episode, old, reference, np.array([2.0, -1.0]), np.array([0.5, np.nan]))
+    got = ppo.losses(policy, [sample], SETTINGS)
+    assert got.policy.item() == pytest.approx(-1.6, abs=1e-4)
+    assert got.kl.item() == pytest.approx(1 - math.log(2), abs=1e-4)
+    assert got.value.item() == pytest.approx(0.125, abs=1e-6)
+    assert got.clipped.item() == 2
+    assert got.largest_ratio_gap.item() == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_positive_advantage_makes_its_tokens_likelier_and_a_negative_one_rarer(policy: Policy) -> None:
+    rng = np.random.default_rng(1)
+    good, bad = (make_samples(policy, [spoken(rng, 3)], a)[0] for a in (1.0, -1.0))
+    run(policy, [good, bad])
+    after = pricing.score(policy, [good.sequences, bad.sequences], 2)
+    assert after[0].logprobs.sum() > good.old_logprobs.sum()
+    assert after[1].logprobs.sum() < bad.old_logprobs.sum()
+
+
+@pytest.mark.parametrize("microbatch", [1, 2, 6])
+def test_accumulation_gives_the_same_step_as_one_large_batch(policy: Policy, microbatch: int) -> None:
+    samples = random_batch(policy)
+    whole, parts = copy.deepcopy(policy), copy.deepcopy(policy)
+    want = run(whole, samples, SETTINGS.model_copy(update={"microbatch": 6}))
+    got = run(parts, samples, SETTINGS.model_copy(update={"microbatch": microbatch}))
+    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+    assert got["policy_loss"] == pytest.approx(want["policy_loss"], abs=1e-5)
+
+
+def test_the_order_of_the_samples_within_a_minibatch_does_not_matter(policy: Policy) -> None:
+    samples = random_batch(policy)
+    one, two = copy.deepcopy(policy), copy.deepcopy(policy)
+    run(one, samples)
+    run(two, samples[::-1])
+    for a, b in zip(one.parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
+def test_updates_are_counted_and_their_number_does_not_depend_on_the_episodes(policy: Policy) -> None:
+    settings = SETTINGS.model_copy(update={"minibatches": 3, "epochs": 2})
+    for count in (5, 9):
+        assert run(copy.deepcopy(policy), random_batch(policy, count=count), settings)["updates"] == 6
+
+
+def test_old_log_probs_of_another_policy_are_an_error(policy: Policy) -> None:
+    samples = [replace(s, old_logprobs=s.old_logprobs - 0.1) for s in random_batch(policy)]
+    with pytest.raises(ppo.TrainingError, match="not sampled by this policy"):
+        run(policy, samples)
+
+
+def test_an_empty_mask_is_an_error(policy: Policy) -> None:
+    empty = Sequences((np.array([1, 2]),), np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.int64))
+    nothing = np.zeros(0)
+    for samples in ([], [ppo.Sample(empty, nothing, nothing, nothing, nothing)]):
+        with pytest.raises(ppo.TrainingError, match="mask is empty"):
+            run(policy, samples)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_skips_the_step_and_counts_it(policy: Policy, value: float) -> None:
+    samples = random_batch(policy)
+    samples[2] = replace(samples[2], advantages=np.full_like(samples[2].advantages, value))
+    before = copy.deepcopy(policy)
+    figures = run(policy, samples)
+    assert (figures["updates"], figures["skipped"]) == (0, 1)
+    for a, b in zip(before.parameters(), policy.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_gradient_that_is_not_finite_skips_the_step(policy: Policy) -> None:
+    parameter = next(policy.model.parameters())
+    handle = parameter.register_hook(lambda gradient: gradient * math.nan)
+    before = parameter.detach().clone()
+    figures = run(policy, random_batch(policy))
+    handle.remove()
+    assert (figures["updates"], figures["skipped"]) == (0, 1)
+    assert torch.equal(before, parameter)
+
+
+class Fixed(RewardMethod):
+    """Pays 1, 2, 3, ... so that a misplaced reward shows."""
+
+    def rewards(self, group):  # type: ignore[no-untyped-def]
+        return [np.arange(1.0, len(t) + 1) for t in group]
+
+
+class Broken(Fixed):
+    def rewards(self, group):  # type: ignore[no-untyped-def]
+        return [np.full(len(t), np.nan) for t in group]
+
+
+class Short(Fixed):
+    def rewards(self, group):  # type: ignore[no-untyped-def]
+        return [np.ones(len(t) - 1) for t in group]
+
+
+def price(policy: Policy, method: RewardMethod, trajectories: list[Trajectory], **changes: object) -> pricing.Priced:
+    reference = pricing.Reference(copy.deepcopy(policy), 4)
+    settings = PPOConfig(**({"gamma": 1.0, "lam": 1.0, "kl_coef": 0.5} | changes))  # type: ignore[arg-type]
+    return pricing.price(method, policy, reference, trajectories, settings, sampler_tolerance=1e-3)
+
+
+def batch(policy: Policy) -> list[Trajectory]:
+    rng = np.random.default_rng(5)
+    return sampled(policy, [spoken(rng, n, key) for n, key in ((2, "a"), (4, "b"), (3, "a"))])
+
+
+def test_a_turns_tokens_share_its_advantage_and_only_its_first_has_a_value_target(policy: Policy) -> None:
+    trajectories = batch(policy)
+    for sample, trajectory in zip(price(policy, Fixed(), trajectories).samples, trajectories, strict=True):
+        turns = np.split(sample.advantages, sample.sequences.starts[1:])
+        assert all(len(set(turn)) == 1 for turn in turns) and len(set(sample.advantages)) == len(trajectory)
+        decided = np.flatnonzero(~np.isnan(sample.value_targets))
+        assert decided.tolist() == sample.sequences.starts.tolist()
+        # gamma = lam = 1: the target is the sum of what is still to come.
+        to_go = np.cumsum(np.arange(1.0, len(trajectory) + 1)[::-1])[::-1]
+        np.testing.assert_allclose(sample.value_targets[decided], to_go, atol=1e-6)
+
+
+def test_at_token_level_every_token_is_a_decision_and_a_step_is_paid_on_its_last(policy: Policy) -> None:
+    trajectories = batch(policy)
+    priced = price(policy, Fixed(), trajectories, level="token", lam=0.0)
+    raw: list[Floats] = []
+    for sample in priced.samples:
+        want = np.zeros(len(sample.sequences.where))
+        want[sample.sequences.ends] = np.arange(1.0, len(sample.sequences.lengths) + 1)
+        raw.append(want)  # lam = 0, gamma = 1 and a critic of 0: the advantage is the reward itself
+        np.testing.assert_allclose(sample.value_targets, want, atol=1e-6)
+    flat = np.concatenate(raw)
+    got = np.concatenate([sample.advantages for sample in priced.samples])
+    np.testing.assert_allclose(got, (flat - flat.mean()) / flat.std(), atol=1e-5)
+
+
+def test_a_penalty_in_the_reward_lands_on_its_tokens_and_sums_up_per_turn() -> None:
+    episode = pack([Tokens((1,), (2, 3), (0.0, 0.0), True), Tokens((4,), (5,), (0.0,))])
+    penalty = np.array([0.1, 0.2, 0.4])
+    np.testing.assert_allclose(pricing.stream(np.array([1.0, 2.0]), episode, "token", penalty), [-0.1, 0.8, 1.6])
+    np.testing.assert_allclose(pricing.stream(np.array([1.0, 2.0]), episode, "turn", penalty), [0.7, 1.6])
+
+
+def test_the_order_of_the_episodes_does_not_change_what_each_is_paid(policy: Policy) -> None:
+    trajectories = batch(policy)
+    there, back = price(policy, Fixed(), trajectories), price(policy, Fixed(), trajectories[::-1])
+    for a, b in zip(there.samples, back.samples[::-1], strict=True):
+        np.testing.assert_allclose(a.advantages, b.advantages, atol=1e-6)
+
+
+def test_a_sampler_with_other_log_probs_is_an_error(policy: Policy) -> None:
+    rng = np.random.default_rng(5)
+    with pytest.raises(ppo.TrainingError, match="sampler and trainer disagree"):
+        price(policy, Fixed(), [spoken(rng, 3)])
+
+
+@pytest.mark.parametrize(("method", "message"), [(Broken(), "NaN or infinity"), (Short(), "shapes")])
+def test_a_method_that_breaks_its_contract_is_an_error(policy: Policy, method: RewardMethod, message: str) -> None:
+    with pytest.raises(ppo.TrainingError, match=message):
+        price(policy, method, batch(policy))
+
+
+def test_the_first_kl_is_zero_and_is_not_after_a_step(policy: Policy) -> None:
+    start = copy.deepcopy(policy)
+    trajectories = batch(policy)
+    assert price(policy, Fixed(), trajectories).figures["largest_log_ratio_to_start"] < 1e-5
+    run(policy, random_batch(policy))
+    reference = pricing.Reference(start, 4)
+    moved = pricing.price(Fixed(), policy, reference, sampled(policy, trajectories), SETTINGS, sampler_tolerance=1e-3)
+    assert moved.figures["largest_log_ratio_to_start"] > 1e-4
+
+
+def test_encoding_a_scored_batch_is_free_and_a_new_one_is_counted(policy: Policy) -> None:
+    reference = pricing.Reference(policy, 4)
+    trajectories = batch(policy)
+    reference.score(trajectories, [pack_trajectory(t) for t in trajectories])
+    states = reference.encode(trajectories)
+    assert [s.shape for s in states] == [(2, 32), (4, 32), (3, 32)] and reference.extra_tokens == 0
+    other = spoken(np.random.default_rng(9), 2)
+    reference.encode([other])
+    assert reference.extra_tokens == pack_trajectory(other).size
+
+
+def test_hidden_states_are_those_of_the_turns_last_token(policy: Policy) -> None:
+    trajectory = batch(policy)[1]
+    episode = pack_trajectory(trajectory)
+    with torch.no_grad():
+        states = policy.model.base_model(torch.from_numpy(episode.ids[0])[None]).last_hidden_state[0]
+    (got,) = pricing.Reference(policy, 4).encode([trajectory])
+    np.testing.assert_allclose(got, states[episode.where[episode.ends, 1]].numpy(), atol=1e-5)
+
+
+def test_microbatches_cover_everything_once_with_similar_sizes_together() -> None:
+    groups = list(microbatches([5, 1, 9, 1, 7], 2))
+    assert groups == [[1, 3], [0, 4], [2]]
