@@ -50,16 +50,22 @@ def write_run(
     config = build({"env": "alfworld", "reward": reward, "seed": seed, **settings})
     path = run_path(results, config)
     with RunFolder.open(path, config, facts) as folder:
-        for stage, outcomes in (("warm_start", start), ("eval", wins)):
-            for index, (key, won) in enumerate(zip(EXPERT_STEPS, outcomes, strict=False)):
-                log(folder, played(key, won == "1"), stage, index)
+        folder.episodes.extend(
+            row(played(key, won == "1"), stage, index)
+            for stage, outcomes in (("warm_start", start), ("eval", wins))
+            for index, (key, won) in enumerate(zip(EXPERT_STEPS, outcomes, strict=False))
+        )
         rows = [{"kind": "stage", "stage": "warm start", "seconds": 11.0}, iteration(1), iteration(2), {"kind": "done"}]
         folder.metrics.extend(rows if metrics is None else metrics)
     return path
 
 
-def log(folder: RunFolder, trajectory: Trajectory, stage: str, index: int, number: int = 0) -> None:
-    folder.episodes.append(to_row(trajectory) | {"stage": stage, "iteration": number, "index": index})
+def row(trajectory: Trajectory, stage: str, index: int) -> dict[str, Any]:
+    return to_row(trajectory) | {"stage": stage, "iteration": 0, "index": index}
+
+
+def log(folder: RunFolder, trajectory: Trajectory, stage: str, index: int) -> None:
+    folder.episodes.append(row(trajectory, stage, index))
 
 
 def only(results: Path) -> Table:
@@ -118,10 +124,10 @@ def test_grounding_is_counted_over_steps_and_malformed_text_apart(tmp_path: Path
         log(folder, played("k1", True, [None]), "eval", 0)
         log(folder, played("k2", False, [None, "format", "format", "inadmissible", None, None, None]), "eval", 1)
         folder.metrics.append({"kind": "done"})
-    (row,) = only(tmp_path).rows
-    assert row.grounded == pytest.approx(5 / 8)
-    assert row.malformed == pytest.approx(2 / 8)
-    assert row.turns == pytest.approx(4.0)
+    (line,) = only(tmp_path).rows
+    assert line.grounded == pytest.approx(5 / 8)
+    assert line.malformed == pytest.approx(2 / 8)
+    assert line.turns == pytest.approx(4.0)
 
 
 def test_episodes_stopped_by_an_error_are_left_out_and_named(tmp_path: Path):
@@ -297,8 +303,8 @@ def test_a_terminal_gets_boxes_a_pipe_markdown_and_a_program_json(tmp_path: Path
     assert "|" not in boxes.getvalue()
     assert "[red]x[/red]" in boxes.getvalue().replace("\n", "")
     assert "| method | seeds |" in pipe.getvalue()
-    row = json.loads(program.getvalue())["tables"][0]["rows"][1]
-    assert row["success"] == {"mean": 0.5, "low": None, "high": None, "n": 1}
+    line = json.loads(program.getvalue())["tables"][0]["rows"][1]
+    assert line["success"] == {"mean": 0.5, "low": None, "high": None, "n": 1}
 
 
 def test_a_narrow_terminal_folds_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
