@@ -43,7 +43,7 @@ RESULTS = Path("results")
 
 def main() -> None:
     """Entry point of `spa-bench`."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 must not end a run
     app()

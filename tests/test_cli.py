@@ -1,0 +1,326 @@
+"""The command line: exit codes, one-line errors that come at once, configurations that can be read back."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import spa_bench
+from spa_bench.cli import app
+from spa_bench.config import RunConfig, build, from_file
+from spa_bench.core import UserError
+from spa_bench.doctor import examine
+from spa_bench.options import Flags, to_toml
+from spa_bench.progress import INTERVAL, Progress
+from spa_bench.records import RunFolder, run_path
+
+SMALL = ("--set", "world.options.train=2", "--set", "world.options.valid=2")
+
+
+def invoke(*words: str, **options: Any) -> Any:
+    return CliRunner().invoke(app, list(words), **options)
+
+
+def shell(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "spa_bench", *words], capture_output=True, text=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--env", "alfword", "--reward", "sparse"], "did you mean alfworld?"),
+        (["run", "--env", "alfworld", "--reward", "sprse"], "did you mean sparse?"),
+        (["run", "--env", "alfworld"], "no --reward: choose one of"),
+        (["run", "--reward", "sparse"], "no --env: choose one of alfworld"),
+        (
+            ["run", "--env", "alfworld", "--reward", "sparse", "--set", "ppo.iteration=3"],
+            "did you mean ppo.iterations?",
+        ),
+        (["run", "--env", "alfworld", "--reward", "sparse", "--set", "ppo.clip=-1"], "setting ppo.clip"),
+        (["run", "--env", "alfworld", "--reward", "sparse", "--set", "ppo"], "write it as section.key=value"),
+        (["run", "--env", "alfworld", "--reward", "sparse", "--set", "world=3", "--data", "x"], "world is a section"),
+        (["run", "--env", "alfworld", "--reward", "sparse", "--set", "reward_options.x=3"], "no option 'x'"),
+        (["run", "--env", "alfworld", "--reward", "sparse", "--config", "absent.toml"], "cannot read configuration"),
+        (["run", "--env", "alfworld", "--reward", "sparse", "--tasks", "offical"], "setting world.tasks"),
+        (["compare", "--env", "alfworld"], "no --reward: name the methods"),
+        (["compare", "--env", "alfworld", "--reward", "sparse,gipgo"], "no reward 'gipgo'"),
+        (["eval", "--env", "alfworld"], "exactly one of --agent, --checkpoint and --model"),
+        (["eval", "--env", "alfworld", "--agent", "expert", "--model", "x"], "exactly one of"),
+        (["eval", "--env", "alfworld", "--agent", "exprt"], "did you mean expert?"),
+        (["eval", "--checkpoint", "nowhere"], "nowhere is no run folder"),
+        (["play", "--env", "alfworld", "--split", "test", *SMALL], "test"),
+        (["play", "--env", "alfworld", "--task", "nonsense", *SMALL], "no task 'nonsense'"),
+        (["report", "nowhere"], "no run folder in nowhere"),
+        (["data", "get", "nowhere"], "no environment 'nowhere'"),
+        (["data", "verify", "alfworld", "--data", "nowhere"], "no games in nowhere"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
+    words: Sequence[str], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path / "cache"))
+    found = invoke(*words)
+    assert found.exit_code == 2, found.output
+    assert found.stdout == ""
+    assert found.stderr.startswith("error: ") and found.stderr.count("\n") == 1
+    assert message in found.stderr
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("words", [["run", "--no-such-option"], ["nonsense"], ["compare", "--seeds", "0"]])
+def test_a_usage_error_is_exit_code_2(words: Sequence[str]):
+    assert invoke(*words).exit_code == 2
+
+
+def test_wrong_names_are_refused_before_torch_is_loaded():
+    code = (
+        "import sys\n"
+        "from spa_bench.cli import main\n"
+        "sys.argv = ['spa-bench', 'run', '--env', 'alfworld', '--reward', 'sprse']\n"
+        "try:\n    main()\n"
+        "finally:\n    print('torch' in sys.modules)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (2, "False\n"), found.stderr
+
+
+def test_a_dry_run_prints_settings_that_can_be_read_back(tmp_path: Path):
+    words = ["--env", "alfworld", "--reward", "sparse", "--seed", "3", "--set", "ppo.clip=0.3", "--model", 'a"b\\c']
+    found = invoke("run", *words, "--dry-run")
+    assert found.exit_code == 0
+    (tmp_path / "again.toml").write_text(found.stdout)
+    again = invoke("run", "--config", str(tmp_path / "again.toml"), "--dry-run")
+    assert again.stdout == found.stdout
+    config = build(from_file(tmp_path / "again.toml"))
+    assert (config.seed, config.ppo.clip, config.model.name) == (3, 0.3, 'a"b\\c')
+    assert build(json.loads(invoke("run", *words, "--dry-run", "--json").stdout)) == config
+
+
+values = st.recursive(
+    st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("aZ_-. \"ü\n"), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@given(options=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), values, max_size=4))
+def test_any_options_survive_toml(tmp_path_factory: pytest.TempPathFactory, options: dict[str, Any]):
+    config = RunConfig(env="alfworld", reward="sparse", reward_options=options)
+    file = tmp_path_factory.mktemp("toml") / "settings.toml"
+    file.write_text(to_toml(config.model_dump(mode="json")), encoding="utf-8", newline="\n")
+    assert build(from_file(file)) == config
+
+
+def test_the_later_word_wins(tmp_path: Path):
+    file = tmp_path / "settings.toml"
+    file.write_text('env = "other"\nseed = 4\n[model]\nname = "from file"\nhidden = 64\n[ppo]\nclip = 0.1\n')
+    flags = Flags(env="alfworld", model="from flag", file=file, assignments=["ppo.clip=0.5", "model.name=from set"])
+    config = flags.config(reward="sparse", seed=None)
+    assert (config.env, config.seed, config.model.name, config.model.hidden) == ("alfworld", 4, "from flag", 64)
+    assert config.ppo.clip == 0.5
+
+
+def test_a_data_folder_means_official_tasks_unless_it_is_said_otherwise():
+    config = Flags(env="alfworld", data="games").config(reward="sparse")
+    assert (config.world.tasks, config.world.data) == ("official", "games")
+    assert Flags(env="alfworld", data="games", tasks="builtin").config(reward="sparse").world.tasks == "builtin"
+
+
+@pytest.fixture
+def experiment(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
+    """Stands where the experiment would be, and keeps what it was asked for."""
+    found = types.SimpleNamespace(asked=[])
+
+    def answer(results: Path, config: RunConfig) -> Path:
+        path = run_path(results, config)
+        with RunFolder.open(path, config, {}):
+            return path
+
+    def run(config: RunConfig, results: Path, progress: Progress) -> Path:
+        found.asked.append((config, progress.mode))
+        return answer(results, config)
+
+    def compare(configs: Sequence[RunConfig], results: Path, jobs: int, progress: Progress) -> list[Path]:
+        found.asked.append((configs, jobs))
+        return [answer(results, config) for config in configs]
+
+    def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Path, progress: Progress) -> Path:
+        found.asked.append((config, agent, checkpoint))
+        return answer(results, config)
+
+    found.run, found.compare, found.evaluate = run, compare, evaluate
+    monkeypatch.setattr(spa_bench, "experiment", found, raising=False)
+    monkeypatch.setitem(sys.modules, "spa_bench.experiment", found)
+    return found
+
+
+def test_run_prints_the_table_of_its_folder(experiment: types.SimpleNamespace, tmp_path: Path):
+    words = ["run", "--env", "alfworld", "--reward", "sparse", "--results", str(tmp_path)]
+    found = invoke(*words)
+    assert found.exit_code == 0, found.output
+    assert "left out, unfinished: alfworld/sparse/0-" in found.stdout
+    as_json = invoke(*words, "--json")
+    assert json.loads(as_json.stdout)["tables"][0]["rows"] == []
+    assert [mode for _, mode in experiment.asked] == ["lines", "quiet"]
+
+
+def test_compare_asks_for_each_method_and_seed_once(experiment: types.SimpleNamespace, tmp_path: Path):
+    words = ["--env", "alfworld", "--reward", "sparse, ppo,sparse", "--seeds", "2", "--seed", "5", "--jobs", "4"]
+    found = invoke("compare", *words, "--results", str(tmp_path))
+    assert found.exit_code == 0, found.output
+    ((configs, jobs),) = experiment.asked
+    assert [(c.reward, c.seed) for c in configs] == [("sparse", 5), ("sparse", 6), ("ppo", 5), ("ppo", 6)]
+    assert jobs == 4
+
+
+def test_eval_of_an_agent_and_of_a_model(experiment: types.SimpleNamespace, tmp_path: Path):
+    invoke("eval", "--env", "alfworld", "--agent", "expert", "--split", "valid_seen", "--results", str(tmp_path))
+    invoke("eval", "--env", "alfworld", "--model", "some/model", "--results", str(tmp_path))
+    (config, agent, checkpoint), (other, policy, _) = experiment.asked
+    assert (config.reward, config.eval.split, agent, checkpoint) == ("expert", "valid_seen", "expert", None)
+    assert (other.model.name, policy) == ("some/model", "policy")
+
+
+def test_eval_of_a_checkpoint_keeps_the_settings_of_its_run(experiment: types.SimpleNamespace, tmp_path: Path):
+    trained = build({"env": "alfworld", "reward": "ppo", "seed": 7, "model": {"hidden": 64}})
+    path = run_path(tmp_path, trained)
+    with RunFolder.open(path, trained, {}):
+        pass
+    words = ["eval", "--checkpoint", str(path), "--results", str(tmp_path / "new")]
+    found = invoke(*words, "--split", "valid_seen", "--set", "eval.tasks=5")
+    assert found.exit_code == 0, found.output
+    ((config, agent, checkpoint),) = experiment.asked
+    assert (config.reward, config.seed, config.model.hidden, agent, checkpoint) == ("ppo", 7, 64, "policy", path)
+    assert (config.eval.split, config.eval.tasks) == ("valid_seen", 5)
+    assert "leave --env out" in invoke(*words, "--env", "other").stderr
+
+
+def test_an_interruption_says_how_to_go_on(experiment: types.SimpleNamespace, tmp_path: Path):
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    experiment.run = interrupted
+    found = invoke("run", "--env", "alfworld", "--reward", "sparse", "--results", str(tmp_path))
+    assert found.exit_code == 130
+    assert found.stderr == "interrupted; run the same command to resume\n"
+
+
+def test_a_defect_keeps_its_traceback_and_an_error_its_single_line(experiment: types.SimpleNamespace, tmp_path: Path):
+    def broken(*arguments: Any) -> None:
+        raise ZeroDivisionError
+
+    def refused(*arguments: Any) -> None:
+        raise UserError("two\nlines \x1b[31m")
+
+    words = ["run", "--env", "alfworld", "--reward", "sparse", "--results", str(tmp_path)]
+    experiment.run = broken
+    assert isinstance(invoke(*words).exception, ZeroDivisionError)
+    experiment.run = refused
+    assert invoke(*words).stderr == "error: two\\nlines \\x1b[31m\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_control_c_ends_a_real_process_with_130(tmp_path: Path):
+    words = [sys.executable, "-m", "spa_bench", "play", "--env", "alfworld", *SMALL]
+    environment = os.environ | {"SPA_BENCH_CACHE": str(tmp_path)}
+    child = subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert child.stdout is not None
+    while (char := child.stdout.read(1)) and char != ">":
+        pass
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate()
+    assert (child.returncode, said) == (130, "interrupted; run the same command to resume\n")
+
+
+def test_a_game_of_the_real_world_can_be_played_through_a_pipe(tmp_path: Path):
+    environment = os.environ | {"SPA_BENCH_CACHE": str(tmp_path), "PYTHONIOENCODING": "ascii"}
+    words = ["play", "--env", "alfworld", "--split", "valid_seen", "--oracle", *SMALL]
+    found = shell(
+        *words, input="look\nfly to the moon \ud800\n:quit\n".encode("utf-8", "replace").decode(), env=environment
+    )
+    assert found.returncode == 0, found.stderr
+    assert "Your task is to:" in found.stdout
+    assert "[grounded]" in found.stdout and "[not grounded: " in found.stdout and "[progress 0.50]" in found.stdout
+
+
+def test_the_version_of_the_package_runs_as_a_module():
+    assert "compare" in shell("--help").stdout
+
+
+def test_the_doctor_finds_this_machine_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path / "cache"))
+    found = invoke("doctor", "--json", "--results", str(tmp_path))
+    checks = {check["name"]: check for check in json.loads(found.stdout)}
+    assert found.exit_code == 0, found.stdout
+    assert checks["numpy"]["state"] == "good"
+    assert checks["official data of alfworld"]["fix"] == "spa-bench data get alfworld"
+    assert "cpu" in checks["torch device"]["found"] or "cuda" in checks["torch device"]["found"]
+
+
+def test_the_doctor_names_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path / "file/cache"))
+    checks = {check.name: check for check in examine(tmp_path / "file/results")}
+    assert checks["results"].state == "bad"
+    assert checks["cache"].state == "bad" and "SPA_BENCH_CACHE" in checks["cache"].found
+
+
+def test_plain_progress_is_a_line_at_the_start_the_end_and_now_and_then():
+    now = [0.0]
+    out = io.StringIO()
+    progress = Progress("lines", out, clock=lambda: now[0])
+    with progress.stage("explore", total=4) as stage:
+        for second in (1.0, 2.0, INTERVAL, INTERVAL + 1):
+            now[0] = second
+            stage.advance(1, success=0.25)
+    progress.note("done\nfor \x1b[1mnow")
+    assert out.getvalue().splitlines() == [
+        "explore: started, 4 to do",
+        "explore: 3/4 success=0.25",
+        "explore: done 4/4 in 16.0 s success=0.25",
+        "done\\nfor \\x1b[1mnow",
+    ]
+
+
+def test_progress_says_where_a_stage_stopped_and_is_silent_when_quiet():
+    out = io.StringIO()
+    for mode in ("lines", "quiet"):
+        with pytest.raises(ZeroDivisionError), Progress(mode, out, clock=lambda: 0.0).stage("train") as stage:  # type: ignore[arg-type]
+            stage.advance(2)
+            raise ZeroDivisionError
+    assert out.getvalue().splitlines() == ["train: started", "train: stopped at 2 in 0.0 s"]
+
+
+def test_bars_may_be_nested_and_text_in_them_is_no_markup():
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+    progress = Progress(stream=out)
+    assert progress.mode == "bars"
+    with progress.stage("outer [red]", total=2) as outer:
+        with progress.stage("inner") as inner:
+            inner.advance(3, note="[bold]x\x1b")
+        progress.note("kept [blue]")
+        outer.advance(2)
+    assert "outer [red]" in out.getvalue() and "kept [blue]" in out.getvalue() and "[bold]x\\x1b" in out.getvalue()
+    with progress.stage("again", total=1):
+        pass
