@@ -66,7 +66,8 @@ class Oracle:
         if self._won(state):
             return 0, ()
         closed = {i for i, r in enumerate(self.game.receptacles) if r in self.game.openable and r not in state.opened}
-        price, best = LOST, ()
+        price = LOST
+        best: Route = ()
         routes = {"light": self._light, "two": self._two}.get(self._kind, self._one)
         for route in routes(state, closed):
             cost = self._price(state.location, closed, route)
