@@ -79,6 +79,7 @@ class Start:
 def begin(config: RunConfig) -> Start:
     """Find the world and fix tasks and panel; nothing is played yet."""
     torch.set_num_threads(config.model.threads)
+    quiet_libraries()
     make_env = world(config)
     env = make_env()
     train = fixed_shuffle(env.tasks("train"))[: config.world.train_tasks]
@@ -86,6 +87,15 @@ def begin(config: RunConfig) -> Start:
     device = choose_device(config.model.device)
     precision = choose_precision(config.model.precision, device)
     return Start(config, make_env, Player(make_env, config.batch), train, panel, device, precision)
+
+
+def quiet_libraries() -> None:
+    """Transformers and datasets draw bars of their own over ours; their warnings stay."""
+    import datasets  # type: ignore[import-untyped]
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    datasets.disable_progress_bars()
 
 
 def world(config: RunConfig) -> Callable[[], TextEnv]:

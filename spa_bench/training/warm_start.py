@@ -33,7 +33,7 @@ def clone(
     `on_step(step, steps, loss)` is called at each log. The global random states are restored afterwards.
     """
     from datasets import Dataset  # type: ignore[import-untyped]
-    from transformers import TrainerCallback
+    from transformers import PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
     rows = [row for episode in demonstrations for row in _examples(episode)]
@@ -72,6 +72,7 @@ def clone(
             model=model, args=config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
             callbacks=[Report()],
         )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)  # it prints each log line as a dictionary
         trainer.train()
     model.train(False)
     return {"loss": losses[-1] if losses else float("nan"), "sequences": float(len(rows))}
