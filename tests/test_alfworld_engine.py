@@ -1,83 +1,12 @@
 """The ALFWorld engine on one hand-made home: every row of upstream's semantics, and each of its traps."""
 
-import json
 import pickle
 from typing import Any
 
 import pytest
+from alfworld_home import TASK, home
 
-from spa_bench.environments.alfworld.engine import Engine, Game, GameError, Goal, listed
-
-TASK = "Your task is to: put some apple on desk."
-
-PLACES = {
-    "Desk_bar_1": ("DeskType", "loc_bar_desk"),
-    "Cabinet_bar_1": ("CabinetType", "loc_bar_cabinets"),
-    "Cabinet_bar_2": ("CabinetType", "loc_bar_cabinets"),
-    "Fridge_bar_1": ("FridgeType", "loc_bar_fridge"),
-    "Microwave_bar_1": ("MicrowaveType", "loc_bar_microwave"),
-    "Sink_bar_1_bar_SinkBasin": ("SinkBasinType", "loc_bar_sink"),
-    "CounterTop_bar_1": ("CounterTopType", "loc_bar_sink"),
-    "Bathtub_bar_1_bar_BathtubBasin": ("BathtubBasinType", "loc_bar_bath"),
-}
-"""By id: `cabinet 2`, `cabinet 1` share a location, so do `countertop 1` and `sinkbasin 1`."""
-
-OPENABLE = ("Cabinet_bar_1", "Cabinet_bar_2", "Fridge_bar_1", "Microwave_bar_1")
-
-THINGS = {
-    "Apple_bar_1": ("AppleType", "Fridge_bar_1", "pickupable cleanable heatable coolable sliceable isCool"),
-    "Apple_bar_2": ("AppleType", "CounterTop_bar_1", "pickupable cleanable heatable coolable sliceable"),
-    "Knife_bar_1": ("KnifeType", "CounterTop_bar_1", "pickupable cleanable"),
-    "Mug_bar_1": ("MugType", "Desk_bar_1", "pickupable cleanable heatable coolable isReceptacleObject"),
-    "Pen_bar_1": ("PenType", "Desk_bar_1", "pickupable"),
-    "DeskLamp_bar_1": ("DeskLampType", "Cabinet_bar_1", "toggleable"),
-    "Statue_bar_1": ("StatueType", "Desk_bar_1", ""),
-}
-"""`apple 2` is in the fridge, `apple 1` on the countertop; the lamp is in `cabinet 2`."""
-
-STORED = "(and {0}(objectType ?o {1}Type) (receptacleType ?r {2}Type) {3}(inReceptacle ?o ?r))"
-GOALS = {
-    "place": "(and (inReceptacle ?o ?r) (objectType ?o AppleType) (receptacleType ?r DeskType))",
-    "clean": STORED.format("(cleanable ?o) ", "Apple", "Desk", "(isClean ?o) "),
-    "heat": STORED.format("(heatable ?o) ", "Apple", "Desk", "(isHot ?o) "),
-    "cool": STORED.format("(coolable ?o) ", "Apple", "Desk", "(isCool ?o) "),
-}
-LIGHT = """(and (exists (?ot - object ?r - receptacle ?a - agent ?l - location) (and (objectType ?ot DeskLampType)
-    (toggleable ?ot) (isToggled ?ot) (receptacleAtLocation ?r ?l) (atLocation ?a ?l) (inReceptacle ?ot ?r)))
-    (exists (?o - object ?a - agent) (and (objectType ?o AppleType) (holds ?a ?o))))"""
-TWO = """(and (exists (?r - receptacle) (exists (?o1 - object) (and (objectType ?o1 AppleType)
-    (receptacleType ?r DeskType) (inReceptacle ?o1 ?r) (exists (?o2 - object) (and (not (= ?o1 ?o2))
-    (objectType ?o2 AppleType) (receptacleType ?r DeskType) (inReceptacle ?o2 ?r)))))))"""
-PUT = {
-    "2.1.1": ("put {o} in/on {r}", "lend"),
-    "2.1.2": ("move {o} to {r}", "r"),
-}
-
-
-def goal(kind: str) -> str:
-    """The goal of a kind, as upstream's files write it."""
-    if kind in GOALS:
-        return f"(and (exists (?r - receptacle) (exists (?o - object) {GOALS[kind]})))"
-    return {"light": LIGHT, "two": TWO}[kind]
-
-
-def home(kind: str = "place", version: str = "2.1.1", facts: str = "", without: str = "", **raw: Any) -> dict[str, Any]:
-    """The JSON of a game file: the home above with more `facts`, without those that contain `without`."""
-    lines = ["(atLocation agent1 loc_bar_middle)"]
-    for r, (type_, place) in PLACES.items():
-        lines += [f"(receptacleType {r} {type_})", f"(receptacleAtLocation {r} {place})"]
-        lines += [f"(openable {r})"] * (r in OPENABLE)
-    for o, (type_, r, traits) in THINGS.items():
-        lines += [f"(objectType {o} {type_})", f"(inReceptacle {o} {r})", f"(objectAtLocation {o} {PLACES[r][1]})"]
-        lines += [f"({trait} {o})" for trait in traits.split()]
-    types = {type_ for type_, _ in PLACES.values()} - {"BathtubBasinType"}
-    lines += [f"(canContain {r} {o})" for r in sorted(types) for o in ("AppleType", "KnifeType", "MugType")]
-    kept = [line for line in lines if not without or without not in line]
-    put, arrival = PUT[version]
-    grammar = f'"rhs": "{TASK}"\n"rhs": "You arrive at {{{arrival}.name}}. #x#" template :: "{put}";'
-    init = "\n".join(kept) + facts
-    problem = f"(define (problem p) (:domain alfred) (:objects a - b) (:init {init}) (:goal {goal(kind)}))"
-    return {"grammar": grammar, "pddl_problem": problem, "solvable": True, **raw}
+from spa_bench.environments.alfworld.engine import Engine, Game, Goal, listed
 
 
 def play(engine: Engine, *commands: str) -> str:
@@ -468,82 +397,3 @@ def test_two_engines_of_one_game_do_not_touch_each_other() -> None:
     first, second = Engine(game), Engine(game)
     play(first, *COLD_APPLE)
     assert play(second, "go to fridge 1", "open fridge 1").endswith("you see a apple 2.")
-
-
-BAD = {
-    "no text 'grammar'": home(grammar=None),
-    "no text 'pddl_problem'": home(pddl_problem=7),
-    "not marked as solvable": home(solvable=False),
-    "wording of no known version": home(grammar='"rhs": "Your task is to: x." put {o} in/on {r}'),
-    "unknown predicate 'burning'": home(facts="(burning Apple_bar_1)"),
-    "'openable' needs 1 plain": home(facts="(openable Desk_bar_1 Desk_bar_1)"),
-    "something that is no fact": home(facts="((openable) x)"),
-    "2 'receptacletype' facts": home(facts="(receptacleType Desk_bar_1 SofaType)"),
-    "0 'receptacletype' facts": home(without="(receptacleType Desk_bar_1 "),
-    "0 'receptacleatlocation' facts": home(without="(receptacleAtLocation Desk_bar_1 "),
-    "object apple_bar_1 has no type": home(without="(objectType Apple_bar_1 "),
-    "receptacle sofa_bar_1 has no type": home(facts="(inReceptacle Apple_bar_1 Sofa_bar_1)"),
-    "places the agent 0 times": home(without="(atLocation "),
-    "places the agent 2 times": home(facts="(atLocation agent1 loc_bar_desk)"),
-    "no receptacle": home(without="ecep"),
-    "both object and receptacle": home(facts="(objectType Desk_bar_1 DeskType)"),
-    "cannot be turned into a name": home(facts="(objectType Apple AppleType)"),
-    "ends inside": home(pddl_problem=home()["pddl_problem"][:-3]),
-    "never opened": home(pddl_problem=home()["pddl_problem"] + ")"),
-    "no (:goal ...) section": home(pddl_problem=home()["pddl_problem"].replace(":goal", ":gaol")),
-    "no (:init ...) section": home(pddl_problem=home()["pddl_problem"].replace(":init", ":inti")),
-    "not one (define": home(pddl_problem="hello"),
-    "none of the six": home(pddl_problem=home()["pddl_problem"].replace("(inReceptacle ?o ?r)", "(likes ?o ?r)")),
-    "sliced object": home(pddl_problem=home("clean")["pddl_problem"].replace("isClean ?o", "isSliced ?o")),
-    "movable receptacle": home(
-        pddl_problem=home()["pddl_problem"].replace("(inReceptacle ?o ?r)", "(inReceptacleObject ?o ?r)")
-    ),
-}
-
-
-@pytest.mark.parametrize("reason", BAD)
-def test_a_game_that_is_not_understood_is_refused_by_name(reason: str) -> None:
-    with pytest.raises(GameError) as caught:
-        Game.parse(BAD[reason])
-    assert reason in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert "; " in str(caught.value), "names a fix"
-
-
-def test_an_agent_that_starts_at_a_receptacle_is_refused() -> None:
-    bad = home()
-    bad["pddl_problem"] = bad["pddl_problem"].replace("loc_bar_middle", "loc_bar_desk")
-    with pytest.raises(GameError, match="starts at a receptacle"):
-        Game.parse(bad)
-
-
-def test_a_goal_over_two_object_types_is_refused() -> None:
-    bad = home("two")
-    head, tail = bad["pddl_problem"].split("?o2 AppleType")
-    with pytest.raises(GameError, match="none of the six"):
-        Game.parse(bad | {"pddl_problem": head + "?o2 MugType" + tail})
-
-
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[]", b"null", b'{"grammar": 1}'])
-def test_every_damaged_file_is_named_in_one_line_with_a_fix(tmp_path: Any, data: bytes) -> None:
-    path = tmp_path / "game.tw-pddl"
-    path.write_bytes(data)
-    with pytest.raises(GameError, match=r"game\.tw-pddl") as caught:
-        Game.load(path)
-    assert "spa-bench data get alfworld" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_file_that_is_not_there_is_named(tmp_path: Any) -> None:
-    with pytest.raises(GameError, match=r"nowhere.*No such file"):
-        Game.load(tmp_path / "nowhere")
-
-
-def test_a_truncated_file_never_raises_anything_but_a_game_error(tmp_path: Any) -> None:
-    whole = home()["pddl_problem"]
-    for cut in range(0, len(whole), 7):
-        with pytest.raises(GameError):
-            Game.parse(home(pddl_problem=whole[:cut]))
-    path = tmp_path / "game.tw-pddl"
-    path.write_text(json.dumps(home()))
-    assert Game.load(path).task == TASK

@@ -1,16 +1,17 @@
 """ALFWorld as an environment: the contract of `TextEnv`, and that nothing a model writes can break an episode."""
 
 import gc
-import itertools
-import pickle
 import resource
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import pytest
+from alfworld_play import SMALL, begin, finish
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from hypothesis import HealthCheck, given, settings
@@ -18,10 +19,11 @@ from hypothesis import strategies as st
 
 from spa_bench import registry
 from spa_bench.core import Task, UserError
+from spa_bench.environments.alfworld import generate
 from spa_bench.environments.alfworld.env import ALFWorld
+from spa_bench.environments.alfworld.tasks import folder
 from spa_bench.environments.text import AnyText
 
-SMALL: dict[str, Any] = {"train": 36, "valid": 12}
 KEYS = {"task", "grounded", "fault", "admissible", "success", "progress", "remaining"}
 
 
@@ -36,20 +38,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def env() -> ALFWorld:
     return ALFWorld(**SMALL)
-
-
-def begin(env: ALFWorld, index: int = 0, split: str = "train") -> tuple[str, dict[str, Any]]:
-    return env.reset(options={"task": env.tasks(split)[index].key, "split": split})
-
-
-def finish(env: ALFWorld) -> tuple[list[str], tuple[str, float, bool, bool, dict[str, Any]]]:
-    """Let the expert play on; its commands, and the last result."""
-    commands = []
-    while True:
-        commands.append(env.expert_action())
-        result = env.step(commands[-1])
-        if result[2] or result[3]:
-            return commands, result
 
 
 def test_gymnasiums_own_checker_finds_nothing_to_warn_of() -> None:
@@ -214,123 +202,6 @@ def test_no_text_can_break_or_change_an_episode(env: ALFWorld, text: str) -> Non
     assert env.step("look")[4]["grounded"]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    choices=st.lists(st.integers(0, 10**6), min_size=1, max_size=30), cut=st.integers(0, 30), index=st.integers(0, 35)
-)
-def test_a_restored_episode_goes_on_exactly_like_the_original(
-    env: ALFWorld, choices: list[int], cut: int, index: int
-) -> None:
-    _, info = begin(env, index)
-    saved, results = None, []
-    for position, choice in enumerate(choices):
-        if position == min(cut, len(choices) - 1):
-            saved = env.snapshot()
-            expert = env.expert_action()
-        result = env.step(info["admissible"][choice % len(info["admissible"])])
-        info = result[4]
-        results.append(result)
-        if result[2] or result[3]:
-            break
-    if saved is None:
-        return
-    other = ALFWorld(**SMALL)
-    _, info = other.restore(pickle.loads(pickle.dumps(saved)))  # noqa: S301 - our own bytes
-    start = len(saved.history) - 1
-    assert other.expert_action() == expert
-    for choice, expected in zip(choices[start:], results[start:], strict=False):
-        result = other.step(info["admissible"][choice % len(info["admissible"])])
-        info = result[4]
-        assert result == expected
-
-
-def test_restore_returns_what_the_snapshot_showed_also_of_another_task(env: ALFWorld) -> None:
-    begin(env, 0)
-    shown = env.step("dance")
-    saved = env.snapshot()
-    begin(env, 7)
-    env.step("look")
-    assert env.restore(saved) == (shown[0], shown[4])
-    assert env.restore(saved)[1]["fault"] == "format"
-
-
-def test_steps_before_a_snapshot_count_after_it(env: ALFWorld) -> None:
-    env.max_steps = 3
-    begin(env)
-    env.step("look")
-    saved = env.snapshot()
-    for _ in range(2):
-        env.restore(saved)
-        assert [env.step("look")[3] for _ in range(2)] == [False, True]
-
-
-def test_a_finished_episode_stays_finished_when_restored(env: ALFWorld) -> None:
-    begin(env)
-    finish(env)
-    saved = env.snapshot()
-    begin(env, 1)
-    env.restore(saved)
-    with pytest.raises(ResetNeeded):
-        env.step("look")
-
-
-def test_the_expert_is_the_same_whether_asked_always_late_or_after_a_detour(env: ALFWorld) -> None:
-    env.max_steps = 500
-    begin(env, 5)
-    asked, _ = finish(env)
-    begin(env, 5)
-    for command in asked[:-1]:
-        env.step(command)
-    assert env.expert_action() == asked[-1]
-    begin(env, 5)
-    half = len(asked) // 2
-    for command in asked[:half]:
-        env.step(command)
-    saved = env.snapshot()
-    finish(env)
-    env.restore(saved)
-    env.step("look")
-    env.expert_action()
-    env.restore(saved)
-    assert finish(env)[0] == asked[half:]
-
-
-def test_asking_the_expert_twice_gives_the_same_answer(env: ALFWorld) -> None:
-    begin(env, 2)
-    for _ in range(5):
-        assert env.expert_action() == env.expert_action()
-        env.step(env.expert_action())
-
-
-def test_the_expert_finishes_what_someone_else_began(env: ALFWorld) -> None:
-    env.max_steps = 300
-    for index in range(12):
-        _, info = begin(env, index)
-        for turn in range(15):
-            info = env.step(info["admissible"][(7 * turn + index) % len(info["admissible"])])[4]
-            if info["success"]:
-                break
-        else:
-            assert finish(env)[1][4]["success"], env.tasks("train")[index].key
-
-
-def test_two_environments_stepped_in_turn_equal_two_stepped_alone() -> None:
-    def episode(index: int) -> Iterator[Any]:
-        env = ALFWorld(**SMALL)
-        result = begin(env, index)
-        yield result
-        for turn in range(20):
-            admissible = result[-1]["admissible"]
-            result = env.step(admissible[turn % len(admissible)])  # type: ignore[assignment]
-            yield result, env.expert_action()
-            if result[2]:  # type: ignore[misc]
-                return
-
-    alone = [list(episode(4)), list(episode(9))]
-    together = list(itertools.zip_longest(episode(4), episode(9)))
-    assert [[r for r in side if r is not None] for side in zip(*together, strict=True)] == alone
-
-
 def test_the_seed_chooses_the_task_and_nothing_else_does(env: ALFWorld) -> None:
     other = ALFWorld(**SMALL)
     first = [env.reset(seed=seed)[1]["task"].key for seed in range(20)]
@@ -414,7 +285,6 @@ def test_official_tasks_without_data_say_how_to_get_them(tmp_path: Any) -> None:
 def test_instructions_name_every_verb_of_the_text_in_force_and_no_other() -> None:
     for text, (mine, other) in {"2.1.1": ("- put ", "- move "), "2.1.2": ("- move ", "- put ")}.items():
         env = ALFWorld(text=text, **SMALL)  # type: ignore[arg-type]
-        begin(env)
         assert mine in env.instructions
         assert other not in env.instructions
         verbs = [
@@ -433,6 +303,28 @@ def test_instructions_name_every_verb_of_the_text_in_force_and_no_other() -> Non
         ]
         assert all(f"\n- {verb}" in env.instructions for verb in verbs)
         assert ("\n- help" in env.instructions) == (text == "2.1.2")
+
+
+def test_instructions_are_those_of_the_episodes_before_the_first_one(env: ALFWorld) -> None:
+    assert "- move " in env.instructions
+    _, info = begin(env)
+    assert env.step(next(c for c in info["admissible"] if c == "help"))[4]["grounded"]
+
+
+def test_a_set_of_mixed_releases_is_played_in_one_wording(tmp_path: Path) -> None:
+    new, old = (generate.ensure(train=6, valid=2, text=text) for text in ("2.1.2", "2.1.1"))
+    mixed = Path(shutil.copytree(old, tmp_path / "mixed"))
+    shutil.rmtree(mixed / "json_2.1.1" / "valid_unseen")
+    shutil.copytree(new / "json_2.1.1" / "valid_unseen", mixed / "json_2.1.1" / "valid_unseen")
+    lines = [line for line in (old / "manifest.csv").read_text().splitlines() if not line.startswith("valid_unseen")]
+    lines += [line for line in (new / "manifest.csv").read_text().splitlines() if line.startswith("valid_unseen")]
+    (mixed / "manifest.csv").write_text("\n".join(lines))
+    env = ALFWorld(**SMALL)
+    env.games = folder(mixed)
+    for split in ("train", "valid_unseen"):
+        _, info = begin(env, 0, split)
+        assert "help" not in info["admissible"]
+    assert "- put " in env.instructions
 
 
 def test_tokenizer_texts_hold_every_word_of_the_train_world_and_are_repeatable(env: ALFWorld) -> None:

@@ -22,17 +22,12 @@ WALK = 30
 """Random steps after each expert episode: they meet the commands that an expert never needs."""
 
 
-def texts(games: Games, text: TextVersion) -> list[str]:
+def texts(games: Games, wording: TextVersion) -> list[str]:
     """One text per episode, and the instructions; the same list on every machine."""
     tasks = games.tasks("train")
     chosen = [tasks[i * len(tasks) // EPISODES] for i in range(EPISODES)] if len(tasks) > EPISODES else tasks
-    versions: dict[str, None] = {}
-    episodes = []
-    for task in chosen:
-        game = games.load(task, text)
-        versions[game.text_version] = None
-        episodes.append("\n".join(_episode(game, task)))
-    return [words.instructions(version) for version in versions] + [NOTHING] + episodes
+    episodes = ["\n".join(_episode(games.load(task, wording), task)) for task in chosen]
+    return [words.instructions(wording), NOTHING, *episodes]
 
 
 def _episode(game: Game, task: Task) -> Iterator[str]:

@@ -7,6 +7,7 @@ told, what is measured. The engine is the world.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from gymnasium.error import ResetNeeded
@@ -49,7 +50,8 @@ class Snapshot(NamedTuple):
 class ALFWorld(TextEnv):
     """Households in text, six kinds of task. Observations and commands are upstream's, byte for byte.
 
-    `info` has, beyond what every `TextEnv` gives, `remaining`: the fewest steps in which the task can still be done.
+    `info` has, beyond what every `TextEnv` gives, `remaining`: the fewest steps in which the task can still be done, or
+    `oracle.LOST` where it cannot.
 
     `progress` is 1 - remaining / (2 * remaining at the start), not below 0: 0.5 at the start and 1 when won. It starts
     in the middle because a potential that starts at 0 could not fall, and a step that undoes something must cost.
@@ -75,9 +77,9 @@ class ALFWorld(TextEnv):
     ) -> None:
         """`data` is a folder of official games (default: the data cache).
 
-        `text` forces the wording of a release. `observation="short"` drops the welcome and `You arrive at loc N. `, as
-        ReAct's prompts do. For built-in tasks, `seed`, `difficulty`, `train` and `valid` go to
-        `generate.ensure`.
+        `text` forces the wording of a release, whatever the files say. `observation="short"` drops the welcome and
+        `You arrive at loc N. `, as ReAct's prompts do. For built-in tasks, `seed`, `difficulty`, `train` and `valid`
+        go to `generate.ensure`.
         """
         _one_of("tasks", tasks, ("builtin", "official"))
         _one_of("text", text, ("auto", "2.1.1", "2.1.2"))
@@ -89,12 +91,10 @@ class ALFWorld(TextEnv):
         self.render_mode = render_mode
         self.text: TextVersion = text
         self.short = observation == "short"
-        self.instructions = words.instructions("2.1.1" if text == "auto" else text)
         self.observation_space = AnyText(MAX_OBSERVATION, ["Nothing happens."])
         self.action_space = AnyText(MAX_ACTION, words.EXAMPLES)
         self._data = (data or data_folder(self.name)) if tasks == "official" else None
         self._generator: dict[str, Any] = {"seed": seed, "difficulty": difficulty, "train": train, "valid": valid}
-        self._games: Games | None = None
         self._engine: Engine | None = None
         self._task = Task(self.name, "", "", "", 0)
         self._history: tuple[Turn, ...] = ()
@@ -103,12 +103,23 @@ class ALFWorld(TextEnv):
         self._over = True
         self._expert: tuple[Expert, int, Turn] | None = None
 
-    @property
+    @cached_property
     def games(self) -> Games:
         """The set of games, opened at first use; instances with the same arguments share it."""
-        if self._games is None:
-            self._games = folder(generate.ensure(**self._generator)) if self._data is None else official(self._data)
-        return self._games
+        return folder(generate.ensure(**self._generator)) if self._data is None else official(self._data)
+
+    @cached_property
+    def wording(self) -> TextVersion:
+        """The text version of all episodes: the forced one, else that of the set's first game.
+
+        One for the whole set, so that no folder of mixed releases is trained on in one wording and tested in another.
+        """
+        return self.games.wording() if self.text == "auto" else self.text
+
+    @cached_property
+    def instructions(self) -> str:  # type: ignore[override]  # an attribute that is known once the games are
+        """What an agent must know of the commands, in the wording of all episodes."""
+        return words.instructions(self.wording)
 
     def tasks(self, split: str) -> tuple[Task, ...]:
         """All tasks of a split, sorted by key. Raises UserError for an unknown split or missing games."""
@@ -121,7 +132,7 @@ class ALFWorld(TextEnv):
         """
         super().reset(seed=seed)
         task = self._choose(options or {})
-        game = self.games.load(task, self.text)
+        game = self.games.load(task, self.wording)
         engine = Engine(game)
         first = Turn("", engine.reset(), engine.admissible)
         self._begin(
@@ -157,7 +168,10 @@ class ALFWorld(TextEnv):
         )
 
     def restore(self, state: Snapshot) -> tuple[str, dict[str, Any]]:
-        """Go on from a snapshot of any instance. Steps already taken count; this instance's `max_steps` holds."""
+        """Go on from a snapshot, of any instance with the same wording.
+
+        Steps already taken count; this instance's `max_steps` holds.
+        """
         engine = self._engine
         if engine is None or engine.game is not state.game:
             engine = Engine(state.game)
@@ -181,7 +195,7 @@ class ALFWorld(TextEnv):
 
     def text_sources(self) -> Sequence[str]:
         """Instructions, and expert and random episodes of some train tasks; the same on every machine."""
-        return corpus.texts(self.games, self.text)
+        return corpus.texts(self.games, self.wording)
 
     def _choose(self, options: Mapping[str, Any]) -> Task:
         unknown = options.keys() - {"task", "split"}
@@ -199,7 +213,6 @@ class ALFWorld(TextEnv):
         self._start_remaining = episode.start_remaining
         self._fault = episode.fault
         self._over = episode.over
-        self.instructions = words.instructions(engine.game.text_version)
 
     def _running(self) -> Engine:
         if self._engine is None:

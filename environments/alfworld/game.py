@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,10 +157,10 @@ _OF_OBJECTS = ("inreceptacle", "objectatlocation", "inreceptacleobject", "toggle
 
 
 def _once(name: str, facts: Facts, wanted: set[str]) -> None:
-    subjects = [fact[0] for fact in facts[name]]
-    odd = min({s for s in subjects if subjects.count(s) > 1} | (wanted ^ set(subjects)), default=None)
+    found = Counter(fact[0] for fact in facts[name])
+    odd = min((subject for subject in wanted if found[subject] != 1), default=None)
     if odd is not None:
-        raise GameError(f"its {odd} has {subjects.count(odd)} {name!r} facts instead of one")
+        raise GameError(f"its {odd} has {found[odd]} {name!r} facts instead of one")
 
 
 def _known(what: str, known: set[str], used: Iterable[str]) -> None:

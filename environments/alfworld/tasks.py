@@ -94,6 +94,14 @@ class Games:
                 return self._entries[name, key].task
         raise UserError(f"no task {key!r} in {split or 'any split'}: write it as <task folder>/<trial>")
 
+    def wording(self) -> TextVersion:
+        """Text version of the first game that is there, in order of split and key."""
+        for split in SPLITS:
+            for entry in self.entries:
+                if entry.task.split == split and self.path(entry.task).is_file():
+                    return "2.1.1" if self.load(entry.task).text_version == "2.1.1" else "2.1.2"
+        raise UserError(f"none of the listed games is in {self.root}; {self.fix}")
+
     def path(self, task: Task) -> Path:
         """Where the game file of a task lies."""
         return self.root / task.split / task.key / GAME_FILE
