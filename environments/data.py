@@ -145,7 +145,7 @@ def _unpack(archive: Path, build: Path, limits: Limits, place: Place) -> int:
     names = Names()
     count = 0
     try:
-        for member in _members(archive):
+        for member in _members(archive, budget):
             try:
                 budget.member()
                 path = names.admit(member)
@@ -155,6 +155,8 @@ def _unpack(archive: Path, build: Path, limits: Limits, place: Place) -> int:
                     count += 1
             except Refused as error:
                 raise UserError(f"{archive} is refused: member {member.name!r} {error}") from None
+    except Refused as error:
+        raise UserError(f"{archive} is refused: what follows its members {error}") from None
     except DAMAGED as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{archive} is damaged or no archive ({reason}): fetch it again") from None
@@ -238,15 +240,29 @@ def _write(member: Member, path: Path, budget: Budget) -> None:
                     raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _members(archive: Path) -> Iterator[Member]:
+def _members(archive: Path, budget: Budget) -> Iterator[Member]:
     with archive.open("rb") as file:
         is_zip = file.read(2) == b"PK"
     if is_zip:
         with zipfile.ZipFile(archive) as opened:
+            _count_zip(archive, len(opened.infolist()))
             yield from (_zip_member(opened, info) for info in opened.infolist())
     else:
         with tarfile.open(archive, "r:*") as tar:
             yield from (_tar_member(tar, info) for info in tar)
+            while tar.fileobj is not None and (rest := tar.fileobj.read(CHUNK)):  # the checksum is at the very end
+                budget.spend(len(rest))
+
+
+def _count_zip(archive: Path, found: int) -> None:
+    """A damaged length in a directory entry makes the next ones vanish silently: compare with the end record."""
+    with archive.open("rb") as file:
+        file.seek(-min(archive.stat().st_size, 1 << 16), os.SEEK_END)
+        tail = file.read()
+    end = tail.rfind(b"PK\x05\x06")
+    said = int.from_bytes(tail[end + 10 : end + 12], "little")
+    if end < 0 or (said != 0xFFFF and said != found):
+        raise zipfile.BadZipFile(f"lists {said} members, {found} found")
 
 
 def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
