@@ -59,10 +59,15 @@ class Progress:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.stream = stream if stream is not None else sys.stderr
+        self._stream = stream
         self.mode = mode if mode != "auto" else "bars" if self.stream.isatty() else "lines"
         self._clock = clock
         self._bars: Bars | None = None
+
+    @property
+    def stream(self) -> TextIO:
+        """Where it is shown. Looked up at each use: a `Progress` can be sent to another process."""
+        return self._stream if self._stream is not None else sys.stderr
 
     @classmethod
     def quiet(cls) -> Progress:

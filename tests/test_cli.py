@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -328,3 +329,11 @@ def test_bars_may_be_nested_and_text_in_them_is_no_markup():
     assert "outer [red]" in out.getvalue() and "kept [blue]" in out.getvalue() and "[bold]x\\x1b" in out.getvalue()
     with progress.stage("again", total=1):
         pass
+
+
+@pytest.mark.parametrize("progress", [Progress.quiet(), Progress("lines")])
+def test_progress_can_be_sent_to_another_process(progress: Progress):
+    context = multiprocessing.get_context("spawn")
+    sender, receiver = context.Pipe()
+    sender.send(progress)
+    assert receiver.recv().mode == progress.mode
