@@ -139,6 +139,7 @@ def test_nothing_works_before_the_first_reset(env: ALFWorld, method: str) -> Non
         ("look", None),
         (" look \n", None),
         ("go to nowhere 7", "inadmissible"),
+        ("\t go to nowhere 7 \n", "inadmissible"),
         ("go to fridge", "inadmissible"),
         ("move apple 9 to desk 9", "inadmissible"),
         ("put apple 9 in/on desk 9", "format"),

@@ -12,6 +12,7 @@ BAD = {
     "no text 'grammar'": home(grammar=None),
     "no text 'pddl_problem'": home(pddl_problem=7),
     "not marked as solvable": home(solvable=False),
+    "not marked as": {key: value for key, value in home().items() if key != "solvable"},
     "wording of no known version": home(grammar='"rhs": "Your task is to: x." put {o} in/on {r}'),
     "unknown predicate 'burning'": home(facts="(burning Apple_bar_1)"),
     "'openable' needs 1 plain": home(facts="(openable Desk_bar_1 Desk_bar_1)"),

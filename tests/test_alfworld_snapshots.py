@@ -144,3 +144,27 @@ def test_two_environments_stepped_in_turn_equal_two_stepped_alone() -> None:
     alone = [list(episode(4)), list(episode(9))]
     together = list(itertools.zip_longest(episode(4), episode(9)))
     assert [[r for r in side if r is not None] for side in zip(*together, strict=True)] == alone
+
+
+def test_the_expert_finds_a_place_for_an_object_that_many_places_refuse() -> None:
+    env = ALFWorld(train=36, valid=1, difficulty="hard", max_steps=400)
+    carried = 0
+    for index in range(36):
+        _, info = begin(env, index)
+        wanted = info["task"].key.split("-")[1].lower()
+        places = [command for command in info["admissible"] if command.startswith("go to")]
+        take = None
+        while take is None and places:
+            info = env.step(places.pop())[4]
+            take = next((c for c in info["admissible"] if c.startswith("take ") and c.split()[1] != wanted), None)
+        if take is None:
+            continue
+        env.step(take)
+        held = env.snapshot()
+        for place in [command for command in info["admissible"] if command.startswith("go to")][:8]:
+            env.restore(held)
+            env.step(place)
+            commands, result = finish(env)
+            assert result[4]["success"], (index, place)
+            carried += [command.split()[0] for command in commands[:2]] == ["go", "go"]
+    assert carried > 0, "some object has to be refused more than once"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 from gymnasium.error import ResetNeeded
@@ -187,7 +188,7 @@ class ALFWorld(TextEnv):
         """
         self._running()
         expert, seen = self._informed()
-        for turn, before in zip(self._history[seen:], self._history[seen - 1 :], strict=False):
+        for before, turn in pairwise(self._history[seen - 1 :]):
             expert.act(before.admissible)  # asked at every turn, as in its own episodes: it notes what was refused
             expert.observe(turn.action, turn.observation)
         self._expert = (expert, len(self._history), self._history[-1])
