@@ -21,6 +21,10 @@ def test_one_seed_has_no_interval():
     assert over_seeds([0.4], limits=(0.0, 1.0)) == Estimate(0.4, None, None, 1)
 
 
+def test_equal_seeds_have_no_interval_instead_of_one_without_width():
+    assert over_seeds([0.0, 0.0, 0.0], limits=(0.0, 1.0)) == Estimate(0.0, None, None, 3)
+
+
 def test_the_interval_is_cut_where_the_quantity_ends():
     found = over_seeds([0.9, 1.0], limits=(0.0, 1.0))
     assert found.high == 1.0

@@ -87,7 +87,11 @@ def test_success_is_the_mean_over_seeds_with_an_interval(tmp_path: Path):
     assert sparse.success.mean == pytest.approx((1 + 0.5 + 0.25) / 3)
     assert sparse.success.low == 0.0  # Student's interval reaches below 0
     assert sparse.outcome == pytest.approx((1 + 0.5 + 0.25) / 3)
-    assert (start.success.mean, start.success.low, start.success.high) == (0.25, 0.25, 0.25)
+    assert (start.success.mean, start.success.low, start.success.high) == (
+        0.25,
+        None,
+        None,
+    )  # equal seeds say nothing of the spread
     assert table.about["n"] == 4
     assert table.about["seeds"] == [0, 1, 2]
     assert table.about["panel"] == "a1b2c3"
@@ -175,6 +179,13 @@ def test_the_warm_start_counts_each_seed_once(tmp_path: Path):
     assert table.rows[0].seeds == (0, 1)
     assert table.rows[0].success.mean == pytest.approx(0.5)
     assert table.notes == ()
+
+
+def test_the_cost_of_the_warm_start_is_that_of_the_run_that_made_it(tmp_path: Path):
+    for reward, seconds in (("ppo", 0.1), ("sparse", 30.0), ("uniform", 0.2)):
+        stage = {"kind": "stage", "stage": "warm start", "seconds": seconds}
+        write_run(tmp_path, reward=reward, metrics=[stage, {"kind": "done"}])
+    assert only(tmp_path).rows[0].costs["seconds"] == 30.0
 
 
 def test_unfinished_and_failed_runs_are_named_and_not_averaged(tmp_path: Path):
