@@ -255,6 +255,15 @@ def test_an_exception_leaves_no_checkpoint(tmp_path: Path):
         assert folder.latest_checkpoint() is None
 
 
+def test_a_checkpoint_under_way_is_not_the_latest(tmp_path: Path):
+    with RunFolder.open(tmp_path / "run", CONFIG, {}) as folder:
+        with folder.checkpoint(1):
+            assert folder.latest_checkpoint() is None
+        (folder.checkpoints / "notes of a person").mkdir()
+        latest = folder.latest_checkpoint()
+        assert latest is not None and latest[0] == 1
+
+
 def test_checkpoints_are_found_replaced_and_pruned_by_number(tmp_path: Path):
     with RunFolder.open(tmp_path / "run", CONFIG, {}) as folder:
         for number in (9, 10_000, 2, 10):
