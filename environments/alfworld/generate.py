@@ -87,7 +87,7 @@ def ensure(
         raise UserError(f"no text version {text!r}: use one of {', '.join(_WORDS)}")
     if train < 1 or valid < 1:
         raise UserError(f"a split needs at least one task (train={train}, valid={valid})")
-    name = f"v{VERSION}-{difficulty}-{text}-seed{seed}-{train}-{valid}"
+    name = f"{difficulty}-{text}-seed{seed}-{train}-{valid}-v{VERSION}-{_fingerprint()}"
     folder = cache_folder() / "alfworld" / name
     if not folder.is_dir():
         _publish(folder, seed, {"train": train, "valid_seen": valid, "valid_unseen": valid}, difficulty, text)
@@ -108,30 +108,61 @@ def games(
 ) -> Iterator[tuple[str, rooms.Draft, str]]:
     """(split, draft, text of game.tw-pddl) of every task, in order. Nothing is written."""
     level = rooms.DIFFICULTIES[difficulty]
-    kinds = list(KINDS)
-    known: set[str] = set()
+    homes = _homes(seed, difficulty)
+    known: set[tuple[object, ...]] = set()
     for split, size in sizes.items():
-        homes = _homes(seed, difficulty, unseen=split == "valid_unseen")
+        own = homes[SEEN_ROOMS:] if split == "valid_unseen" else homes[:SEEN_ROOMS]
+        scenes = [scene for rank in own for scene in rank]
         for index in range(size):
             dice = rooms.Dice("alfworld", VERSION, difficulty, seed, split, index)
-            while True:
-                draft = rooms.draft(dice, kinds[index % len(kinds)], homes, level)
-                game = _game(draft, text)
-                if game not in known:
-                    break
-            known.add(game)
-            yield split, draft, game
+            draft = _new(dice, list(KINDS)[index % len(KINDS)], scenes, level, known)
+            known.add(draft.content)
+            yield split, draft, _game(draft, text)
 
 
-def _homes(seed: int, difficulty: str, unseen: bool) -> list[rooms.Scene]:
-    """The rooms of a split; both sets go evenly from the smallest to the largest."""
-    first, count = (SEEN_ROOMS, UNSEEN_ROOMS) if unseen else (0, SEEN_ROOMS)
+def _new(
+    dice: rooms.Dice, kind: str, scenes: list[rooms.Scene], level: rooms.Difficulty, known: set[tuple[object, ...]]
+) -> rooms.Draft:
+    """A task that no split has yet."""
+    for _ in range(1000):
+        draft = rooms.draft(dice, kind, scenes, level)
+        if draft.content not in known:
+            return draft
+    raise UserError(f"these rooms have no more new tasks of kind {kind!r} after {len(known)}: ask for fewer")
+
+
+@cache
+def _fingerprint() -> str:
+    """Of everything that decides what is generated: an edited table never meets the tasks of the old one."""
+    here = resources.files("spa_bench.environments.alfworld")
+    names = ("generate.py", "rooms.py", "household.py", "expert.py", "domain.pddl", "grammar.txt")
+    return hashlib.sha256(b"".join(here.joinpath(name).read_bytes() for name in names)).hexdigest()[:8]
+
+
+def _homes(seed: int, difficulty: str) -> list[list[rooms.Scene]]:
+    """One room of each sort at a time: first those of `train`, then those of `valid_unseen`, all of different layout.
+
+    Both sets go from the smallest size to the largest; small ones are commoner.
+    """
     level = rooms.DIFFICULTIES[difficulty]
+    low, high = level.receptacles
+    shares = [n / (count - 1) for count in (SEEN_ROOMS, UNSEEN_ROOMS) for n in range(count)]
+    known: set[tuple[str, ...]] = set()
     homes = []
-    for room, layout in ROOMS.items():
-        for n in range(count):
-            dice = rooms.Dice("alfworld", VERSION, difficulty, seed, room, first + n)
-            homes.append(rooms.scene(dice, room, layout.first_scene + first + n, n / (count - 1), level))
+    for n, share in enumerate(shares):
+        rank = []
+        for room, layout in ROOMS.items():
+            dice = rooms.Dice("alfworld", VERSION, difficulty, seed, room, n)
+            size = low + share**2 * (high - low)
+            for attempt in range(1000):
+                # a size has few layouts: look at its neighbours too, above and below in turns
+                around = attempt // 20 * (1 if attempt % 2 else -1)
+                scene = rooms.scene(dice, room, layout.first_scene + n, size + around, level)
+                if scene.layout not in known:
+                    break
+            known.add(scene.layout)
+            rank.append(scene)
+        homes.append(rank)
     return homes
 
 

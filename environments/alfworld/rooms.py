@@ -35,10 +35,12 @@ class Difficulty:
     """Smallest and largest number in a room."""
     objects: tuple[float, float]
     """Smallest and largest number of objects per receptacle."""
-    stock: int
-    """Factor on how many of each extra receptacle a room may have."""
+    same: int
+    """Largest number of receptacles of one type."""
     shared: float
     """Chance of a receptacle to stand where another one stands."""
+    copies: float
+    """Chance of one more object of the type that the task needs; with it, everything may be there more than once."""
     buried: float
     """Chance of what the task needs to lie in something closed, which the expert opens last."""
     odd: float
@@ -48,8 +50,8 @@ class Difficulty:
 
 
 DIFFICULTIES = {
-    "default": Difficulty((4, 15), (0.7, 1.2), 1, 0.04, 0.7, 0.0, False),
-    "hard": Difficulty((8, 40), (1.0, 2.0), 4, 0.3, 0.3, 0.08, True),
+    "default": Difficulty((4, 11), (0.4, 0.8), 1, 0.0, 0.0, 0.4, 0.0, False),
+    "hard": Difficulty((8, 40), (1.0, 2.0), 20, 0.3, 0.3, 0.3, 0.08, True),
 }
 
 
@@ -96,6 +98,11 @@ class Scene:
     start: str
     places: tuple[Place, ...]
 
+    @property
+    def layout(self) -> tuple[str, ...]:
+        """What an agent can tell rooms apart by: the sorts of receptacles."""
+        return (self.room, *sorted(place.kind for place in self.places))
+
 
 @dataclass(frozen=True)
 class Item:
@@ -119,13 +126,18 @@ class Draft:
     sentence: str
     items: tuple[Item, ...]
 
+    @property
+    def content(self) -> tuple[object, ...]:
+        """What makes two tasks different to an agent: not the wording, nor where exactly a thing lies."""
+        lying = sorted((item.kind, *(place.id for place in item.places)) for item in self.items)
+        return (self.scene.number, self.kind, self.thing, self.target, *lying)
 
-def scene(dice: Dice, room: str, number: int, share: float, level: Difficulty) -> Scene:
-    """A room; `share` in [0, 1] is its size within `level`'s limits."""
+
+def scene(dice: Dice, room: str, number: int, size: float, level: Difficulty) -> Scene:
+    """A room of about `size` receptacles, at least those that every such room has."""
     layout = ROOMS[room]
-    extras = dice.shuffled([name for name, most in layout.extra for _ in range(most * level.stock)])
-    low, high = level.receptacles
-    count = max(round(low + share * (high - low)) - len(layout.fixed), 0)
+    extras = dice.shuffled([name for name, most in layout.extra for _ in range(min(most, level.same))])
+    count = max(round(size) - len(layout.fixed), 0)
     spots: list[str] = []
     places: list[Place] = []
     for name in (*layout.fixed, *extras[:count]):
@@ -180,13 +192,14 @@ def _items(dice: Dice, level: Difficulty, home: Scene, thing: str, target: str, 
     """The objects of a home: what the task needs, then whatever lies about."""
     others = [t for t in ROOMS[home.room].things if t != thing and (level.hard or not THINGS[t].hard)]
     others = [t for t in others if _homes(home, t)]
-    needed = [thing] * (2 if kind == "two" else 1) + [thing] * dice.chance(0.2)
+    needed = [thing] * (2 if kind == "two" else 1) + [thing] * dice.chance(level.copies)
     if kind == "light" or (_homes(home, "DeskLamp") and home.room != "bathroom" and dice.chance(0.5)):
         needed.append("DeskLamp")
     low, high = (round(share * len(home.places)) for share in level.objects)
     more = max(dice.between(low, high) - len(needed), 0) if others else 0
     items: list[Item] = []
-    for name in needed + [dice.among(others) for _ in range(more)]:
+    rest = [dice.among(others) for _ in range(more)] if level.copies else dice.shuffled(others)[:more]
+    for name in needed + rest:
         homes = [p for p in _homes(home, name) if name != thing or p.kind != target]
         closed = [p for p in homes if p.openable]
         buried = name == thing and closed and dice.chance(level.buried)
