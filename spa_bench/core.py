@@ -278,7 +278,7 @@ class RewardMethod(ABC):
 def derive_seed(*parts: object) -> int:
     """A 63-bit seed from any printable parts; the same on every machine and under every PYTHONHASHSEED."""
     text = "\x1f".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") >> 1
 
 
 def bucket(expert_steps: int, limits: tuple[int, int]) -> str:

@@ -123,7 +123,7 @@ def test_cloning_sees_the_same_ids_as_play() -> None:
     trajectory = episodes(agent, 2, count=1)[0]
     ended = [step for step in trajectory.steps if step.tokens.reply[-1] == agent.chat.end]
     scripted = agent.tokenise("", trajectory)
-    assert [t.context for t in scripted][0] == trajectory.steps[0].tokens.context
+    assert scripted[0].context == trajectory.steps[0].tokens.context
     for step, tokens in zip(trajectory.steps, scripted, strict=True):
         if step in ended:
             assert agent.chat.text(tokens.reply) == step.reply
@@ -191,7 +191,8 @@ def test_a_saved_model_is_loaded_bit_for_bit_and_a_wrong_name_is_one_line(tmp_pa
 
 def test_an_architecture_with_other_logits_is_refused() -> None:
     agent = language_model()
-    agent.model.forward = lambda input_ids: type("O", (), {"logits": torch.zeros(1, input_ids.shape[1], 300)})()
+    head = agent.model.get_output_embeddings()
+    agent.model.get_output_embeddings = lambda: lambda states: 2 * head(states)
     with pytest.raises(UserError, match="does not follow"):
         agent._refuse_unknown_architecture()
 

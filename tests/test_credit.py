@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from strategies import floats
 
 from spa_bench import credit
+from spa_bench.core import derive_seed
 
 GAMMA = st.sampled_from([0.0, 0.5, 0.95, 1.0])
 
@@ -211,3 +212,9 @@ def test_whitened_advantages_have_no_mean_and_unit_or_no_spread(batch):
 def test_a_constant_batch_is_whitened_to_zeros(constant):
     for whitened in credit.whiten([np.full(9, constant), np.full(1, constant)]):
         np.testing.assert_allclose(whitened, 0.0, atol=1e-15 * max(1.0, abs(constant)))
+
+
+def test_seeds_come_from_any_text_and_differ_where_the_text_does() -> None:
+    assert derive_seed("\ud800", 1) != derive_seed("?", 1)
+    assert derive_seed("a", "b") != derive_seed("ab") and derive_seed(1, 2) == derive_seed("1", "2")
+    assert derive_seed("spa-bench", 0) == 5940459771149456764

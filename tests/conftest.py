@@ -1,0 +1,34 @@
+"""What holds for all tests: one torch thread, a cache of the session's own, and no silent skipping of real data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests never read or fill the user's cache."""
+    before = os.environ.get("SPA_BENCH_CACHE")
+    os.environ.setdefault("SPA_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    if before is None:
+        os.environ.pop("SPA_BENCH_CACHE", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Two torch threads on a busy machine of two cores are several times slower than one."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """With SPA_BENCH_REQUIRE_OFFICIAL a skipped test on real data is a failed one: CI has the data."""
+    report = yield
+    if report.skipped and "official" in item.keywords and os.environ.get("SPA_BENCH_REQUIRE_OFFICIAL"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but SPA_BENCH_REQUIRE_OFFICIAL is set: {report.longrepr}"
+    return report

@@ -1,0 +1,223 @@
+"""Whole runs with real parts: resumed after kill -9, compared from the same start with the same dose."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import config
+
+from spa_bench import experiment, records, stages
+from spa_bench.config import RunConfig
+from spa_bench.core import UserError
+from spa_bench.ppo import TrainingError
+from spa_bench.progress import Progress
+from spa_bench.report.table import as_json, tables
+
+CLOCK = {"seconds"}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def use_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPA_BENCH_CACHE", str(cache))
+
+
+def run(settings: RunConfig, results: Path) -> Path:
+    return experiment.run(settings, results, Progress.quiet())
+
+
+def episodes(path: Path) -> dict[tuple[Any, ...], Any]:
+    """Recorded episodes by identity; a second record of one identity is a failure."""
+    rows, unreadable = records.Journal(path / "episodes.jsonl").read()
+    assert unreadable <= 1
+    found: dict[tuple[Any, ...], Any] = {}
+    for row in rows:
+        identity = row["stage"], row["iteration"], row["index"]
+        assert identity not in found, f"{identity} was counted twice"
+        found[identity] = row
+    return found
+
+
+def metrics(path: Path) -> list[dict[str, Any]]:
+    rows, _ = records.Journal(path / "metrics.jsonl").read()
+    return [{name: value for name, value in row.items() if name not in CLOCK} for row in rows]
+
+
+def iterations(path: Path) -> list[dict[str, Any]]:
+    return [row for row in metrics(path) if row["kind"] == "iteration"]
+
+
+def start_command(settings: RunConfig, results: Path) -> subprocess.Popen[bytes]:
+    code = (
+        "import json, sys; from pathlib import Path; from spa_bench import experiment;"
+        "from spa_bench.config import build; from spa_bench.progress import Progress;"
+        "experiment.run(build(json.loads(sys.argv[1])), Path(sys.argv[2]), Progress.quiet())"
+    )
+    command = [sys.executable, "-c", code, settings.model_dump_json(), str(results)]
+    return subprocess.Popen(command, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+
+
+def kill_when(process: subprocess.Popen[bytes], reached: Any, deadline: float = 120) -> bool:
+    """Kill -9 once `reached` is true; False where the process ended by itself first."""
+    limit = time.monotonic() + deadline
+    while process.poll() is None:
+        if reached():
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+        assert time.monotonic() < limit, "the run neither ended nor came so far"
+        time.sleep(0.002)
+    return False
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_a_run_killed_at_many_points_ends_like_one_that_was_not(tmp_path: Path) -> None:
+    settings = config(reward="spa")
+    calm = run(settings, tmp_path / "calm")
+    rough = records.run_path(tmp_path / "rough", settings)
+    total, rows = lines(calm / "episodes.jsonl"), lines(calm / "metrics.jsonl")
+    points = [
+        lambda: (rough / "run.json").exists(),
+        lambda: lines(rough / "episodes.jsonl") >= 2,  # while the panel is copied
+        lambda: lines(rough / "episodes.jsonl") >= 10,  # while the first iteration plays
+        lambda: any(rough.glob("checkpoints/.tmp-*")) or any(rough.glob("checkpoints/0001")),
+        lambda: lines(rough / "episodes.jsonl") >= total - 14,  # in the second iteration
+        lambda: any(rough.glob("checkpoints/0002")),  # between checkpoint and metrics, or just after
+        lambda: lines(rough / "episodes.jsonl") >= total - 3,  # in the evaluation
+        lambda: lines(rough / "metrics.jsonl") >= rows - 1,
+    ]
+    killed = sum(kill_when(start_command(settings, tmp_path / "rough"), point) for point in points)
+    assert killed >= 5, f"only {killed} kills came in time"
+    run(settings, tmp_path / "rough")
+    assert episodes(rough) == episodes(calm)
+    assert iterations(rough) == iterations(calm)
+    assert stages.weights_hash(rough / "checkpoints/0002/policy") == stages.weights_hash(
+        calm / "checkpoints/0002/policy"
+    )
+    assert without_seconds(rough) == without_seconds(calm)
+
+
+def without_seconds(path: Path) -> Any:
+    (table,) = tables([path])
+    return as_json(table, seconds=False)
+
+
+@pytest.fixture(scope="module")
+def compared(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    os.environ["SPA_BENCH_CACHE"] = str(cache)
+    configs = [config(reward=reward, seed=seed) for reward in ("sparse", "ppo", "spa", "shuffled") for seed in (0, 1)]
+    return experiment.compare(configs, tmp_path_factory.mktemp("compared"), 2, Progress.quiet())
+
+
+def test_every_method_starts_from_the_same_bytes(compared: list[Path]) -> None:
+    starts: dict[int, set[str]] = {}
+    for path in compared:
+        (row,) = [row for row in metrics(path) if row.get("stage") == "warm start"]
+        starts.setdefault(records.read_run(path)["config"]["seed"], set()).add(row["weights"])
+    assert [len(hashes) for hashes in starts.values()] == [1, 1]
+    assert starts[0] != starts[1], "another seed is another start"
+
+
+def test_every_method_spends_the_same_environment_steps_and_updates(compared: list[Path]) -> None:
+    doses = {
+        tuple((row["env_steps"], row["updates"] + row["skipped"]) for row in iterations(path)) for path in compared
+    }
+    assert doses == {((80, 2), (80, 2))}
+    for path in compared:
+        played: dict[int, int] = {}
+        for (stage, iteration, _), row in episodes(path).items():
+            if stage == "train":
+                played[iteration] = played.get(iteration, 0) + len(row["steps"])
+        for row in iterations(path):
+            # At most the single episode that the cut falls into is missing.
+            assert 80 - 6 < played[row["iteration"]] <= 80
+            assert played[row["iteration"]] == row["env_steps_learned"]
+
+
+def test_every_method_plays_the_same_tasks_with_the_same_chance_before_the_first_update(compared: list[Path]) -> None:
+    first = [
+        [
+            (row["task"]["key"], [step["reply"] for step in row["steps"]])
+            for key, row in episodes(path).items()
+            if key[:2] == ("train", 1)
+        ]
+        for path in compared
+        if records.read_run(path)["config"]["seed"] == 0
+    ]
+    assert len(first) == 4 and all(played == first[0] for played in first)
+
+
+def test_one_table_holds_all_methods_and_the_warm_start(compared: list[Path]) -> None:
+    (table,) = tables(compared)
+    assert [row.label for row in table.rows] == ["warm start", "ppo", "shuffled", "spa", "sparse"]
+
+
+def test_the_panel_is_played_once_per_task(compared: list[Path]) -> None:
+    for path in compared:
+        played = [row["task"]["key"] for key, row in episodes(path).items() if key[0] == "eval"]
+        assert len(played) == len(set(played)) == 6
+
+
+def test_a_finished_run_returns_at_once_and_adds_nothing(compared: list[Path]) -> None:
+    before = (compared[0] / "episodes.jsonl").read_bytes(), (compared[0] / "metrics.jsonl").read_bytes()
+    assert run(config(reward="sparse", seed=0), compared[0].parents[3]) == compared[0]
+    assert before == ((compared[0] / "episodes.jsonl").read_bytes(), (compared[0] / "metrics.jsonl").read_bytes())
+
+
+def test_a_checkpoint_is_evaluated_like_the_run_that_made_it(compared: list[Path], tmp_path: Path) -> None:
+    settings = config(reward="sparse", seed=0)
+    path = experiment.evaluate(settings, "policy", compared[0], tmp_path, Progress.quiet())
+    mine = {key: row["steps"] for key, row in episodes(path).items() if key[0] == "eval"}
+    assert mine == {key: row["steps"] for key, row in episodes(compared[0]).items() if key[0] == "eval"}
+
+
+@pytest.mark.parametrize(("agent", "success"), [("expert", 1.0), ("random", 0.0)])
+def test_scripted_agents_are_evaluated_on_the_same_panel(agent: str, success: float, tmp_path: Path) -> None:
+    settings = config(reward=agent, world={"max_steps": 60, "options": {"train": 24, "valid": 6}})
+    path = experiment.evaluate(settings, agent, None, tmp_path, Progress.quiet())
+    rows = [row for key, row in episodes(path).items() if key[0] == "eval"]
+    assert len(rows) == 6
+    assert sum(row["success"] for row in rows) / 6 == pytest.approx(success, abs=0.5 if agent == "random" else 0)
+    assert all(step["grounded"] for row in rows for step in row["steps"])
+
+
+def test_a_changed_warm_start_is_stopped_by_the_first_kl(compared: list[Path], tmp_path: Path) -> None:
+    """The run is made to start from another seed's weights than those it is compared with."""
+    settings = config(reward="sparse", seed=0)
+    other = json.loads((compared[1] / "metrics.jsonl").read_text().splitlines()[0])
+    assert other["stage"] == "warm start"
+    policy_folder = compared[1] / "checkpoints/0002/policy"
+    restore = stages.Run._restore
+
+    def wrong(self: stages.Run, _: Path) -> Any:
+        return restore(self, policy_folder)
+
+    stages.Run._restore = wrong  # type: ignore[method-assign]
+    try:
+        with pytest.raises(TrainingError, match="KL to the warm start is not 0"):
+            run(settings, tmp_path)
+    finally:
+        stages.Run._restore = restore  # type: ignore[method-assign]
+    assert [row["kind"] for row in metrics(records.run_path(tmp_path, settings))][-1] == "failed"
+
+
+def test_an_iteration_must_hold_one_whole_episode(tmp_path: Path) -> None:
+    settings = config(ppo={"env_steps": 5})
+    with pytest.raises(UserError, match=r"ppo\.env_steps must be at least world\.max_steps"):
+        run(settings, tmp_path)
+    assert not any(tmp_path.iterdir())
