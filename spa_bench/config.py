@@ -55,11 +55,13 @@ class ModelConfig(Section):
 class WarmStartConfig(Section):
     """Behaviour cloning on expert episodes (TRL's SFTTrainer, assistant tokens only)."""
 
-    episodes: int = Field(1500, ge=1, description="expert demonstrations, one per train task, cycling")
+    episodes: int = Field(6000, ge=1, description="expert demonstrations, at most one per train task")
+    slip: float = Field(0.1, ge=0, lt=1, description="share of turns where the teacher errs to show recovery (DART)")
     epochs: float = Field(3.0, gt=0, description="SPA: 3 epochs")
     learning_rate: float = Field(3e-3, gt=0, description="for the embedded model; SPA's 3B model: 2e-5")
     batch: int = Field(16, ge=1, description="sequences per optimiser step (SPA: 16)")
     warmup: float = Field(0.03, ge=0, le=1, description="share of steps with rising rate (SPA: .03)")
+    beta2: float = Field(0.95, gt=0, lt=1, description="AdamW; short runs of small batches learn faster than with .999")
 
 
 class ExploreConfig(Section):

@@ -82,6 +82,8 @@ class Step:
     progress: float
     """The oracle's potential in [0, 1] after the step. Never shown to an agent."""
     tokens: Tokens | None = None
+    expert_action: str | None = None
+    """What the teacher would have done here; recorded for agents that ask for it."""
 
     def __post_init__(self) -> None:
         if self.grounded != (self.fault is None):

@@ -82,6 +82,7 @@ def advance(episode: Episode, agent: Agent, reply: Reply) -> None:
             env_reward=float(reward),
             progress=float(info["progress"]),
             tokens=reply.tokens,
+            expert_action=episode.conversation.expert_action,
         )
     )
     episode.observation, episode.info = observation, info

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import numpy as np
 import torch
 
 from spa_bench import records, registry
@@ -171,11 +172,10 @@ def read_episodes(path: Path) -> list[Trajectory]:
     return [records.from_row(row) for row in rows]
 
 
-def experts(start: Start, progress: Progress) -> list[Trajectory]:
-    """Demonstrations of the searching expert on the train tasks, cycling through them."""
-    agent = registry.build("agents", "expert", prompt=start.prompt)
-    count = start.config.warm_start.episodes
-    tasks = [start.train[i % len(start.train)] for i in range(min(count, len(start.train)))]
+def experts(start: Start, progress: Progress, slip: float = 0.0) -> list[Trajectory]:
+    """Successful demonstrations of the searching expert, one per train task."""
+    agent = registry.build("agents", "expert", prompt=start.prompt, slip=slip)
+    tasks = start.train[: start.config.warm_start.episodes]
     with progress.stage("demonstrate", total=len(tasks)) as stage:
         shown = []
         for _, trajectory, _ in start.player.play(make_requests(start, "expert", 0, tasks, 1), agent):
@@ -185,12 +185,18 @@ def experts(start: Start, progress: Progress) -> list[Trajectory]:
 
 
 def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
-    from spa_bench.training.warm_start import clone
+    from spa_bench.training.warm_start import Demonstration, clone
 
     config = start.config
     agent = load_policy(start, None)
     instructions = start.make_env().instructions
-    demonstrations = [pack(agent.tokenise(instructions, trajectory)) for trajectory in experts(start, progress)]
+    demonstrations = [
+        Demonstration(
+            pack(agent.tokenise(instructions, trajectory)),
+            np.array([step.action == step.expert_action for step in trajectory.steps]),
+        )
+        for trajectory in experts(start, progress, slip=config.warm_start.slip)
+    ]
     with progress.stage("warm start", total=None) as stage:
 
         def show(step: int, steps: int, loss: float) -> None:

@@ -6,10 +6,12 @@ import contextlib
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from spa_bench.config import WarmStartConfig
 from spa_bench.training.policy import Sequences
@@ -18,10 +20,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+@dataclass(frozen=True)
+class Demonstration:
+    """One expert episode to be cloned."""
+
+    episode: Sequences
+    taught: NDArray[np.bool_]
+    """(T,): the turn is the teacher's own choice; the others, made to show recovery, are context only."""
+
+
 def clone(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    demonstrations: Sequence[Sequences],
+    demonstrations: Sequence[Demonstration],
     settings: WarmStartConfig,
     *,
     precision: str,
@@ -36,7 +47,7 @@ def clone(
     from transformers import PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
-    rows = [row for episode in demonstrations for row in _examples(episode)]
+    rows = [row for demonstration in demonstrations for row in _examples(demonstration)]
     losses: list[float] = []
 
     class Report(TrainerCallback):
@@ -54,6 +65,7 @@ def clone(
             warmup_steps=settings.warmup,
             lr_scheduler_type="cosine",
             weight_decay=0.0,
+            adam_beta2=settings.beta2,
             max_length=None,
             bf16=precision == "bf16",
             use_cpu=model.device.type == "cpu",
@@ -78,13 +90,16 @@ def clone(
     return {"loss": losses[-1] if losses else float("nan"), "sequences": float(len(rows))}
 
 
-def _examples(episode: Sequences) -> Iterator[dict[str, list[int]]]:
-    """One training example per sequence: ids, and labels that are -100 wherever the assistant did not speak."""
+def _examples(demonstration: Demonstration) -> Iterator[dict[str, list[int]]]:
+    """One training example per sequence: ids, and labels that are -100 wherever nothing is taught."""
+    episode = demonstration.episode
+    taught = episode.where[np.repeat(demonstration.taught, episode.lengths)]
     for number, ids in enumerate(episode.ids):
         labels = np.full(len(ids), -100)
-        spoken = episode.where[episode.where[:, 0] == number, 1]
+        spoken = taught[taught[:, 0] == number, 1]
         labels[spoken] = ids[spoken]
-        yield {"input_ids": ids.tolist(), "labels": labels.tolist()}
+        if len(spoken):
+            yield {"input_ids": ids.tolist(), "labels": labels.tolist()}
 
 
 @contextlib.contextmanager

@@ -17,7 +17,10 @@ from spa_bench.agents.causal_lm import CausalLM
 from spa_bench.core import Conversation, Message
 
 CONVERSATIONS, TURNS, FIRST, LATER, REPLY = 16, 20, 300, 40, 8
-WORDS = ["cabinet", "drawer", "shelf", "fridge", "mug", "plate", "apple", "book", "go", "to", "take", "from", "put", "in", "on", "you", "see", "the", "a", "nothing"]
+WORDS = (
+    *("cabinet", "drawer", "shelf", "fridge", "mug", "plate", "apple", "book", "nothing"),
+    *("go", "to", "take", "from", "put", "in", "on", "you", "see", "the", "a"),
+)
 
 
 class Forgetful(CausalLM):
