@@ -50,7 +50,7 @@ class Difficulty:
 
 
 DIFFICULTIES = {
-    "default": Difficulty((4, 11), (0.4, 0.8), 1, 0.0, 0.0, 0.4, 0.0, False),
+    "default": Difficulty((3, 9), (0.4, 0.8), 1, 0.0, 0.0, 0.4, 0.0, False),
     "hard": Difficulty((8, 40), (1.0, 2.0), 20, 0.3, 0.3, 0.3, 0.08, True),
 }
 
