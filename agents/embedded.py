@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 PIECE = r" ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]|\s"
 """A word, a number or a mark with the space before it; other white space on its own."""
 
+INITIALIZER_RANGE, ROPE_THETA = 0.06, 100_000.0
+"""Llama's range of 0.02 is made for widths a hundred times larger: after 300 steps of cloning the loss per token was
+0.11 with 0.06 against 0.17 with 0.02. The task stands at the beginning and is read from far away: held-out loss after
+80 seconds was 0.079 with a theta of 100,000 against 0.109 with 500 (one run each)."""
+
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message.role == 'assistant' %}<|assistant|>{% generation %}{{ message.content }}<|end|>{% endgeneration %}"
@@ -65,7 +70,7 @@ def build_model(
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
-        intermediate_size=4 * hidden,
+        intermediate_size=2 * hidden,
         num_hidden_layers=layers,
         num_attention_heads=heads,
         num_key_value_heads=heads,
@@ -75,6 +80,8 @@ def build_model(
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
         attention_dropout=0.0,
+        initializer_range=INITIALIZER_RANGE,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

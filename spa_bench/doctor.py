@@ -92,11 +92,11 @@ def _torch() -> Check:
         import torch
     except (ImportError, OSError) as error:
         return Check("torch device", "bad", f"torch cannot be imported: {error}", "install torch again")
-    from spa_bench.training.policy import choose_device, choose_precision
+    from spa_bench.training.policy import WIDE, choose_device, choose_precision
 
     device = choose_device("auto")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    found = f"{device.type} ({name}), {choose_precision('auto', device)}, {usable_cpus()} processors"
+    found = f"{device.type} ({name}), {choose_precision('auto', device, WIDE)}, {usable_cpus()} processors"
     return Check("torch device", "good", found)
 
 

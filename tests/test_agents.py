@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from tiny import language_model
 
 from spa_bench import registry
 from spa_bench.core import Trajectory
 from spa_bench.rollout import Player, Request
 from spa_bench.training.policy import pack
 from spa_bench.training.warm_start import Demonstration, _examples
-from tiny import language_model
 
 
 def play(slip: float, batch: int = 7, count: int = 40) -> list[Trajectory]:

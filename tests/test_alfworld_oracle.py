@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 
 from spa_bench.environments.alfworld import expert, generate, oracle, rooms
 from spa_bench.environments.alfworld.engine import Engine, Game, State
+from spa_bench.environments.alfworld.household import ROOMS
 from spa_bench.environments.alfworld.rooms import Dice
 
 WEIGHTS = {"go": 3, "open": 3, "close": 1, "take": 6, "put": 2, "move": 2, "clean": 3, "heat": 3, "cool": 3, "use": 3}
 
 
-TINY = rooms.Difficulty((4, 6), (0.4, 0.7), same=1, shared=0.3, copies=0.2, buried=0.3, odd=0.3, hard=False)
+TINY = rooms.Difficulty(
+    (4, 6), (0.4, 0.7), same=1, shared=0.3, copies=0.2, buried=0.3, odd=0.3, rooms=tuple(ROOMS), hard=False
+)
 HOMES = ("default", "hard", "old")
 every_home = pytest.mark.parametrize("home", HOMES)
 

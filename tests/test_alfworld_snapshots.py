@@ -147,9 +147,9 @@ def test_two_environments_stepped_in_turn_equal_two_stepped_alone() -> None:
 
 
 def test_the_expert_finds_a_place_for_an_object_that_many_places_refuse() -> None:
-    env = ALFWorld(train=36, valid=1, difficulty="hard", max_steps=400)
+    env = ALFWorld(train=120, valid=1, difficulty="hard", max_steps=400)
     carried = 0
-    for index in range(36):
+    for index in range(120):
         _, info = begin(env, index)
         wanted = info["task"].key.split("-")[1].lower()
         places = [command for command in info["admissible"] if command.startswith("go to")]

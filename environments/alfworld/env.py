@@ -60,7 +60,7 @@ class ALFWorld(TextEnv):
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
     name = "alfworld"
-    buckets = (10, 20)
+    buckets = (7, 10)
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class ALFWorld(TextEnv):
         observation: Literal["raw", "short"] = "raw",
         seed: int = 0,
         difficulty: str = "default",
-        train: int = 1500,
+        train: int = 4000,
         valid: int = 100,
         render_mode: str | None = None,
     ) -> None:

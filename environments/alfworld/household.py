@@ -12,6 +12,10 @@ OPENABLE = frozenset({"Cabinet", "Drawer", "Fridge", "Microwave", "Safe"})
 """Receptacles that start closed and have to be opened."""
 
 
+COMMON = frozenset({"Cabinet", "Drawer", "Shelf", "GarbageCan", "DiningTable", "ArmChair", "CoffeeTable", "TVStand"})
+"""The receptacles that rooms of difficulty `default` may have beside the fixed ones."""
+
+
 @dataclass(frozen=True)
 class Thing:
     """One type of object."""
@@ -53,7 +57,7 @@ THINGS: dict[str, Thing] = {
     "Apple": Thing(_FOOD, "khcs"),
     "Potato": Thing(_FOOD, "khcs"),
     "Tomato": Thing(_FOOD, "khcs", hard=True),
-    "Egg": Thing(_FOOD, "khc"),
+    "Egg": Thing(_FOOD, "khc", hard=True),
     "Bread": Thing(_FOOD, "hcs", hard=True),
     "Lettuce": Thing(_places("CounterTop DiningTable Fridge SinkBasin GarbageCan"), "kcs", hard=True),
     "Mug": Thing((*_DISH, "CoffeeMachine"), "khcr"),
@@ -63,14 +67,14 @@ THINGS: dict[str, Thing] = {
     "Pan": Thing(_places("CounterTop DiningTable StoveBurner Cabinet SinkBasin Fridge"), "kcr", hard=True),
     "Pot": Thing(_places("CounterTop DiningTable StoveBurner Cabinet SinkBasin Fridge Shelf"), "kcr", hard=True),
     "Kettle": Thing(_places("CounterTop DiningTable StoveBurner Cabinet Shelf SinkBasin"), "k", hard=True),
-    "Spoon": Thing(_CUTLERY, "k"),
+    "Spoon": Thing(_CUTLERY, "k", hard=True),
     "Fork": Thing(_CUTLERY, "k", hard=True),
     "Knife": Thing(_CUTLERY, "k", hard=True),
     "ButterKnife": Thing(_CUTLERY, "k", hard=True),
     "Ladle": Thing((*_CUTLERY, "Cabinet"), "k", hard=True),
     "Spatula": Thing(_CUTLERY, "k", hard=True),
     "DishSponge": Thing(_places("CounterTop DiningTable Cabinet Drawer SinkBasin GarbageCan Cart"), "k", hard=True),
-    "SaltShaker": Thing(_places("CounterTop DiningTable Cabinet Drawer Shelf SideTable")),
+    "SaltShaker": Thing(_places("CounterTop DiningTable Cabinet Drawer Shelf SideTable"), hard=True),
     "PepperShaker": Thing(_places("CounterTop DiningTable Cabinet Drawer Shelf SideTable"), hard=True),
     "WineBottle": Thing(_places("CounterTop DiningTable Cabinet Fridge Shelf GarbageCan"), "c", hard=True),
     "Book": Thing((*_PAPER, "Cabinet")),
@@ -79,21 +83,21 @@ THINGS: dict[str, Thing] = {
     "Pillow": Thing(_places("Bed Sofa ArmChair")),
     "KeyChain": Thing(_SMALL),
     "CreditCard": Thing(_SMALL, hard=True),
-    "CellPhone": Thing(_SMALL),
+    "CellPhone": Thing(_SMALL, hard=True),
     "RemoteControl": Thing(_SMALL, hard=True),
     "Watch": Thing(_SMALL, hard=True),
-    "Pen": Thing((*_PAPER, "GarbageCan")),
+    "Pen": Thing((*_PAPER, "GarbageCan"), hard=True),
     "Pencil": Thing((*_PAPER, "GarbageCan"), hard=True),
     "CD": Thing((*_SMALL, "GarbageCan"), hard=True),
     "AlarmClock": Thing(_places("Bed Desk Dresser Shelf SideTable TVStand"), hard=True),
     "Box": Thing(_places("Bed Desk Dresser Sofa CoffeeTable ArmChair DiningTable SideTable TVStand"), "r", hard=True),
-    "Vase": Thing(_places("Desk Dresser Shelf SideTable CoffeeTable DiningTable TVStand Safe Cabinet")),
+    "Vase": Thing(_places("Desk Dresser Shelf SideTable CoffeeTable DiningTable TVStand Safe Cabinet"), hard=True),
     "Statue": Thing(_places("Desk Dresser Shelf SideTable CoffeeTable DiningTable TVStand Safe"), hard=True),
     "TissueBox": Thing((*_PAPER, "Toilet", "CounterTop", "Cart"), hard=True),
-    "SoapBar": Thing(_WASH, "k"),
+    "SoapBar": Thing(_WASH, "k", hard=True),
     "SoapBottle": Thing((*_WASH, "DiningTable"), hard=True),
-    "Cloth": Thing(_WASH, "k"),
-    "SprayBottle": Thing(_WASH),
+    "Cloth": Thing(_WASH, "k", hard=True),
+    "SprayBottle": Thing(_WASH, hard=True),
     "ToiletPaper": Thing((*_WASH, "ToiletPaperHanger"), hard=True),
     "Candle": Thing((*_WASH, "Desk", "Dresser", "SideTable", "CoffeeTable"), hard=True),
     "DeskLamp": Thing(_places("Desk Dresser SideTable Shelf CoffeeTable TVStand"), "t"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from spa_bench.core import derive_seed
-from spa_bench.environments.alfworld.household import OPENABLE, ROOMS, THINGS
+from spa_bench.environments.alfworld.household import COMMON, OPENABLE, ROOMS, THINGS
 
 _TREATMENTS = {"clean": ("k", "SinkBasin"), "heat": ("h", "Microwave"), "cool": ("c", "Fridge")}
 _ROOMS_OF = {
@@ -45,13 +45,15 @@ class Difficulty:
     """Chance of what the task needs to lie in something closed, which the expert opens last."""
     odd: float
     """Chance of a cabinet that cannot be opened, and of an object that lies in two receptacles at once."""
+    rooms: tuple[str, ...]
+    """Sorts of rooms."""
     hard: bool
     """The whole vocabulary instead of the small one."""
 
 
 DIFFICULTIES = {
-    "default": Difficulty((3, 9), (0.4, 0.8), 1, 0.0, 0.0, 0.4, 0.0, False),
-    "hard": Difficulty((8, 40), (1.0, 2.0), 20, 0.3, 0.3, 0.3, 0.08, True),
+    "default": Difficulty((3, 6), (0.4, 0.8), 1, 0.0, 0.0, 0.4, 0.0, ("kitchen", "living"), False),
+    "hard": Difficulty((8, 40), (1.0, 2.0), 20, 0.3, 0.3, 0.3, 0.08, tuple(ROOMS), True),
 }
 
 
@@ -136,7 +138,8 @@ class Draft:
 def scene(dice: Dice, room: str, number: int, size: float, level: Difficulty) -> Scene:
     """A room of about `size` receptacles, at least those that every such room has."""
     layout = ROOMS[room]
-    extras = dice.shuffled([name for name, most in layout.extra for _ in range(min(most, level.same))])
+    common = [(name, most) for name, most in layout.extra if level.hard or name in COMMON]
+    extras = dice.shuffled([name for name, most in common for _ in range(min(most, level.same))])
     count = max(round(size) - len(layout.fixed), 0)
     spots: list[str] = []
     places: list[Place] = []

@@ -84,6 +84,9 @@ class Scores:
 class Policy(nn.Module):
     """A causal LM and a linear value head that starts at zero.
 
+    The head reads the hidden states and does not shape them: the value loss of a small network, sent through its only
+    two layers, was measured to wreck the policy (malformed replies from 7 % to 36 % in eight iterations).
+
     `temperature` divides the logits as it did when the tokens were sampled.
     """
 
@@ -123,7 +126,7 @@ class Policy(nn.Module):
         return Scores(
             logprobs=logp.gather(1, tokens[row_index, position][:, None])[:, 0],
             entropy=-(logp.exp() * logp).sum(-1),
-            values=self.value(before.float())[:, 0],
+            values=self.value(before.detach().float())[:, 0],
             last_hidden=states[row_index, position].float(),
         )
 
@@ -133,14 +136,19 @@ class Policy(nn.Module):
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
 
-def choose_precision(wanted: str, device: torch.device) -> str:
-    """`fp32` or `bf16`; auto takes bf16 where hardware multiplies it: CUDA from compute capability 8, AMX on CPUs."""
+WIDE = 256
+"""Hidden width from which bf16 pays on CPUs with matrix units. Measured on one thread with AMX: the embedded default
+(128) trains at 25.8k tokens/s in fp32 and 26.6k in bf16, a model of ten million weights at 1.2k and 2.5k."""
+
+
+def choose_precision(wanted: str, device: torch.device, hidden: int) -> str:
+    """`fp32` or `bf16`; auto takes bf16 where it is faster: CUDA from compute capability 8, wide models on AMX."""
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp32"
     has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return "bf16" if has_amx() else "fp32"
+    return "bf16" if hidden >= WIDE and has_amx() else "fp32"
 
 
 def choose_device(wanted: str) -> torch.device:

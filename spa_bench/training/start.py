@@ -18,7 +18,18 @@ import torch
 
 from spa_bench import records, registry
 from spa_bench.config import RunConfig
-from spa_bench.core import Conversation, Message, Reply, ReplyFormat, Task, TextEnv, Tokens, Trajectory, derive_seed
+from spa_bench.core import (
+    Conversation,
+    Message,
+    Reply,
+    ReplyFormat,
+    Task,
+    TextEnv,
+    Tokens,
+    Trajectory,
+    UserError,
+    derive_seed,
+)
 from spa_bench.progress import Progress
 from spa_bench.rollout import Player, Request
 from spa_bench.training.policy import choose_device, choose_precision, pack
@@ -86,8 +97,20 @@ def begin(config: RunConfig) -> Start:
     train = fixed_shuffle(env.tasks("train"))[: config.world.train_tasks]
     panel = fixed_shuffle(env.tasks(config.eval.split))[: config.eval.tasks]
     device = choose_device(config.model.device)
-    precision = choose_precision(config.model.precision, device)
+    precision = choose_precision(config.model.precision, device, hidden_size(config))
     return Start(config, make_env, Player(make_env, config.batch), train, panel, device, precision)
+
+
+def hidden_size(config: RunConfig) -> int:
+    """Width of the configured model; UserError where its configuration cannot be loaded."""
+    if config.model.name == "embedded":
+        return config.model.hidden
+    from transformers import AutoConfig
+
+    try:
+        return int(AutoConfig.from_pretrained(config.model.name).get_text_config().hidden_size)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot load model {config.model.name!r}: {str(error).strip().splitlines()[0]}") from None
 
 
 def quiet_libraries() -> None:
@@ -122,7 +145,7 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
         agent = kind.load(str(folder or model.name), start.prompt, told=told, **limits)
     else:
         shape = {"hidden": model.hidden, "layers": model.layers, "heads": model.heads}
-        texts = start.make_env().text_sources()
+        texts = [*start.make_env().text_sources(), *(start.prompt.render("look", "so") for _ in range(2))]
         seed = derive_seed(start.config.seed, "weights") % 2**32
         agent = kind.embedded(texts, start.prompt, seed=seed, **shape, **limits)
     agent.model.to(start.device)
@@ -173,9 +196,9 @@ def read_episodes(path: Path) -> list[Trajectory]:
 
 
 def experts(start: Start, progress: Progress, slip: float = 0.0) -> list[Trajectory]:
-    """Successful demonstrations of the searching expert, one per train task."""
+    """Successful demonstrations of the searching expert on the train tasks, cycling: slips differ every time."""
     agent = registry.build("agents", "expert", prompt=start.prompt, slip=slip)
-    tasks = start.train[: start.config.warm_start.episodes]
+    tasks = [start.train[i % len(start.train)] for i in range(start.config.warm_start.episodes)]
     with progress.stage("demonstrate", total=len(tasks)) as stage:
         shown = []
         for _, trajectory, _ in start.player.play(make_requests(start, "expert", 0, tasks, 1), agent):
