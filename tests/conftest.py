@@ -26,7 +26,7 @@ def one_thread() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """With SPA_BENCH_REQUIRE_OFFICIAL a skipped test on real data is a failed one: CI has the data, not the simulator."""
+    """With SPA_BENCH_REQUIRE_OFFICIAL a skipped test on real data fails: CI has the data, though not the simulator."""
     report = yield
     required = "official" in item.keywords and "reference" not in item.keywords
     if report.skipped and required and os.environ.get("SPA_BENCH_REQUIRE_OFFICIAL"):
