@@ -82,8 +82,8 @@ class ExploreConfig(Section):
 class PPOConfig(Section):
     """Proximal policy optimisation over turns or tokens."""
 
-    iterations: int = Field(8, ge=0)
-    env_steps: int = Field(1500, ge=1, description="environment steps per iteration: the dose, equal for all methods")
+    iterations: int = Field(10, ge=0)
+    env_steps: int = Field(2000, ge=1, description="environment steps per iteration: the dose, equal for all methods")
     samples: int = Field(
         4, ge=1, description="episodes per task, a group (GiGPO and 3SPO, with ten times the steps: 8)"
     )

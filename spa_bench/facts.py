@@ -5,9 +5,11 @@ Versions come from the installed packages' metadata, so that asking imports noth
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,25 @@ def facts() -> dict[str, Any]:
     """Facts for `run.json`; the same call on the same machine gives the same answer."""
     return {
         "spa_bench": __version__,
+        "source": source(),
         **commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpus": usable_cpus(),
         "versions": {name: installed(name) for name in PACKAGES},
     }
+
+
+@cache
+def source() -> str:
+    """Digest of the package's own code, so that no cache outlives an edit that its version number does not show."""
+    root = Path(__file__).resolve().parent
+    parts = [root, *(path for path in root.iterdir() if path.is_symlink())]
+    files = {path.resolve() for part in parts for path in part.rglob("*.py")}
+    digest = hashlib.sha256()
+    for content in sorted(path.read_bytes() for path in files):
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()[:16]
 
 
 def installed(name: str) -> str | None:

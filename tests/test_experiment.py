@@ -221,3 +221,12 @@ def test_an_iteration_must_hold_one_whole_episode(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ppo\.env_steps must be at least world\.max_steps"):
         run(settings, tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+def test_the_digest_of_the_code_sees_every_room() -> None:
+    from spa_bench import facts
+
+    root = Path(facts.__file__).resolve().parent
+    rooms = {name: list((root / name).rglob("*.py")) for name in ("agents", "environments", "rewards", "training")}
+    assert all(rooms.values())
+    assert len(facts.source()) == 16 and facts.facts()["source"] == facts.source()

@@ -253,7 +253,7 @@ def _identity(start: Start) -> list[Any]:
     versions = {name: records.facts()["versions"][name] for name in ("torch", "transformers", "trl", "tokenizers")}
     tasks = [task.key for task in start.train]
     world, model = config.world.model_dump(), config.model.model_dump()
-    machine = [start.device.type, start.precision, versions, records.facts()["spa_bench"]]
+    machine = [start.device.type, start.precision, versions, records.facts()["source"]]
     return [config.env, world, model, config.seed, start.prompt.name, tasks, *machine]
 
 
