@@ -85,7 +85,8 @@ class Policy(nn.Module):
     """A causal LM and a linear value head that starts at zero.
 
     The head reads the hidden states and does not shape them: in the one run of the embedded default where its loss
-    went through the only two layers, malformed replies rose from 7 % to 36 % in eight iterations as the critic began to fit.
+    went through the only two layers, malformed replies rose from 7 % to 36 % in eight iterations, as
+    the critic began to fit.
 
     `temperature` divides the logits as it did when the tokens were sampled.
     """
