@@ -36,6 +36,10 @@ class WorldConfig(Section):
     train_tasks: int | None = Field(None, ge=1, description="use only the first N train tasks of a fixed shuffle")
     options: dict[str, Any] = Field(default_factory=dict, description="further arguments of the world's constructor")
 
+    def arguments(self) -> dict[str, Any]:
+        """What the world's constructor is called with."""
+        return {"tasks": self.tasks, "data": self.data, "max_steps": self.max_steps, **self.options}
+
 
 class ModelConfig(Section):
     """The policy."""

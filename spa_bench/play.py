@@ -23,9 +23,7 @@ Write a command of the world, or one of these:
 
 def build_world(config: RunConfig) -> TextEnv:
     """The configured world."""
-    world = config.world
-    arguments = {"tasks": world.tasks, "data": world.data, "max_steps": world.max_steps, **world.options}
-    return registry.build("environments", config.env, **arguments)
+    return registry.build("environments", config.env, **config.world.arguments())
 
 
 def find_task(world: TextEnv, split: str, key: str | None) -> Task:

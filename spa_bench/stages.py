@@ -73,7 +73,7 @@ class Evaluation:
 
     def recorded(self, stage: str, iteration: int) -> dict[int, Trajectory]:
         """Episodes of an interrupted run, by index; of a double the first one counts."""
-        rows, _ = self.folder.episodes.read()
+        rows = (row for row in self.folder.episodes.scan() if row is not None)
         mine = [row for row in rows if row.get("stage") == stage and row.get("iteration") == iteration]
         return {row["index"]: records.from_row(row) for row in reversed(mine)}
 

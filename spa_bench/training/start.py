@@ -124,9 +124,7 @@ def quiet_libraries() -> None:
 
 def world(config: RunConfig) -> Callable[[], TextEnv]:
     """A maker of the configured environment."""
-    world = config.world
-    arguments = {"tasks": world.tasks, "data": world.data, "max_steps": world.max_steps, **world.options}
-    return lambda: registry.build("environments", config.env, **arguments)
+    return lambda: registry.build("environments", config.env, **config.world.arguments())
 
 
 def fixed_shuffle(tasks: Iterable[Task]) -> tuple[Task, ...]:
