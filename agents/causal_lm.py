@@ -151,7 +151,7 @@ class CausalLM(Agent):
         reply: tuple[int, ...] = ()
         for step in trajectory.steps:
             if turns:
-                messages.append(Message("user", step.observation))
+                messages.append(self.later(step.observation, trajectory.goal))
             context, before, restart = self._context(messages, before, reply, length)
             reply = (*self.chat.encode(step.reply), self.chat.end)
             length = len(context) + len(reply) + (0 if restart else length)

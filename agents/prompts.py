@@ -1,8 +1,9 @@
 r"""Reply formats: how an agent is told to answer, and how its answer is read.
 
-`action` is one line, for small and cloned models; `react` is a thought and an action, as ETO and SPA prompt. Both are
-read alike: the first line that begins with `Action:` is the action. The first, not the last, because a model that
-writes on answers observations it has only imagined; at the beginning of a line, because thoughts mention actions.
+`action` is one line, for small and cloned models, and repeats the task in every turn; `react` is a thought and an
+action, as ETO and SPA prompt, and leaves the task at the beginning. Both are read alike: the first line that begins
+with `Action:` is the action. The first, not the last, because a model that writes on answers observations it has only
+imagined; at the beginning of a line, because thoughts mention actions.
 (Upstream's `Action:\s?(.*)` also matches inside a thought, and sends every following line to the world.)
 """
 
@@ -26,10 +27,17 @@ class Prompt:
     """The reply begins with a line of reasoning."""
     form: str
     """The end of the system text: what a reply looks like."""
+    reminds: bool = False
+    """Every observation ends with the task, as in verl-agent's prompts. A small model reads what is near: cloned on
+    2.1 million tokens, the embedded default solved 55 % of held-out ALFWorld tasks with it and 15 % without."""
 
     def system(self, instructions: str) -> str:
         """The world's instructions, then the form of a reply."""
         return f"{instructions}\n\n{self.form}"
+
+    def later(self, observation: str, goal: str) -> str:
+        """What the agent reads after a step; a world that repeats the task itself is not made to say it twice."""
+        return f"{observation}\nTask: {goal}" if self.reminds and goal not in observation else observation
 
     def render(self, action: str, thought: str = "") -> str:
         """A reply in this form; `parse` reads the action back. Raises ValueError for an action of several lines."""
@@ -47,7 +55,7 @@ class Prompt:
 PROMPTS = {
     prompt.name: prompt
     for prompt in (
-        Prompt("action", thought=False, form="Answer with one line:\nAction: <command>"),
+        Prompt("action", thought=False, form="Answer with one line:\nAction: <command>", reminds=True),
         Prompt(
             "react",
             thought=True,

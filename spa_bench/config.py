@@ -94,7 +94,10 @@ class PPOConfig(Section):
     epochs: int = Field(2, ge=1, description="passes over each iteration's episodes")
     minibatches: int = Field(4, ge=1, description="optimiser steps per pass (cleanrl: 4)")
     microbatch: int = Field(16, ge=1, description="episodes per forward pass; gradients accumulate over a minibatch")
-    learning_rate: float = Field(5e-4, gt=0, description="for the embedded model; StepTool's 3B model: 1e-5")
+    learning_rate: float = Field(3e-4, gt=0, description="for the embedded model; StepTool's 3B model: 1e-5")
+    warmup: int = Field(
+        16, ge=0, description="optimiser steps with rising rates: at 1e-3 Adam's first steps cost ten points of success"
+    )
     value_learning_rate: float = Field(3e-3, gt=0, description="rate of the value head")
     clip: float = Field(0.2, gt=0, description="Schulman et al. 2017: 0.2")
     value_coef: float = Field(0.1, ge=0, description="TRL 0.10.1, SPA's trainer: .1")

@@ -106,6 +106,8 @@ class Trajectory:
     """The oracle's potential before the first step."""
     final_observation: str = ""
     """What the last step led to."""
+    goal: str = ""
+    """What was to be done, in the world's words."""
     error: str | None = None
     """What went wrong outside the agent's control; such an episode is counted, and taken out of every average."""
 
@@ -152,8 +154,9 @@ class Reply:
 class TextEnv(gym.Env[str, str], ABC):
     """A Gymnasium environment of text whose every step says whether the action was executed.
 
-    `info` of `reset` and `step` always holds `task` (Task), `grounded` (bool), `fault` (Fault | None), `admissible`
-    (tuple of str, sorted), `success` (bool, from the world's own goal test) and `progress` (float in [0, 1]).
+    `info` of `reset` and `step` always holds `task` (Task), `goal` (str: what is to be done, in the world's words),
+    `grounded` (bool), `fault` (Fault | None), `admissible` (tuple of str, sorted), `success` (bool, from the world's
+    own goal test) and `progress` (float in [0, 1]).
     """
 
     name: ClassVar[str]
@@ -194,6 +197,9 @@ class ReplyFormat(Protocol):
     def system(self, instructions: str) -> str:
         """What an agent is told of the world and of the form of a reply."""
 
+    def later(self, observation: str, goal: str) -> str:
+        """What an agent reads after a step."""
+
     def render(self, action: str, thought: str = "") -> str:
         """A reply in this form."""
 
@@ -211,6 +217,10 @@ class Agent(ABC):
     def opening(self, instructions: str, observation: str) -> list[Message]:
         """The messages before the first reply. One user message: not every chat template has a system role."""
         return [Message("user", f"{self.prompt.system(instructions)}\n\n{observation}")]
+
+    def later(self, observation: str, goal: str) -> Message:
+        """The message after each step."""
+        return Message("user", self.prompt.later(observation, goal))
 
     @abstractmethod
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:

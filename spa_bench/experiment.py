@@ -7,6 +7,7 @@ Everything is a function of the configuration. The stages of a run are in `stage
 from __future__ import annotations
 
 import hashlib
+import inspect
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -32,7 +33,7 @@ def run(config: RunConfig, results: Path, progress: Progress) -> Path:
         raise UserError("ppo.env_steps must be at least world.max_steps: one whole episode has to fit in an iteration")
     common = start.begin(config)
     path = records.run_path(results, config)
-    with records.RunFolder.open(path, config, facts(common)) as folder:
+    with records.RunFolder.open(path, config, facts(common) | {"reward_code": code_hash(method)}) as folder:
         if not is_finished(folder):
             try:
                 Run(config, common, method, folder, progress).finish()
@@ -103,6 +104,11 @@ def make_method(config: RunConfig) -> RewardMethod:
     method = registry.build("rewards", config.reward, **config.reward_options)
     method.seed = derive_seed(config.seed, "method")
     return method
+
+
+def code_hash(method: RewardMethod) -> str:
+    """Digest of the file that a method's class is written in: a run is not resumed with an edited reward."""
+    return hashlib.sha256(Path(inspect.getfile(type(method))).read_bytes()).hexdigest()[:12]
 
 
 def facts(common: start.Start) -> dict[str, Any]:

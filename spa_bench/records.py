@@ -52,7 +52,7 @@ __all__ = [
 SCHEMA = 1
 """Version of the layout of a run folder; a folder with a higher one is refused."""
 
-PINNED = ("panel", "buckets", "prompt", "template")
+PINNED = ("panel", "buckets", "prompt", "template", "reward_code")
 """Facts that decide results beside the configuration: where one changed, a run is not resumed."""
 
 

@@ -56,6 +56,7 @@ class Episode:
             truncated=self.truncated,
             start_progress=self.start_progress,
             final_observation=self.observation,
+            goal=self.info["goal"],
         )
 
 
@@ -89,7 +90,7 @@ def advance(episode: Episode, agent: Agent, reply: Reply) -> None:
     episode.terminated, episode.truncated = terminated, truncated
     episode.outcome += float(reward)
     episode.conversation.admissible = info["admissible"]
-    episode.conversation.messages += [Message("assistant", reply.text), Message("user", observation)]
+    episode.conversation.messages += [Message("assistant", reply.text), agent.later(observation, info["goal"])]
 
 
 def play_chunk(

@@ -174,6 +174,7 @@ class Run(Evaluation):
         figures = ppo.update(
             policy, optimizer, priced.samples, settings,
             rng=rng, kl_in_loss=not self.method.kl_in_reward, ratio_tolerance=tolerance["ratio"],
+            done=(iteration - 1) * settings.epochs * settings.minibatches,
         )  # fmt: skip
         row = {"kind": "iteration", "iteration": iteration, "seconds": clock.lap()}
         row |= collection_figures(trajectories) | priced.figures | figures

@@ -24,7 +24,7 @@ from spa_bench.environments.alfworld.env import ALFWorld
 from spa_bench.environments.alfworld.tasks import folder
 from spa_bench.environments.text import AnyText
 
-KEYS = {"task", "grounded", "fault", "admissible", "success", "progress", "remaining"}
+KEYS = {"task", "goal", "grounded", "fault", "admissible", "success", "progress", "remaining"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,11 +54,12 @@ def test_the_registry_builds_it_by_name() -> None:
 
 
 def test_info_has_exactly_the_promised_keys_and_types(env: ALFWorld) -> None:
-    _, first = begin(env)
+    observation, first = begin(env)
     _, _, _, _, second = env.step("look")
     for info in (first, second):
         assert info.keys() == KEYS
         assert isinstance(info["task"], Task)
+        assert info["goal"] and f"Your task is to: {info['goal']}" in observation
         assert type(info["grounded"]) is type(info["success"]) is bool
         assert isinstance(info["progress"], float)
         assert isinstance(info["admissible"], tuple)

@@ -85,7 +85,8 @@ def test_the_tokens_of_an_episode_spell_the_rendered_conversation() -> None:
     ids = [i for tokens in turns(trajectory) for i in (*tokens.context, *tokens.reply)]
     messages = agent.opening("", trajectory.steps[0].observation)
     for step, following in itertools.pairwise(trajectory.steps):
-        messages += [Message("assistant", step.reply), Message("user", following.observation)]
+        messages += [Message("assistant", step.reply), agent.later(following.observation, trajectory.goal)]
+    assert trajectory.goal and messages[-1].content.endswith(f"\nTask: {trajectory.goal}")
     rendered = agent.chat.prompt(messages) + agent.tokenizer.decode(turns(trajectory)[-1].reply)
     assert agent.tokenizer.decode(ids) == rendered
     assert [tokens.restart for tokens in turns(trajectory)] == [True] + [False] * (len(trajectory) - 1)

@@ -230,3 +230,15 @@ def test_the_digest_of_the_code_sees_every_room() -> None:
     rooms = {name: list((root / name).rglob("*.py")) for name in ("agents", "environments", "rewards", "training")}
     assert all(rooms.values())
     assert len(facts.source()) == 16 and facts.facts()["source"] == facts.source()
+
+
+def test_a_run_is_not_resumed_with_an_edited_reward(tmp_path: Path) -> None:
+    source = tmp_path / "mine.py"
+    code = "from spa_bench.rewards.sparse import Sparse\n\n\nclass Mine(Sparse):\n    pass\n"
+    source.write_text(code)
+    settings = config(reward=f"{source}:Mine")
+    path = run(settings, tmp_path / "results")
+    assert run(settings, tmp_path / "results") == path
+    source.write_text(code + "    # another idea\n")
+    with pytest.raises(UserError, match="another reward_code"):
+        run(settings, tmp_path / "results")

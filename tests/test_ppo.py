@@ -15,7 +15,7 @@ from tiny import language_model
 from spa_bench import ppo
 from spa_bench.config import PPOConfig
 from spa_bench.core import Floats, RewardMethod, Step, Tokens, Trajectory
-from spa_bench.training import pricing
+from spa_bench.training import checkpoint, pricing
 from spa_bench.training.policy import Policy, Sequences, microbatches, pack, pack_trajectory
 
 SETTINGS = PPOConfig(minibatches=1, microbatch=2, epochs=1)
@@ -78,8 +78,31 @@ def run(
     policy: Policy, samples: list[ppo.Sample], settings: PPOConfig = SETTINGS, **changes: object
 ) -> dict[str, float]:
     options = {"rng": np.random.default_rng(0), "kl_in_loss": True, "ratio_tolerance": 1e-3} | changes
-    optimizer = torch.optim.SGD(policy.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD([{"params": list(policy.parameters()), "initial_lr": 0.1}], lr=0.1)
     return ppo.update(policy, optimizer, samples, settings, **options)  # type: ignore[arg-type]
+
+
+def test_rates_rise_over_the_first_steps_of_a_run_and_then_stay(policy: Policy) -> None:
+    """Four warm-up steps, two per update: 1/4 and 2/4, then 3/4 and 4/4, then 1."""
+    settings = SETTINGS.model_copy(update={"warmup": 4, "epochs": 1, "minibatches": 2})
+    optimizer = checkpoint.make_optimizer(policy, settings)
+    wanted = np.array([settings.learning_rate, settings.value_learning_rate])
+    for done, factor in ((0, 0.5), (2, 1.0), (4, 1.0), (1, 0.75)):
+        ppo.update(
+            policy, optimizer, random_batch(policy), settings,
+            rng=np.random.default_rng(0), kl_in_loss=True, ratio_tolerance=1e-3, done=done,
+        )  # fmt: skip
+        np.testing.assert_allclose([group["lr"] for group in optimizer.param_groups], factor * wanted)
+
+
+def test_the_kl_pulls_towards_the_warm_start(policy: Policy) -> None:
+    """With no advantage and the warm start's log-prob above the policy's, steps raise the tokens' log-probs."""
+    samples = [replace(s, advantages=np.zeros_like(s.advantages)) for s in random_batch(policy)]
+    samples = [replace(s, reference_logprobs=s.old_logprobs + 1.0) for s in samples]
+    before = sum(s.old_logprobs.sum() for s in samples)
+    run(policy, samples, SETTINGS.model_copy(update={"kl_coef": 1.0, "value_coef": 0.0}))
+    after = sum(scored.logprobs.sum() for scored in pricing.score(policy, [s.sequences for s in samples], 4))
+    assert after > before
 
 
 def test_packing_finds_every_sampled_token_and_splits_where_a_turn_restarts() -> None:
@@ -112,7 +135,7 @@ def test_the_objective_by_hand(policy: Policy) -> None:
     """One turn of two tokens with advantages 2 and -1 and old log-probs chosen so that the ratios are 1.5 and 0.5.
 
     Clip 0.2: token 1 earns min(1.5 * 2, 1.2 * 2) = 2.4, token 2 min(0.5 * -1, 0.8 * -1) = -0.8; loss -(1.6).
-    Reference log-prob above the policy's by ln 2 at token 1: KL estimate 2 - ln 2 - 1; 0 at token 2.
+    Reference log-prob above the policy's by ln 2 at token 1: KL estimate (ln 2)^2 / 2; 0 at token 2.
     Value 0 against target 0.5 at the turn's first token: 0.5 * 0.25.
     """
     episode = pack([Tokens((1, 2), (3, 4), (0.0, 0.0), True)])
@@ -122,7 +145,7 @@ def test_the_objective_by_hand(policy: Policy) -> None:
     sample = ppo.Sample(episode, old, reference, np.array([2.0, -1.0]), np.array([0.5, np.nan]))
     got = ppo.losses(policy, [sample], SETTINGS)
     assert got.policy.item() == pytest.approx(-1.6, abs=1e-4)
-    assert got.kl.item() == pytest.approx(1 - math.log(2), abs=1e-4)
+    assert got.kl.item() == pytest.approx(math.log(2) ** 2 / 2, abs=1e-4)
     assert got.value.item() == pytest.approx(0.125, abs=1e-6)
     assert got.clipped.item() == 2
     assert got.largest_ratio_gap.item() == pytest.approx(0.5, abs=1e-4)

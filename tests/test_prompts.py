@@ -145,3 +145,12 @@ def test_random_reaches_every_command_over_seeds_and_over_turns():
 def test_random_without_admissible_commands_says_nothing():
     agent = registry.build("agents", "random", prompt=PROMPTS["react"])
     assert PROMPTS["react"].parse(agent.act([conversation(0)])[0].text) == ""
+
+
+def test_only_the_action_format_repeats_the_task_and_not_where_the_world_does():
+    action, react = PROMPTS["action"], PROMPTS["react"]
+    assert action.later("Nothing happens.", "put a mug in desk.") == "Nothing happens.\nTask: put a mug in desk."
+    assert react.later("Nothing happens.", "put a mug in desk.") == "Nothing happens."
+    assert (
+        action.later("Instruction: buy a mug\nBack to Search", "buy a mug") == "Instruction: buy a mug\nBack to Search"
+    )

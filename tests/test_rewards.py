@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +80,8 @@ def golden_sparse(method: RewardMethod) -> None:
 def golden_spa(method: RewardMethod) -> None:
     """One feature h and a network of one unit: c = relu((h - 1) / 2) + 0.25.
 
-    h = 3, 1, -5 gives c = 1.25, .25, .25; grounded yes, no, yes at alpha 1, beta .5: 1.25 + .5, .25, .25 + .5.
+    h = 3, 1, -5 gives c = 1.25, .25, .25; grounded yes, no, yes of 3 steps at alpha 1, beta .5: 1.25 + .5 / 3, .25,
+    .25 + .5 / 3; with the paper's sum 1.25 + .5, .25, .25 + .5.
     """
     method.load_state_dict(
         {
@@ -95,8 +96,11 @@ def golden_spa(method: RewardMethod) -> None:
     )
     method.encoder = lambda ts: [np.array([[3.0], [1.0], [-5.0]], dtype=np.float32)[: len(t)] for t in ts]
     first, second = method.rewards([episode(1.0, [True, False, True]), episode(0.0, [False])])
-    np.testing.assert_array_equal(first, [1.75, 0.25, 0.75])
+    np.testing.assert_allclose(first, [1.25 + 1 / 6, 0.25, 0.25 + 1 / 6], rtol=1e-12)
     np.testing.assert_array_equal(second, [1.25])
+    if isinstance(method, SPA):
+        method.bonus = "sum"
+        np.testing.assert_array_equal(method.rewards([episode(1.0, [True, False, True])])[0], [1.75, 0.25, 0.75])
 
 
 def golden_shuffled(method: RewardMethod) -> None:
@@ -163,7 +167,7 @@ class OutcomeOnEveryStep(Sparse):
 
 class SuccessForOutcome(Sparse):
     def rewards(self, group):
-        return super().rewards([dataclasses.replace(t, outcome=float(t.success)) for t in group])
+        return super().rewards([replace(t, outcome=float(t.success)) for t in group])
 
 
 class SinglePrecision(Sparse):
@@ -352,7 +356,7 @@ GOLDEN: list[tuple[Callable[[RewardMethod], None], type[RewardMethod]]] = [
 
 @pytest.mark.parametrize("mutant", LAWS, ids=lambda m: m.__name__)
 def test_the_contract_names_the_law_that_a_mutant_breaks(mutant):
-    made = [[dataclasses.replace(t) for t in group] for group in GROUPS]  # a copy, because one mutant rewrites
+    made = [[replace(t) for t in group] for group in GROUPS]  # a copy, because one mutant rewrites
     with pytest.raises(AssertionError, match=LAWS[mutant]):
         check_reward(mutant, made)
 
@@ -459,7 +463,19 @@ def test_contribution_and_grounding_are_weighted_exactly(alpha, beta, trajectory
     method = fitted(alpha=alpha, beta=beta)
     (c,) = method.contributions([trajectory])
     g = np.array([float(step.grounded) for step in trajectory.steps])
+    np.testing.assert_array_equal(method.rewards([trajectory])[0], alpha * c + beta / len(trajectory) * g)
+    method.bonus = "sum"
     np.testing.assert_array_equal(method.rewards([trajectory])[0], alpha * c + beta * g)
+
+
+@given(trajectories(min_steps=1), trajectories(min_steps=1))
+@settings(deadline=None, max_examples=20)
+def test_no_grounded_failure_earns_more_than_any_success(win, loss):
+    """With exact contributions; this is what the paper's sum breaks."""
+    method = fitted(exact=True)
+    win, loss = replace(win, outcome=1.0), replace(loss, outcome=0.0)
+    won, lost = (float(rewards.sum()) for rewards in method.rewards([win, loss]))
+    assert won > lost
 
 
 @given(trajectories(min_steps=1))
@@ -494,15 +510,15 @@ def test_with_too_little_to_learn_from_contributions_are_zero_and_grounding_is_l
     method = SPA()
     method.encoder = stand_in_encoder
     assert method.fit(explored, []) == {"episodes": float(len([t for t in explored if t.steps]))}
-    np.testing.assert_array_equal(method.rewards([episode(1.0, [True, False])])[0], [0.5, 0.0])
+    np.testing.assert_array_equal(method.rewards([episode(1.0, [True, False])])[0], [0.25, 0.0])
     other = SPA()
     other.load_state_dict(method.state_dict())
-    np.testing.assert_array_equal(other.rewards([episode(1.0, [True, False])])[0], [0.5, 0.0])
+    np.testing.assert_array_equal(other.rewards([episode(1.0, [True, False])])[0], [0.25, 0.0])
 
 
 def test_episodes_that_went_wrong_outside_the_agent_teach_nothing():
     good = [episode(1.0, words=str(i)) for i in range(4)]
-    broken = [dataclasses.replace(episode(0.0, words="x"), error="the world timed out")]
+    broken = [replace(episode(0.0, words="x"), error="the world timed out")]
     states = []
     for explored in (good, good + broken):
         method = quick()
@@ -567,10 +583,10 @@ def test_options_out_of_range_are_refused(options):
 @given(trajectories())
 @settings(deadline=None)
 def test_a_fingerprint_tells_what_happened_and_not_who_played(trajectory):
-    assert fingerprint(trajectory) == fingerprint(dataclasses.replace(trajectory, start_progress=0.9))
-    assert fingerprint(trajectory) != fingerprint(dataclasses.replace(trajectory, final_observation="\ud800 other"))
+    assert fingerprint(trajectory) == fingerprint(replace(trajectory, start_progress=0.9))
+    assert fingerprint(trajectory) != fingerprint(replace(trajectory, final_observation="\ud800 other"))
     if len(trajectory) > 1:
-        assert fingerprint(trajectory) != fingerprint(dataclasses.replace(trajectory, steps=trajectory.steps[:-1]))
+        assert fingerprint(trajectory) != fingerprint(replace(trajectory, steps=trajectory.steps[:-1]))
 
 
 @given(groups())

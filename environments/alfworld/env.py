@@ -238,6 +238,7 @@ class ALFWorld(TextEnv):
         left = remaining(engine.game, engine.state)
         return {
             "task": self._task,
+            "goal": words.goal(self._history[0].observation),
             "grounded": self._fault is None,
             "fault": self._fault,
             "admissible": engine.admissible,

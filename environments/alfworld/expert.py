@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from spa_bench.environments.alfworld import words
 from spa_bench.environments.alfworld.engine import Engine, Game
 
 _ITEM = re.compile(r"\ba ([a-z]+ \d+)")
@@ -188,7 +189,7 @@ def solve(game: Game, max_steps: int = 200) -> list[str]:
 
 def _task(text: str) -> tuple[str, str, str]:
     """(kind, object, receptacle or lamp) of the task sentence."""
-    sentence = text.rpartition("Your task is to: ")[2].strip()
+    sentence = words.goal(text)
     for kind, wording in _WORDINGS:
         if match := wording.match(sentence):
             return kind, match[1], match[2]

@@ -77,6 +77,11 @@ def fault(text: str, version: str) -> Fault:
     return "inadmissible" if len(command) <= LONGEST and _FORMS[version].fullmatch(command) else "format"
 
 
+def goal(first_observation: str) -> str:
+    """The task sentence at the end of an episode's first observation."""
+    return first_observation.rpartition("Your task is to: ")[2].strip()
+
+
 def shorten(observation: str, *, first: bool) -> str:
     """The observation as ReAct's prompts have it: without the welcome, and without `You arrive at loc N. `."""
     if first:

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 
 def make_optimizer(policy: Policy, settings: PPOConfig) -> torch.optim.Optimizer:
-    """AdamW without decay; the value head, which starts from nothing, has its own rate."""
-    groups = [
-        {"params": list(policy.model.parameters()), "lr": settings.learning_rate},
-        {"params": list(policy.value.parameters()), "lr": settings.value_learning_rate},
-    ]
-    return torch.optim.AdamW(groups, weight_decay=0.0)
+    """AdamW without decay, with cleanrl's epsilon; the value head, which starts from nothing, has its own rate.
+
+    `initial_lr` is what `ppo.update` raises each group's rate to.
+    """
+    parts = [(policy.model, settings.learning_rate), (policy.value, settings.value_learning_rate)]
+    groups = [{"params": list(part.parameters()), "lr": rate, "initial_lr": rate} for part, rate in parts]
+    return torch.optim.AdamW(groups, weight_decay=0.0, eps=1e-5)
 
 
 def save(

@@ -143,7 +143,8 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
         agent = kind.load(str(folder or model.name), start.prompt, told=told, **limits)
     else:
         shape = {"hidden": model.hidden, "layers": model.layers, "heads": model.heads}
-        texts = [*start.make_env().text_sources(), *(start.prompt.render("look", "so") for _ in range(2))]
+        shown = [start.prompt.render("look", "so"), start.prompt.later("", "look")]
+        texts = [*start.make_env().text_sources(), *shown, *shown]
         seed = derive_seed(start.config.seed, "weights") % 2**32
         agent = kind.embedded(texts, start.prompt, seed=seed, **shape, **limits)
     agent.model.to(start.device)

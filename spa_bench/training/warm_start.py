@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +19,10 @@ from spa_bench.training.policy import Sequences
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+BLOCK = 50
+"""Batches among which lengths are sorted, as in transformers' `group_by_length`."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ def clone(
     from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
     rows = [row for demonstration in demonstrations for row in _examples(demonstration)]
+    lengths = np.array([len(row["labels"]) for row in rows])
+    order = _schedule(lengths, settings.epochs, settings.batch, np.random.default_rng(seed))
     losses: list[float] = []
 
     class Report(TrainerCallback):
@@ -57,32 +64,10 @@ def clone(
                 on_step(state.global_step, state.max_steps, losses[-1])
 
     with _kept_random_state(), tempfile.TemporaryDirectory() as scratch:
-        config = SFTConfig(
-            output_dir=scratch,
-            per_device_train_batch_size=settings.batch,
-            num_train_epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
-            warmup_steps=settings.warmup,
-            lr_scheduler_type="cosine",
-            weight_decay=0.0,
-            adam_beta2=settings.beta2,
-            max_length=None,
-            bf16=precision == "bf16",
-            use_cpu=model.device.type == "cpu",
-            seed=seed % 2**32,
-            data_seed=seed % 2**32,
-            save_strategy="no",
-            report_to=[],
-            logging_steps=10,
-            disable_tqdm=True,
-            gradient_checkpointing=False,
-            train_sampling_strategy="group_by_length",
-            dataloader_pin_memory=False,
-            packing=False,
-        )
+        config = SFTConfig(output_dir=scratch, **_trainer_settings(model, settings, precision, seed))
         trainer = SFTTrainer(
-            model=model, args=config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
-            callbacks=[Report()],
+            model=model, args=config, train_dataset=Dataset.from_list(rows).select(order),
+            processing_class=tokenizer, callbacks=[Report()],
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)  # it prints each log line as a dictionary
         trainer.train()
@@ -100,6 +85,49 @@ def _examples(demonstration: Demonstration) -> Iterator[dict[str, list[int]]]:
         labels[spoken] = ids[spoken]
         if len(spoken):
             yield {"input_ids": ids.tolist(), "labels": labels.tolist()}
+
+
+def _trainer_settings(model: PreTrainedModel, settings: WarmStartConfig, precision: str, seed: int) -> dict[str, Any]:
+    """SFTConfig's arguments: nothing is packed, cut, saved, reported or drawn."""
+    return {
+        "per_device_train_batch_size": settings.batch,
+        "num_train_epochs": 1,  # the order of the examples holds every pass
+        "train_sampling_strategy": "sequential",
+        "learning_rate": settings.learning_rate,
+        "warmup_steps": settings.warmup,
+        "lr_scheduler_type": "cosine",
+        "weight_decay": 0.0,
+        "adam_beta2": settings.beta2,
+        "max_length": None,
+        "packing": False,
+        "bf16": precision == "bf16",
+        "use_cpu": model.device.type == "cpu",
+        "seed": seed % 2**32,
+        "data_seed": seed % 2**32,
+        "save_strategy": "no",
+        "report_to": [],
+        "logging_steps": 10,
+        "disable_tqdm": True,
+        "gradient_checkpointing": False,
+        "dataloader_pin_memory": False,
+    }
+
+
+def _schedule(lengths: NDArray[np.int64], epochs: float, batch: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Order of examples in which each batch has similar lengths, so that little is padding; the batches are shuffled.
+
+    Transformers' `group_by_length` goes from long to short over and over: after 500 steps of 8 the clone of the
+    embedded default solved 10 % of held-out tasks, and 35 % when trained in random order, which took 1.8 times as long.
+    """
+    passes = [rng.permutation(len(lengths)) for _ in range(math.ceil(epochs))]
+    chosen = np.concatenate(passes)[: round(epochs * len(lengths))]
+    schedule: list[NDArray[np.int64]] = []
+    for block in np.split(chosen, range(BLOCK * batch, len(chosen), BLOCK * batch)):
+        alike = block[np.argsort(lengths[block], kind="stable")]
+        batches = np.split(alike, range(batch, len(alike), batch))
+        rest = [batches.pop()] if len(batches[-1]) < batch else []  # the last batch of all may be short
+        schedule += [batches[i] for i in rng.permutation(len(batches))] + rest
+    return np.concatenate(schedule)
 
 
 @contextlib.contextmanager
