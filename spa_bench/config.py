@@ -29,9 +29,9 @@ class WorldConfig(Section):
     tasks: Literal["builtin", "official"] = Field("builtin", description="generated tasks, or official games in `data`")
     data: str | None = Field(None, description="folder of official games; default: the data cache")
     max_steps: int = Field(
-        default_factory=lambda values: 50 if values.get("tasks") == "official" else 30,
+        default_factory=lambda values: 50 if values.get("tasks") == "official" else 20,
         ge=1,
-        description="episode limit; default 50 for official games (ALFWorld's own; SPA: 40), 30 for built-in ones",
+        description="episode limit; default 50 for official games (ALFWorld's own; SPA: 40), 20 for built-in ones",
     )
     train_tasks: int | None = Field(None, ge=1, description="use only the first N train tasks of a fixed shuffle")
     options: dict[str, Any] = Field(default_factory=dict, description="further arguments of the world's constructor")
@@ -67,7 +67,7 @@ class ModelConfig(Section):
 class WarmStartConfig(Section):
     """Behaviour cloning on expert episodes (TRL's SFTTrainer, assistant tokens only)."""
 
-    episodes: int = Field(8000, ge=1, description="expert demonstrations, cycling through the train tasks")
+    episodes: int = Field(4800, ge=1, description="expert demonstrations, cycling through the train tasks")
     slip: float = Field(0.05, ge=0, lt=1, description="share of turns where the teacher errs to show recovery (DART)")
     epochs: float = Field(1.0, gt=0, description="generated tasks are many: one pass; SPA: 3")
     learning_rate: float = Field(3e-3, gt=0, description="for the embedded model; SPA's 3B model: 2e-5")
@@ -86,15 +86,15 @@ class ExploreConfig(Section):
 class PPOConfig(Section):
     """Proximal policy optimisation over turns or tokens."""
 
-    iterations: int = Field(10, ge=0)
-    env_steps: int = Field(2000, ge=1, description="environment steps per iteration: the dose, equal for all methods")
+    iterations: int = Field(7, ge=0)
+    env_steps: int = Field(4000, ge=1, description="environment steps per iteration: the dose, equal for all methods")
     samples: int = Field(
         4, ge=1, description="episodes per task, a group (GiGPO and 3SPO, with ten times the steps: 8)"
     )
-    epochs: int = Field(2, ge=1, description="passes over each iteration's episodes")
-    minibatches: int = Field(4, ge=1, description="optimiser steps per pass (cleanrl: 4)")
+    epochs: int = Field(1, ge=1, description="passes over each iteration's episodes (SPA: 1); fresh ones teach more")
+    minibatches: int = Field(8, ge=1, description="optimiser steps per pass (cleanrl: 4 in each of 4 passes)")
     microbatch: int = Field(16, ge=1, description="episodes per forward pass; gradients accumulate over a minibatch")
-    learning_rate: float = Field(3e-4, gt=0, description="for the embedded model; StepTool's 3B model: 1e-5")
+    learning_rate: float = Field(5e-4, gt=0, description="for the embedded model; StepTool's 3B model: 1e-5")
     warmup: int = Field(
         16, ge=0, description="optimiser steps with rising rates: at 1e-3 Adam's first steps cost ten points of success"
     )
@@ -125,7 +125,7 @@ class RunConfig(Section):
     reward: str
     reward_options: dict[str, Any] = Field(default_factory=dict, description="arguments of the method's constructor")
     seed: int = Field(0, ge=0)
-    batch: int = Field(64, ge=1, description="live episodes; changes speed, not results")
+    batch: int = Field(256, ge=1, description="live episodes; changes speed, not results")
     world: WorldConfig = Field(default_factory=lambda: WorldConfig())
     model: ModelConfig = Field(default_factory=lambda: ModelConfig())
     warm_start: WarmStartConfig = Field(default_factory=lambda: WarmStartConfig())
