@@ -28,8 +28,8 @@ class Prompt:
     form: str
     """The end of the system text: what a reply looks like."""
     reminds: bool = False
-    """Every observation ends with the task, as in verl-agent's prompts. A small model reads what is near: cloned on
-    2.1 million tokens, the embedded default solved 55 % of held-out ALFWorld tasks with it and 15 % without."""
+    """Every observation ends with the task, as in verl-agent's prompts. A small model reads what is near: after 600
+    steps of 8 demonstrations the embedded default solved 55 % of held-out ALFWorld tasks with it, 15 % without."""
 
     def system(self, instructions: str) -> str:
         """The world's instructions, then the form of a reply."""

@@ -68,7 +68,12 @@ class WarmStartConfig(Section):
     """Behaviour cloning on expert episodes (TRL's SFTTrainer, assistant tokens only)."""
 
     episodes: int = Field(4800, ge=1, description="expert demonstrations, cycling through the train tasks")
-    slip: float = Field(0.05, ge=0, lt=1, description="share of turns where the teacher errs to show recovery (DART)")
+    slip: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="share of turns where the teacher errs to show recovery (DART); .05: 45 % success, 0: 44 %",
+    )
     epochs: float = Field(1.0, gt=0, description="generated tasks are many: one pass; SPA: 3")
     learning_rate: float = Field(3e-3, gt=0, description="for the embedded model; SPA's 3B model: 2e-5")
     batch: int = Field(8, ge=1, description="sequences per optimiser step; 8 learns faster than SPA's 16 here")
@@ -96,7 +101,9 @@ class PPOConfig(Section):
     microbatch: int = Field(16, ge=1, description="episodes per forward pass; gradients accumulate over a minibatch")
     learning_rate: float = Field(5e-4, gt=0, description="for the embedded model; StepTool's 3B model: 1e-5")
     warmup: int = Field(
-        16, ge=0, description="optimiser steps with rising rates: at 1e-3 Adam's first steps cost ten points of success"
+        16,
+        ge=0,
+        description="optimiser steps with rising rates: at 1e-3, 40 % sampled success after the first iteration, 30 without",
     )
     value_learning_rate: float = Field(3e-3, gt=0, description="rate of the value head")
     clip: float = Field(0.2, gt=0, description="Schulman et al. 2017: 0.2")

@@ -55,7 +55,8 @@ def losses(policy: Policy, samples: Sequence[Sample], settings: PPOConfig) -> Lo
 
     The KL is (q - p)^2 / 2 (Schulman's k2), q the warm start's log-prob: on fresh samples its gradient is that of the
     KL itself. That of k3, exp(q - p) - (q - p) - 1, is not, and grows without bound where a token has become unlikely:
-    gradient norms of 40 to 90 against 0.2 to 1 in otherwise equal first iterations of the embedded default.
+    in the first iteration of the embedded default, under two methods, gradient norms were 40 and 92 on average with k3
+    (rate 2e-3), 0.2 and 1.1 with k2 (rate 1e-3).
     """
     scores = policy([sample.sequences for sample in samples])
 
