@@ -103,7 +103,7 @@ class PPOConfig(Section):
     warmup: int = Field(
         16,
         ge=0,
-        description="optimiser steps with rising rates: at 1e-3, 40 % sampled success after the first iteration, 30 without",
+        description="optimiser steps with rising rates: at 1e-3, 40 % sampled success after one iteration, else 30",
     )
     value_learning_rate: float = Field(3e-3, gt=0, description="rate of the value head")
     clip: float = Field(0.2, gt=0, description="Schulman et al. 2017: 0.2")

@@ -112,7 +112,9 @@ class Run(Evaluation):
         if done == 0:
             self._fit(explored, reference, clock)
         for iteration in range(done + 1, self.config.ppo.iterations + 1):
-            self._iterate(iteration, agent, policy, optimizer, reference)
+            # only the iteration in which a run was interrupted can have episodes on record
+            recorded = self.recorded("train", iteration) if iteration == done + 1 else {}
+            self._iterate(iteration, recorded, agent, policy, optimizer, reference)
         self.play(agent)
         self.folder.metrics.append({"kind": "done"})
 
@@ -156,11 +158,17 @@ class Run(Evaluation):
         self.stage("fit reward", clock, extra_tokens=reference.extra_tokens, **figures)
 
     def _iterate(
-        self, iteration: int, agent: start.LanguageModel, policy: Policy, optimizer: Any, reference: pricing.Reference
+        self,
+        iteration: int,
+        recorded: dict[int, Trajectory],
+        agent: start.LanguageModel,
+        policy: Policy,
+        optimizer: Any,
+        reference: pricing.Reference,
     ) -> None:
         settings, clock = self.config.ppo, Clock()
         reference.extra_tokens = 0
-        trajectories = self._collect(iteration, agent)
+        trajectories = self._collect(iteration, agent, recorded)
         tolerance = TOLERANCES[self.common.precision]
         priced = pricing.price(
             self.method, policy, reference, trajectories, settings, sampler_tolerance=tolerance["sampler"]
@@ -187,11 +195,10 @@ class Run(Evaluation):
         self.folder.metrics.append(row)
         self.folder.prune(keep=1)
 
-    def _collect(self, iteration: int, agent: start.LanguageModel) -> list[Trajectory]:
+    def _collect(self, iteration: int, agent: start.LanguageModel, recorded: dict[int, Trajectory]) -> list[Trajectory]:
         """Fresh episodes worth exactly `ppo.env_steps`, each recorded when its chunk is over."""
         settings = self.config.ppo
         agent.temperature = settings.temperature
-        recorded = self.recorded("train", iteration)
         trajectories = []
         with self.progress.stage(f"iteration {iteration}/{settings.iterations}", total=settings.env_steps) as stage:
             wins = 0

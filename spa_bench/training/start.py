@@ -80,6 +80,10 @@ class Start:
         """Identifies the held-out panel in every table: world, split and task keys."""
         return _digest([self.config.env, self.config.world.model_dump(), [task.key for task in self.panel]])[:12]
 
+    def train_tasks(self, count: int) -> list[Task]:
+        """The first `count` train tasks of the fixed shuffle, from the beginning again where they run out."""
+        return [self.train[i % len(self.train)] for i in range(count)]
+
     @property
     def prompt(self) -> ReplyFormat:
         """The reply format in force."""
@@ -169,7 +173,7 @@ def explore(start: Start, policy_folder: Path, progress: Progress) -> Path:
         if not entry.ready:
             agent = load_policy(start, policy_folder)
             agent.temperature = config.ppo.temperature
-            tasks = [start.train[i % len(start.train)] for i in range(config.explore.tasks)]
+            tasks = start.train_tasks(config.explore.tasks)
             requests = make_requests(start, "explore", 0, tasks, config.explore.samples)
             _record(start, agent, requests, entry.build / "explore.jsonl", "explore", progress)
             agent.temperature = config.eval.temperature
@@ -197,7 +201,7 @@ def read_episodes(path: Path) -> list[Trajectory]:
 def experts(start: Start, progress: Progress, slip: float = 0.0) -> list[Trajectory]:
     """Successful demonstrations of the searching expert on the train tasks, cycling: slips differ every time."""
     agent = registry.build("agents", "expert", prompt=start.prompt, slip=slip)
-    tasks = [start.train[i % len(start.train)] for i in range(start.config.warm_start.episodes)]
+    tasks = start.train_tasks(start.config.warm_start.episodes)
     with progress.stage("demonstrate", total=len(tasks)) as stage:
         shown = []
         for _, trajectory, _ in start.player.play(make_requests(start, "expert", 0, tasks, 1), agent):
