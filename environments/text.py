@@ -1,4 +1,4 @@
-"""A Gymnasium space of any text, for worlds whose actions are written by language models.
+"""What every world of text shares: a Gymnasium space of any text, and how options and tasks are asked for.
 
 Gymnasium's own `Text` takes letters and digits only, so that `go to desk 1` would not be an action, and it looks at
 every character of a text to find out.
@@ -6,12 +6,14 @@ every character of a text to find out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium.spaces import Text
 from numpy.typing import NDArray
+
+from spa_bench.core import Task, UserError
 
 
 class AnyText(Text):
@@ -43,3 +45,34 @@ class AnyText(Text):
         return isinstance(other, AnyText) and self.max_length == other.max_length
 
     __hash__ = None  # type: ignore[assignment]  # spaces carry a random state; `Text` is not hashable either
+
+
+class TaskSet(Protocol):
+    """The tasks of a world, by split and by key."""
+
+    def tasks(self, split: str) -> tuple[Task, ...]:
+        """All tasks of a split; UserError for an unknown one."""
+
+    def find(self, key: str, split: str | None = None) -> Task:
+        """The task of a key, in `split` or in whichever split has it; UserError where there is none."""
+
+
+def choose(known: TaskSet, options: Mapping[str, Any] | None, rng: np.random.Generator) -> Task:
+    """The task that `reset`'s options ask for: `task` (a key) of `split`; without a task, `rng` draws one.
+
+    The split is `train` unless named, or the one that has the key. Raises UserError for any other option.
+    """
+    asked = dict(options or {})
+    key, split = asked.pop("task", None), asked.pop("split", None)
+    if asked:
+        raise UserError(f"unknown reset option {min(asked)!r}: use task and split")
+    if key is not None:
+        return known.find(key, split)
+    tasks = known.tasks(split or "train")
+    return tasks[int(rng.integers(len(tasks)))]
+
+
+def one_of(name: str, value: object, known: tuple[object, ...]) -> None:
+    """UserError unless the value of an option is known."""
+    if value not in known:
+        raise UserError(f"{name}={value!r}: use {' or '.join(map(repr, known))}")

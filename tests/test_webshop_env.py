@@ -266,7 +266,6 @@ def test_a_task_is_reset_by_key_with_or_without_its_split(env: WebShop) -> None:
     for options, named in (
         ({"task": task.key, "split": "train"}, "no task"),
         ({"task": "human-BXXX00-0"}, "no task"),
-        ({"task": None}, "no task"),
         ({"taks": task.key}, "'taks'"),
         ({"split": "test"}, "unknown split 'test'"),
     ):

@@ -6,7 +6,7 @@ told, what is measured. The engine is the world.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -20,7 +20,7 @@ from spa_bench.environments.alfworld.expert import Expert
 from spa_bench.environments.alfworld.game import TextVersion
 from spa_bench.environments.alfworld.oracle import remaining
 from spa_bench.environments.alfworld.tasks import Games, folder, official
-from spa_bench.environments.text import AnyText
+from spa_bench.environments.text import AnyText, choose, one_of
 from spa_bench.paths import data_folder
 
 MAX_STEPS = {"official": 50, "builtin": 20}
@@ -84,10 +84,10 @@ class ALFWorld(TextEnv):
         `You arrive at loc N. `, as ReAct's prompts do. For built-in tasks, `seed`, `difficulty`, `train` and `valid`
         go to `generate.ensure`.
         """
-        _one_of("tasks", tasks, ("builtin", "official"))
-        _one_of("text", text, ("auto", "2.1.1", "2.1.2"))
-        _one_of("observation", observation, ("raw", "short"))
-        _one_of("render_mode", render_mode, (None, "ansi"))
+        one_of("tasks", tasks, ("builtin", "official"))
+        one_of("text", text, ("auto", "2.1.1", "2.1.2"))
+        one_of("observation", observation, ("raw", "short"))
+        one_of("render_mode", render_mode, (None, "ansi"))
         self.max_steps = MAX_STEPS[tasks] if max_steps is None else max_steps
         if self.max_steps < 1:
             raise UserError(f"max_steps={max_steps}: an episode needs at least 1 step")
@@ -134,7 +134,7 @@ class ALFWorld(TextEnv):
         The split is `train` unless named, or the one that has the key.
         """
         super().reset(seed=seed)
-        task = self._choose(options or {})
+        task = choose(self.games, options, self.np_random)
         game = self.games.load(task, self.wording)
         engine = Engine(game)
         first = Turn("", engine.reset(), engine.admissible)
@@ -200,15 +200,6 @@ class ALFWorld(TextEnv):
         """Instructions, and expert and random episodes of some train tasks; the same on every machine."""
         return corpus.texts(self.games, self.wording)
 
-    def _choose(self, options: Mapping[str, Any]) -> Task:
-        unknown = options.keys() - {"task", "split"}
-        if unknown:
-            raise UserError(f"unknown reset option {min(unknown)!r}: use task and split")
-        if options.get("task") is not None:
-            return self.games.find(options["task"], options.get("split"))
-        tasks = self.tasks(options.get("split") or "train")
-        return tasks[int(self.np_random.integers(len(tasks)))]
-
     def _begin(self, episode: Snapshot, engine: Engine) -> None:
         self._engine = engine
         self._task = episode.task
@@ -248,8 +239,3 @@ class ALFWorld(TextEnv):
             "progress": max(0.0, 1 - left / (2 * self._start_remaining)) if self._start_remaining else 1.0,
             "remaining": left,
         }
-
-
-def _one_of(name: str, value: object, known: tuple[object, ...]) -> None:
-    if value not in known:
-        raise UserError(f"{name}={value!r}: use {' or '.join(map(repr, known))}")

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from gymnasium.error import ResetNeeded
 
 from spa_bench.core import Fault, Task, TextEnv, UserError
-from spa_bench.environments.text import AnyText
+from spa_bench.environments.text import AnyText, choose, one_of
 from spa_bench.environments.webshop import corpus, generate, protocols, verify, words
 from spa_bench.environments.webshop.engine import Engine, State, TextKind
 from spa_bench.environments.webshop.expert import Expert
@@ -100,10 +100,10 @@ class WebShop(TextEnv):
         For built-in tasks, `seed`, `difficulty` and `products` go to `generate.ensure`, and `valid` is the size of the
         test and of the development split; in the latter, goals of products that the former has are left out.
         """
-        _one_of("tasks", tasks, ("builtin", "official"))
-        _one_of("goals", goals, (None, "human", "synthetic"))
-        _one_of("observation", observation, (None, "text", "text_rich"))
-        _one_of("render_mode", render_mode, (None, "ansi"))
+        one_of("tasks", tasks, ("builtin", "official"))
+        one_of("goals", goals, (None, "human", "synthetic"))
+        one_of("observation", observation, (None, "text", "text_rich"))
+        one_of("render_mode", render_mode, (None, "ansi"))
         self._rules = protocols.find(protocol)
         goals, self.max_steps, self._text = self._rules.settle(goals, max_steps, observation)
         if self.max_steps < 1 or valid < 1:
@@ -153,7 +153,7 @@ class WebShop(TextEnv):
         The split is `train` unless named, or the one that has the key.
         """
         super().reset(seed=seed)
-        task = self._choose(options or {})
+        task = choose(self.assortment, options, self.np_random)
         goal = self.assortment.goals[task.key]
         engine = self._make(goal)
         engine.reset()
@@ -234,14 +234,6 @@ class WebShop(TextEnv):
             return Path(indices)
         return None if self._data is None else Path(self._data) / verify.LISTS / self._rules.name
 
-    def _choose(self, options: dict[str, Any]) -> Task:
-        if unknown := sorted(options.keys() - {"task", "split"}):
-            raise UserError(f"reset() has no option {unknown[0]!r}: use task and split")
-        if "task" in options:
-            return self.assortment.find(options["task"], options.get("split"))
-        tasks = self.tasks(options.get("split") or "train")
-        return tasks[int(self.np_random.integers(len(tasks)))]
-
     def _begin(self, episode: Snapshot, engine: Engine) -> None:
         if self._oracle is None or self._oracle.goal is not episode.goal:
             self._oracle = Oracle(self.assortment.shop, episode.goal)
@@ -292,8 +284,3 @@ def _admissible(engine: Engine) -> tuple[str, ...]:
     search = [f"search[{engine.goal.text}]"] if engine.state.page == "search" else []
     actions = [*search, *(f"click[{text}]" for text in engine.clickables)]
     return tuple(sorted(action for action in actions if engine.executes(action)))
-
-
-def _one_of(name: str, value: object, known: tuple[object, ...]) -> None:
-    if value not in known:
-        raise UserError(f"{name}={value!r}: use {' or '.join(map(repr, known))}")

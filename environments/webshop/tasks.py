@@ -63,7 +63,7 @@ class Assortment:
         self.shop = PricedShop(catalogue, prices)
         self.goals = {goal.key: goal for goal in found}
         self._splits = self._divide(found)
-        self._listed: dict[str, tuple[Task, ...]] = {}
+        self._listed: dict[str, dict[str, Task]] = {}
 
     def keys(self, split: str) -> tuple[str, ...]:
         """Keys of a split, in upstream's order. Raises UserError for an unknown split."""
@@ -81,15 +81,16 @@ class Assortment:
             if not keys:
                 raise UserError(f"split {split} has no tasks, {self._why_empty(split)}")
             known = self._lengths(advance)
-            tasks = (Task("webshop", key, split, *known[key]) for key in sorted(keys))
-            self._listed[split] = tuple(tasks)
-        return self._listed[split]
+            self._listed[split] = {key: Task("webshop", key, split, *known[key]) for key in sorted(keys)}
+        return tuple(self._listed[split].values())
 
     def find(self, key: str, split: str | None = None) -> Task:
         """The task of a key, in `split` or in whichever split has it."""
         for name in SPLITS if split is None else (split,):
-            if key in self.keys(name):
-                return next(task for task in self.tasks(name) if task.key == key)
+            if name not in self._listed and self.keys(name):
+                self.tasks(name)
+            if task := self._listed.get(name, {}).get(key):
+                return task
         raise UserError(f"no task {key!r} in {split or 'any split'}: write it as <kind>-<asin>-<number>")
 
     def _divide(self, found: tuple[Goal, ...]) -> Mapping[str, tuple[Goal, ...]]:
