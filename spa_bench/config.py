@@ -129,7 +129,7 @@ class RunConfig(Section):
     reward: str
     reward_options: dict[str, Any] = Field(default_factory=dict, description="arguments of the method's constructor")
     seed: int = Field(0, ge=0)
-    batch: int = Field(256, ge=1, description="live episodes; changes speed, not results")
+    batch: int = Field(256, ge=1, description="live games; changes speed, not results")
     world: WorldConfig = Field(default_factory=lambda: WorldConfig())
     model: ModelConfig = Field(default_factory=lambda: ModelConfig())
     warm_start: WarmStartConfig = Field(default_factory=lambda: WarmStartConfig())

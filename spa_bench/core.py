@@ -10,7 +10,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -108,6 +108,8 @@ class Trajectory:
     """What the last step led to."""
     goal: str = ""
     """What was to be done, in the world's words."""
+    character: int = 0
+    """Whose side this is, where several act at once: they share task, outcome and success."""
     error: str | None = None
     """What went wrong outside the agent's control; such an episode is counted, and taken out of every average."""
 
@@ -165,6 +167,8 @@ class TextEnv(gym.Env[str, str], ABC):
     max_steps: int
     buckets: ClassVar[tuple[int, int]]
     """Expert steps up to the first number are `short`, up to the second `medium`, beyond it `long`."""
+    characters: int = 1
+    """How many act at once. With several, only `reset_all`, `step_all` and `expert_actions` begin and go on."""
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Section -> key -> value: defaults of `spa-bench run` that are this world's own. What a user sets wins."""
 
@@ -188,6 +192,19 @@ class TextEnv(gym.Env[str, str], ABC):
     @abstractmethod
     def expert_action(self) -> str:
         """The searching expert's next action; it only uses what the episode has shown so far."""
+
+    def reset_all(self, *, seed: int, options: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        """What `reset` returns, for each character."""
+        return [self.reset(seed=seed, options=options)]
+
+    def step_all(self, actions: Sequence[str]) -> list[tuple[str, SupportsFloat, bool, bool, dict[str, Any]]]:
+        """All characters act at once; what `step` returns, for each of them."""
+        (action,) = actions
+        return [self.step(action)]
+
+    def expert_actions(self) -> list[str]:
+        """What `expert_action` returns, for each character."""
+        return [self.expert_action()]
 
     @abstractmethod
     def text_sources(self) -> Sequence[str]:

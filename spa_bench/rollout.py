@@ -3,6 +3,9 @@
 Episodes are played in fixed chunks of the request list. A chunk is the unit of repetition: what an episode looks
 like depends on its request alone, up to the last bits of floating-point sums, and a resumed run replays whole chunks,
 so that it repeats an uninterrupted one to the bit.
+
+Where several characters act at once, each has an episode of its own, with its own conversation and record: a game is
+one world and the episodes of those who play in it.
 """
 
 from __future__ import annotations
@@ -23,14 +26,15 @@ class Request:
     """Position in its stage: the identity of the record."""
     task: Task
     seed: int
+    character: int = 0
+    """Requests for the characters of one game stand next to each other, from 0 on."""
 
 
 @dataclass
 class Episode:
-    """A live episode: the world, what the agent saw, what happened so far."""
+    """A live episode: what one character saw, what happened to it so far."""
 
     request: Request
-    env: TextEnv
     conversation: Conversation
     observation: str
     info: Mapping[str, Any]
@@ -57,82 +61,118 @@ class Episode:
             start_progress=self.start_progress,
             final_observation=self.observation,
             goal=self.info["goal"],
+            character=self.request.character,
         )
 
 
-def begin(request: Request, env: TextEnv, agent: Agent) -> Episode:
-    """Reset the world to the request's task and open the conversation."""
-    options = {"task": request.task.key, "split": request.task.split}
-    observation, info = env.reset(seed=request.seed % 2**31, options=options)
-    messages = agent.opening(env.instructions, observation)
-    conversation = Conversation(request.index, request.seed, messages, info["admissible"])
-    return Episode(request, env, conversation, observation, info, start_progress=float(info["progress"]))
+@dataclass
+class Game:
+    """A world with an episode for each of its characters."""
+
+    env: TextEnv
+    episodes: list[Episode]
+
+    @property
+    def over(self) -> bool:
+        """Nothing more can be done by anyone."""
+        return all(episode.over for episode in self.episodes)
 
 
-def advance(episode: Episode, agent: Agent, reply: Reply) -> None:
-    """Send a reply to the world and record the step."""
-    action = agent.prompt.parse(reply.text)
-    observation, reward, terminated, truncated, info = episode.env.step(action)
-    episode.steps.append(
-        Step(
-            observation=episode.observation,
-            reply=reply.text,
-            action=action,
-            grounded=info["grounded"],
-            fault=info["fault"],
-            env_reward=float(reward),
-            progress=float(info["progress"]),
-            tokens=reply.tokens,
-            expert_action=episode.conversation.expert_action,
+def begin(requests: Sequence[Request], env: TextEnv, agent: Agent) -> Game:
+    """Reset the world to the requests' task and open a conversation for each character."""
+    first = requests[0]
+    options = {"task": first.task.key, "split": first.task.split}
+    starts = env.reset_all(seed=first.seed % 2**31, options=options)
+    episodes = []
+    for request, (observation, info) in zip(requests, starts, strict=True):
+        messages = agent.opening(env.instructions, observation)
+        conversation = Conversation(request.index, request.seed, messages, info["admissible"])
+        episodes.append(Episode(request, conversation, observation, info, start_progress=float(info["progress"])))
+    return Game(env, episodes)
+
+
+def advance(game: Game, agent: Agent, replies: Sequence[Reply]) -> None:
+    """Send a reply of each character to the world and record the steps."""
+    actions = [agent.prompt.parse(reply.text) for reply in replies]
+    results = game.env.step_all(actions)
+    for episode, reply, action, result in zip(game.episodes, replies, actions, results, strict=True):
+        observation, reward, terminated, truncated, info = result
+        episode.steps.append(
+            Step(
+                observation=episode.observation,
+                reply=reply.text,
+                action=action,
+                grounded=info["grounded"],
+                fault=info["fault"],
+                env_reward=float(reward),
+                progress=float(info["progress"]),
+                tokens=reply.tokens,
+                expert_action=episode.conversation.expert_action,
+            )
         )
-    )
-    episode.observation, episode.info = observation, info
-    episode.terminated, episode.truncated = terminated, truncated
-    episode.outcome += float(reward)
-    episode.conversation.admissible = info["admissible"]
-    episode.conversation.messages += [Message("assistant", reply.text), agent.later(observation, info["goal"])]
+        episode.observation, episode.info = observation, info
+        episode.terminated, episode.truncated = terminated, truncated
+        episode.outcome += float(reward)
+        episode.conversation.admissible = info["admissible"]
+        episode.conversation.messages += [Message("assistant", reply.text), agent.later(observation, info["goal"])]
 
 
 def play_chunk(
     requests: Sequence[Request], envs: Sequence[TextEnv], agent: Agent, budget: int | None = None
 ) -> list[Trajectory]:
-    """Play one chunk, all episodes a step at a time; trajectories in request order.
+    """Play one chunk, all games a step at a time, one world for each; trajectories in request order.
 
-    With a `budget` of environment steps only the leading episodes whose steps fit into it are finished and returned;
+    With a `budget` of environment steps only the leading games whose steps fit into it are finished and returned;
     the others are given up as soon as they cannot fit any more. Order decides, not length, so the cut favours no
-    kind of episode beyond the single one that it falls into.
+    kind of episode beyond the single game that it falls into.
     """
-    episodes = [begin(request, env, agent) for request, env in zip(requests, envs, strict=True)]
-    live = list(episodes)
+    games = [begin(same, env, agent) for same, env in zip(seated(requests), envs, strict=True)]
+    live = list(games)
     while live:
+        sides = [episode for game in live for episode in game.episodes]
         if agent.uses_expert:
-            for episode in live:
-                episode.conversation.expert_action = episode.env.expert_action()
-        replies = agent.act([episode.conversation for episode in live])
-        for episode, reply in zip(live, replies, strict=True):
-            advance(episode, agent, reply)
+            for game in live:
+                for episode, action in zip(game.episodes, game.env.expert_actions(), strict=True):
+                    episode.conversation.expert_action = action
+        replies = iter(agent.act([episode.conversation for episode in sides]))
+        for game in live:
+            advance(game, agent, list(itertools.islice(replies, len(game.episodes))))
         if budget is not None:
-            episodes = fitting(episodes, budget)
-        kept = {id(episode) for episode in episodes}
-        agent.forget([episode.request.index for episode in live if episode.over or id(episode) not in kept])
-        live = [episode for episode in episodes if not episode.over]
-    return [episode.trajectory() for episode in episodes]
+            games = fitting(games, budget)
+        kept = {id(game) for game in games}
+        gone = [game for game in live if game.over or id(game) not in kept]
+        agent.forget([episode.request.index for game in gone for episode in game.episodes])
+        live = [game for game in games if not game.over]
+    return [episode.trajectory() for game in games for episode in game.episodes]
 
 
-def fitting(episodes: list[Episode], budget: int) -> list[Episode]:
-    """The leading episodes whose steps so far fit into the budget."""
+def seated(requests: Iterable[Request]) -> Iterator[tuple[Request, ...]]:
+    """The requests of each game."""
+    table: list[Request] = []
+    for request in requests:
+        if table and request.character == 0:
+            yield tuple(table)
+            table = []
+        table.append(request)
+    if table:
+        yield tuple(table)
+
+
+def fitting(games: list[Game], budget: int) -> list[Game]:
+    """The leading games whose steps so far fit into the budget."""
     spent = 0
-    for count, episode in enumerate(episodes):
-        spent += len(episode.steps)
+    for count, game in enumerate(games):
+        spent += sum(len(episode.steps) for episode in game.episodes)
         if spent > budget:
-            return episodes[:count]
-    return episodes
+            return games[:count]
+    return games
 
 
 class Player:
     """Worlds for one stage after another: environments are made once and reused."""
 
     def __init__(self, make_env: Callable[[], TextEnv], batch: int) -> None:
+        """`batch` is the number of live games."""
         self.make_env, self.batch = make_env, batch
         self.envs: list[TextEnv] = []
 
@@ -151,8 +191,9 @@ class Player:
         may be endless; the episode that would exceed it, and all after it, are not yielded.
         """
         recorded = recorded or {}
-        source = iter(requests)
-        while chunk := list(itertools.islice(source, self.batch)):
+        source = seated(requests)
+        while games := list(itertools.islice(source, self.batch)):
+            chunk = [request for game in games for request in game]
             played = self._chunk(chunk, agent, recorded, budget)
             for request, trajectory in zip(chunk, played, strict=False):
                 yield request, trajectory, request.index not in recorded
@@ -166,7 +207,8 @@ class Player:
     ) -> list[Trajectory]:
         if all(request.index in recorded for request in chunk):
             return [recorded[request.index] for request in chunk]
-        while len(self.envs) < len(chunk):
+        games = sum(request.character == 0 for request in chunk)
+        while len(self.envs) < games:
             self.envs.append(self.make_env())
-        played = play_chunk(chunk, self.envs[: len(chunk)], agent, budget)
+        played = play_chunk(chunk, self.envs[:games], agent, budget)
         return [recorded.get(r.index, trajectory) for r, trajectory in zip(chunk, played, strict=False)]

@@ -18,7 +18,7 @@ import numpy as np
 
 from spa_bench import ppo, records
 from spa_bench.config import RunConfig
-from spa_bench.core import Agent, RewardMethod, Trajectory, derive_seed
+from spa_bench.core import Agent, RewardMethod, Task, Trajectory, derive_seed
 from spa_bench.progress import Progress
 from spa_bench.rollout import Request
 from spa_bench.training import checkpoint, pricing, start
@@ -215,14 +215,16 @@ class Run(Evaluation):
 
     def _requests(self, iteration: int) -> Iterator[Request]:
         """Groups of one task each, without end, in an order that every method shares."""
+        return start.seats(self.common, self._games(iteration))
+
+    def _games(self, iteration: int) -> Iterator[tuple[Task, int]]:
         rng = np.random.default_rng(derive_seed(self.config.seed, "tasks", iteration))
-        index = itertools.count()
+        number = itertools.count()
         while True:
             for position in rng.permutation(len(self.common.train)):
                 task = self.common.train[position]
                 for _ in range(self.config.ppo.samples):
-                    number = next(index)
-                    yield Request(number, task, derive_seed(self.config.seed, "train", iteration, task.key, number))
+                    yield task, derive_seed(self.config.seed, "train", iteration, task.key, next(number))
 
 
 def collection_figures(trajectories: Sequence[Trajectory]) -> dict[str, float]:

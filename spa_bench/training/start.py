@@ -7,8 +7,9 @@ whoever compares methods compares them from the same bytes.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -74,6 +75,8 @@ class Start:
     panel: tuple[Task, ...]
     device: torch.device
     precision: str
+    characters: int = 1
+    """How many act at once in one game."""
 
     @property
     def panel_hash(self) -> str:
@@ -102,7 +105,8 @@ def begin(config: RunConfig) -> Start:
     panel = fixed_shuffle(env.tasks(config.eval.split))[: config.eval.tasks]
     device = choose_device(config.model.device)
     precision = choose_precision(config.model.precision, device, hidden_size(config))
-    return Start(config, make_env, Player(make_env, config.batch), train, panel, device, precision)
+    player = Player(make_env, config.batch)
+    return Start(config, make_env, player, train, panel, device, precision, env.characters)
 
 
 def hidden_size(config: RunConfig) -> int:
@@ -183,13 +187,22 @@ def explore(start: Start, policy_folder: Path, progress: Progress) -> Path:
 
 
 def make_requests(start: Start, stage: str, iteration: int, tasks: Sequence[Task], samples: int) -> list[Request]:
-    """`samples` requests per task, in order, each with a seed of its own that no other episode shares."""
-    seeds = [
+    """`samples` games per task, in order, each with a seed of its own that no other shares."""
+    games = (
         (task, derive_seed(start.config.seed, stage, iteration, task.key, position, sample))
         for position, task in enumerate(tasks)
         for sample in range(samples)
-    ]
-    return [Request(index, task, seed) for index, (task, seed) in enumerate(seeds)]
+    )
+    return list(seats(start, games))
+
+
+def seats(start: Start, games: Iterable[tuple[Task, int]]) -> Iterator[Request]:
+    """The requests of each game, one for each character, numbered through; the first one has the game's seed."""
+    index = itertools.count()
+    for task, seed in games:
+        for character in range(start.characters):
+            own = derive_seed(seed, "character", character) if character else seed
+            yield Request(next(index), task, own, character)
 
 
 def read_episodes(path: Path) -> list[Trajectory]:
