@@ -22,7 +22,7 @@ class Expert(Agent):
 
     def __init__(self, prompt: ReplyFormat, slip: float = 0.0) -> None:
         self.prompt, self.slip = prompt, slip
-        self._before: dict[int, tuple[str, ...]] = {}
+        self._before: dict[int, Sequence[str]] = {}
 
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
         """The expert's action in the reply format; ValueError where the rollout has not filled it in."""
@@ -36,9 +36,9 @@ class Expert(Agent):
     def _choose(self, conversation: Conversation) -> str:
         if conversation.expert_action is None:
             raise ValueError(f"conversation {conversation.id} has no expert action: the rollout must fill it in")
-        known = sorted({*self._before.get(conversation.id, ()), *conversation.admissible})
+        before = self._before.get(conversation.id, ())
         self._before[conversation.id] = conversation.admissible
         rng = np.random.default_rng(derive_seed(conversation.seed, "slip", conversation.turn))
-        if rng.random() < self.slip and known:
+        if rng.random() < self.slip and (known := sorted({*before, *conversation.admissible})):
             return known[int(rng.integers(len(known)))]
         return conversation.expert_action

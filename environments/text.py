@@ -6,8 +6,9 @@ every character of a text to find out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Protocol, overload
 
 import numpy as np
 from gymnasium.spaces import Text
@@ -45,6 +46,37 @@ class AnyText(Text):
         return isinstance(other, AnyText) and self.max_length == other.max_length
 
     __hash__ = None  # type: ignore[assignment]  # spaces carry a random state; `Text` is not hashable either
+
+
+class Menu(Sequence[str]):
+    """What could be done, worked out when somebody looks: most agents never do, and it can cost more than the step."""
+
+    def __init__(self, make: Callable[[], tuple[str, ...]]) -> None:
+        """`make` must give the same whenever it is called."""
+        self._make = make
+
+    @cached_property
+    def _texts(self) -> tuple[str, ...]:
+        return self._make()
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        return self._texts[index]
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._texts == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._texts)
+
+    def __repr__(self) -> str:
+        return repr(self._texts)
 
 
 class TaskSet(Protocol):

@@ -64,7 +64,7 @@ class ModelConfig(Section):
 class WarmStartConfig(Section):
     """Behaviour cloning on expert episodes (TRL's SFTTrainer, assistant tokens only)."""
 
-    episodes: int = Field(4800, ge=1, description="expert demonstrations, cycling through the train tasks")
+    episodes: int = Field(3200, ge=1, description="expert demonstrations, cycling through the train tasks")
     slip: float = Field(
         0.05,
         ge=0,
@@ -88,8 +88,8 @@ class ExploreConfig(Section):
 class PPOConfig(Section):
     """Proximal policy optimisation over turns or tokens."""
 
-    iterations: int = Field(7, ge=0)
-    env_steps: int = Field(4000, ge=1, description="environment steps per iteration: the dose, equal for all methods")
+    iterations: int = Field(6, ge=0)
+    env_steps: int = Field(3000, ge=1, description="environment steps per iteration: the dose, equal for all methods")
     samples: int = Field(
         4, ge=1, description="episodes per task, a group (GiGPO and 3SPO, with ten times the steps: 8)"
     )

@@ -134,7 +134,7 @@ class Conversation:
     seed: int
     """Seed of this episode: all of an agent's chance comes from (seed, turn)."""
     messages: list[Message] = field(default_factory=list)
-    admissible: tuple[str, ...] = ()
+    admissible: Sequence[str] = ()
     """What the world would execute now. For scripted agents; a language model is not shown it."""
     expert_action: str | None = None
     """The teacher's next action; only filled in where the agent says `uses_expert`."""
@@ -157,7 +157,7 @@ class TextEnv(gym.Env[str, str], ABC):
     """A Gymnasium environment of text whose every step says whether the action was executed.
 
     `info` of `reset` and `step` always holds `task` (Task), `goal` (str: what is to be done, in the world's words),
-    `grounded` (bool), `fault` (Fault | None), `admissible` (tuple of str, sorted), `success` (bool, from the world's
+    `grounded` (bool), `fault` (Fault | None), `admissible` (sequence of str, sorted), `success` (bool, from the world's
     own goal test) and `progress` (float in [0, 1]).
     """
 
@@ -169,6 +169,8 @@ class TextEnv(gym.Env[str, str], ABC):
     """Expert steps up to the first number are `short`, up to the second `medium`, beyond it `long`."""
     characters: int = 1
     """How many act at once. With several, only `reset_all`, `step_all` and `expert_actions` begin and go on."""
+    outcome: str = "1 for success, else 0"
+    """What the rewards of an episode add up to, as tables explain it."""
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Section -> key -> value: defaults of `spa-bench run` that are this world's own. What a user sets wins."""
 

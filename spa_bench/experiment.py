@@ -122,6 +122,7 @@ def facts(common: start.Start) -> dict[str, Any]:
         "buckets": list(env.buckets),
         "max_steps": env.max_steps,
         "protocol": env.protocol,
+        "outcome": env.outcome,
         "prompt": hashlib.sha256(opening.encode()).hexdigest()[:12],
         "device": common.device.type,
         "precision": common.precision,

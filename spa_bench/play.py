@@ -39,25 +39,31 @@ def find_task(world: TextEnv, split: str, key: str | None) -> Task:
     raise UserError(f"no task {key!r} among the {len(tasks)} of {split}, such as {tasks[0].key!r}")
 
 
+Side = tuple[str, dict[str, Any]]
+"""What one character is told: observation and info."""
+
+
 class Game:
-    """One task under a person's hands."""
+    """One task under a person's hands; where several act at once, the person writes for each of them in turn."""
 
     def __init__(self, world: TextEnv, task: Task, *, oracle: bool = False) -> None:
         self.world, self.task, self.oracle = world, task, oracle
-        self.info: dict[str, Any] = {}
+        self.sides: list[Side] = []
         self.over = False
         self.turns = 0
-        self._past: list[Any] = []
+        self._written: list[str] = []
+        self._past: list[tuple[Any, list[Side]]] = []
         self._out: TextIO
 
     def loop(self, lines: TextIO, out: TextIO) -> None:
         """Play until the lines end, `:quit`, or the end of the episode without an `:undo`."""
         self._out = out
         self._say(f"task {self.task.key} ({self.task.kind}); :help lists the commands")
-        observation, self.info = self.world.reset(seed=0, options={"task": self.task.key, "split": self.task.split})
-        self._show(observation)
+        options = {"task": self.task.key, "split": self.task.split}
+        self.sides = self.world.reset_all(seed=0, options=options)
+        self._show()
         while True:
-            print("> ", end="", file=out, flush=True)
+            print(f"{self._whose()}> ", end="", file=out, flush=True)
             line = lines.readline()
             if not line:
                 self._say("")
@@ -68,6 +74,10 @@ class Game:
             if text.strip() == ":quit":
                 return
             self._answer(text)
+
+    def _whose(self) -> str:
+        """Who is to act, where it is not always the same."""
+        return f"{len(self._written) + 1}" if len(self.sides) > 1 else ""
 
     def _answer(self, text: str) -> None:
         word = text.strip()
@@ -80,42 +90,57 @@ class Game:
         elif self.over:
             self._say("the episode is over: :undo takes the last step back, :quit leaves")
         elif word:
-            self._step(text)
+            self._written.append(text)
+            if len(self._written) == len(self.sides):
+                self._step()
 
-    def _step(self, text: str) -> None:
-        self._past.append(self.world.snapshot())
-        observation, _, terminated, truncated, self.info = self.world.step(text)
+    def _step(self) -> None:
+        self._past.append((self.world.snapshot(), self.sides))
+        results = self.world.step_all(self._written)
+        self._written = []
+        self.sides = [(observation, info) for observation, _, _, _, info in results]
         self.turns += 1
+        _, _, terminated, truncated, info = results[0]
         self.over = terminated or truncated
-        self._show(observation)
-        grounded = "grounded" if self.info["grounded"] else f"not grounded: {self.info['fault']}"
-        self._say(f"[{grounded}]")
-        if self.info["success"]:
+        self._show(grounding=True)
+        if info["success"]:
             self._say(f"solved in {self.turns} turns (the expert needs {self.task.expert_steps})")
         elif self.over:
             self._say("not solved: no turns left" if truncated else "not solved: the episode is over")
 
-    def _show(self, observation: str) -> None:
-        self._say(printable(observation))
-        if self.oracle:
-            self._say(f"[progress {self.info['progress']:.2f}]")
+    def _show(self, *, grounding: bool = False) -> None:
+        for place, (observation, info) in enumerate(self.sides, start=1):
+            if len(self.sides) > 1:
+                self._say(f"-- character {place}")
+            self._say(printable(observation))
+            if self.oracle:
+                self._say(f"[progress {info['progress']:.2f}]")
+            if grounding:
+                self._say("[grounded]" if info["grounded"] else f"[not grounded: {info['fault']}]")
 
     def _help(self) -> None:
         self._say(f"{HELP}\n\n{printable(self.world.instructions)}")
 
     def _hint(self) -> None:
-        self._say("the episode is over" if self.over else printable_line(self.world.expert_action()))
+        if self.over:
+            self._say("the episode is over")
+        else:
+            self._say(printable_line(self.world.expert_actions()[len(self._written)]))
 
     def _admissible(self) -> None:
-        self._say("\n".join(printable_line(action) for action in self.info["admissible"]))
+        menu = self.sides[len(self._written)][1]["admissible"]
+        self._say("\n".join(printable_line(action) for action in menu))
 
     def _undo(self) -> None:
-        if not self._past:
+        if self._written:
+            self._written.pop()
+        elif not self._past:
             self._say("nothing to take back")
-            return
-        observation, self.info = self.world.restore(self._past.pop())
-        self.turns, self.over = self.turns - 1, False
-        self._show(observation)
+        else:
+            state, self.sides = self._past.pop()
+            self.world.restore(state)
+            self.turns, self.over = self.turns - 1, False
+            self._show()
 
     def _say(self, text: str) -> None:
         print(text, file=self._out)

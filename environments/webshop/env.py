@@ -64,6 +64,7 @@ class WebShop(TextEnv):
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
     name = "webshop"
+    outcome = "reward of the purchase"
     buckets = (4, 6)
     settings = {  # noqa: RUF012 - as the class above declares it
         "warm_start": {"episodes": 2400},

@@ -140,6 +140,7 @@ def _about(run: Run, n: int, seeds: Sequence[int]) -> dict[str, Any]:
         "model": model["name"],
         "text": run.facts.get("text"),
         "protocol": run.facts.get("protocol"),
+        "outcome": run.facts.get("outcome"),
         "max_steps": run.facts.get("max_steps"),
         "temperature": run.config["eval"]["temperature"],
         "checkpoint": "final checkpoint",
