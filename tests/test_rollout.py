@@ -1,0 +1,84 @@
+"""Games of one and of several characters: order, budget, records."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from spa_bench import registry
+from spa_bench.core import Agent, Task, TextEnv, Trajectory, derive_seed
+from spa_bench.rollout import Player, Request, seated
+
+OPTIONS = {"train": 60, "valid": 20, "max_steps": 8}
+
+
+def make(characters: int) -> TextEnv:
+    return registry.build("environments", "virtualhome", characters=characters, **OPTIONS)
+
+
+def agent(name: str = "random") -> Agent:
+    return registry.build("agents", name, prompt=registry.prompt("action"))
+
+
+def requests(tasks: tuple[Task, ...], characters: int) -> Iterator[Request]:
+    index = 0
+    for number, task in enumerate(tasks):
+        for character in range(characters):
+            yield Request(index, task, derive_seed(number, character), character)
+            index += 1
+
+
+def play(characters: int, batch: int, count: int, budget: int | None = None, **kwargs: object) -> list[Trajectory]:
+    player = Player(lambda: make(characters), batch)
+    tasks = make(characters).tasks("train")[:count]
+    played = player.play(requests(tasks, characters), agent(), budget=budget, **kwargs)  # type: ignore[arg-type]
+    found = list(played)
+    assert [request.index for request, _, _ in found] == list(range(len(found)))
+    assert [request.character for request, _, _ in found] == [t.character for _, t, _ in found]
+    return [trajectory for _, trajectory, _ in found]
+
+
+def test_the_requests_of_a_game_stand_together() -> None:
+    task = Task("virtualhome", "a/b", "train", "x", 1)
+    given = [Request(i, task, 0, character) for i, character in enumerate((0, 1, 0, 0, 1, 2))]
+    assert [len(game) for game in seated(given)] == [2, 1, 3]
+    assert list(seated([])) == []
+
+
+@pytest.mark.parametrize("characters", [1, 2])
+def test_what_is_played_does_not_depend_on_the_batch(characters: int) -> None:
+    one, many = (play(characters, batch, 5) for batch in (1, 4))
+    assert one == many and len(one) == 5 * characters
+
+
+def test_characters_of_a_game_share_its_task_outcome_and_end_and_nothing_else() -> None:
+    played = play(2, 3, 6)
+    for first, second in zip(played[::2], played[1::2], strict=True):
+        assert (first.character, second.character) == (0, 1)
+        assert first.task == second.task and len(first) == len(second)
+        assert (first.outcome, first.success, first.truncated) == (second.outcome, second.success, second.truncated)
+    assert any(a.steps[0].action != b.steps[0].action for a, b in zip(played[::2], played[1::2], strict=True))
+
+
+@pytest.mark.parametrize("budget", [1, 15, 16, 17, 40, 79, 80])
+def test_a_budget_counts_every_characters_steps_and_cuts_between_games(budget: int) -> None:
+    whole = play(2, 2, 5)
+    lengths = [len(a) + len(b) for a, b in zip(whole[::2], whole[1::2], strict=True)]
+    fitting = next((n for n in range(len(lengths)) if sum(lengths[: n + 1]) > budget), len(lengths))
+    assert play(2, 2, 5, budget=budget) == whole[: 2 * fitting]
+
+
+def test_a_chunk_that_is_recorded_is_not_played_again() -> None:
+    whole = play(2, 2, 4)
+    kept = dict(enumerate(whole[:5]))
+    player = Player(lambda: make(2), 2)
+    found = list(player.play(requests(make(2).tasks("train")[:4], 2), agent(), recorded=kept))
+    assert [trajectory for _, trajectory, _ in found] == whole
+    assert [new for _, _, new in found] == [False] * 5 + [True] * 3
+
+
+def test_each_character_is_shown_by_its_own_expert() -> None:
+    player = Player(lambda: make(2), 4)
+    teacher = agent("expert")
+    played = [t for _, t, _ in player.play(requests(make(2).tasks("train")[:4], 2), teacher)]
+    for trajectory in played:
+        assert all(step.action == step.expert_action for step in trajectory.steps)
