@@ -217,7 +217,7 @@ def test_whole_states_ask_for_exactly_the_states_of_the_end():
 
 def test_graphs_of_two_homes_have_no_difference():
     smaller = compile_graph(home(without=[CUP]), "smaller")
-    with pytest.raises(UserError, match="task x.*different nodes"):
+    with pytest.raises(UserError, match=r"task x.*different nodes"):
         from_difference(GRAPH, smaller, "task x")
 
 

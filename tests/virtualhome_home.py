@@ -99,15 +99,15 @@ def home(
             links += edges(i, *place, i, "CLOSE", place[1], place[1], "CLOSE", i)
     links += [edge(a, "FACING", b) for a, b in FACING]
     links += edges(CURTAIN, "INSIDE", TWIN, TWIN, "INSIDE", CURTAIN)
-    nodes += [item for item in add if "id" in item]
-    links += [item for item in add if "id" not in item]
     gone = set(without)
     data: Json = {
-        "nodes": [item for item in nodes if item["id"] not in gone],
-        "edges": [item for item in links if not {item["from_id"], item["to_id"]} & gone],
+        "nodes": [item for item in nodes if item["id"] not in gone] + [item for item in add if "id" in item],
+        "edges": [item for item in links if not {item["from_id"], item["to_id"]} & gone]
+        + [item for item in add if "id" not in item],
     }
     for item in data["nodes"]:
-        item["states"] = (states or {}).get(item["id"], " ".join(item["states"])).split()
+        if states is not None and item["id"] in states:
+            item["states"] = states[item["id"]].split()
     for number in range(1, characters):
         data = with_character(data, KITCHEN, ANNA + number)
     return data

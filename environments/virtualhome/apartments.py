@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from spa_bench.core import UserError
+from spa_bench.environments.virtualhome.goals import lost
 from spa_bench.environments.virtualhome.graph import Edge, Graph, compile_graph, to_json
 
 SUFFIX = ".jsonl"
 _TASK = re.compile(rb'\{"task":"([\w.-]+)"')
-_FIELDS = ("class_name", "category", "properties", "states")
 
 
 @dataclass(frozen=True)
@@ -148,19 +148,17 @@ def write(path: Path, home: Graph, records: Iterable[Record]) -> None:
 
 def difference(old: Graph, new: Graph) -> dict[str, Any] | None:
     """Changes that make `new` of `old`, sorted; None where there are none."""
-    before, after = ({node["id"]: node for node in to_json(graph)["nodes"]} for graph in (old, new))
     nodes = []
-    for i, node in after.items():
-        known = before.get(i, {})
-        fields = {key: node[key] for key in _FIELDS if node[key] != known.get(key)}
+    for i in new.nodes:
+        known = _fields(old, i) if i in old.classes else {}
+        fields = {key: value for key, value in _fields(new, i).items() if value != known.get(key)}
         if fields:
             nodes.append({"id": i, **fields})
-    had, has = set(old.edges()), set(new.edges())
     found = {
         "nodes": nodes,
-        "removed_nodes": [i for i in before if i not in after],
-        "edges": [_edge(edge) for edge in sorted(has - had)],
-        "removed_edges": [_edge(edge) for edge in sorted(had - has)],
+        "removed_nodes": [i for i in old.nodes if i not in new.classes],
+        "edges": [_edge(edge) for edge in sorted(lost(new, old))],
+        "removed_edges": [_edge(edge) for edge in sorted(lost(old, new))],
     }
     return {key: value for key, value in found.items() if value} or None
 
@@ -194,6 +192,15 @@ def files(root: Path) -> Iterator[tuple[str, Path]]:
     """(name, file) of every apartment in a folder, by name."""
     for path in sorted(root.glob(f"*{SUFFIX}")):
         yield path.name.removesuffix(SUFFIX), path
+
+
+def _fields(graph: Graph, node: int) -> dict[str, Any]:
+    return {
+        "class_name": graph.classes[node],
+        "category": graph.categories[node],
+        "properties": sorted(graph.properties[node]),
+        "states": sorted(graph.states[node]),
+    }
 
 
 def _line(data: Mapping[str, Any]) -> bytes:

@@ -1,74 +1,64 @@
-"""For the actions that a goal asks for: what they may be done to, and what must be so first.
+"""The actions that a goal asks for: what they may be done to, and what is left to do about the next of them.
 
-Separate from the agenda because a goal names verbs and no objects: something has to be chosen, best what the goal
-speaks of anyway, else what is held, at hand, or has the smallest id. `roles` chooses; the search then takes whichever
-role costs least.
+Separate because a goal names verbs and no objects, so something has to be chosen: best what the goal speaks of anyway,
+else what is held, at hand, or has the smallest id. `roles` chooses; the search takes the role that costs least.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from spa_bench.environments.virtualhome.actions import MOVING, OPENABLE, RECIPIENTS, SQUEEZABLE
 from spa_bench.environments.virtualhome.engine import World
 from spa_bench.environments.virtualhome.goals import Goal
 from spa_bench.environments.virtualhome.layout import Bits
-from spa_bench.environments.virtualhome.mind import Command
+from spa_bench.environments.virtualhome.machines import service
 from spa_bench.environments.virtualhome.repaired import STRUCTURE
 from spa_bench.environments.virtualhome.sketch import CLOSED, OFF, ON, OPEN, PLUGGED_IN, PLUGGED_OUT
+from spa_bench.environments.virtualhome.tally import NEVER, STAND, Role, Tally
 
 MOST = 3
-"""Objects that are considered for one action."""
-
-
-class Role(NamedTuple):
-    """One way to do an action of the goal."""
-
-    command: Command
-    held: int | None = None
-    """What must be in a hand."""
-    near: int | None = None
-    hand: bool = False
-    """One hand must be empty."""
-    state: int = 0
-    """What the near thing must have."""
-    open: bool = False
-    """What the near thing is in must not be closed."""
-    posed: bool = False
-    """One must sit or lie."""
-    faced: int | None = None
+"""Objects of the goal that are considered for one action."""
+CHANGING = frozenset(
+    "CLOSE DROP FIND GRAB LIE OPEN PLUGIN PLUGOUT POUR PUTBACK PUTIN PUTOFF PUTON RELEASE RINSE RUN SCRUB SIT STANDUP "
+    "SWITCHOFF SWITCHON TURNTO WALK WASH WIPE".split()
+)
+"""Actions that a plan may have anyway, so that a goal which asks for them need not make it longer."""
+_EFFECTIVE = CHANGING - {"RINSE", "SCRUB", "WASH", "WIPE"}
 
 
 class _Need(NamedTuple):
+    """What an action asks of its object, which must be near or held."""
+
     properties: tuple[str, ...] = ()
-    """One of these."""
+    """One of these; without properties anything will do."""
     classes: frozenset[str] = frozenset()
     """Or one of these classes."""
     hand: bool = False
     state: int = 0
-    open: bool = False
+    reachable: bool = False
 
 
 _NEAR: Mapping[str, _Need] = {
     "CLOSE": _Need(("CAN_OPEN",), OPENABLE, state=OPEN),
     "CUT": _Need(("CUTTABLE",), hand=True),
     "EAT": _Need(("EATABLE",)),
-    "GRAB": _Need(("GRABBABLE",), hand=True, open=True),
+    "GRAB": _Need(("GRABBABLE",), hand=True, reachable=True),
     "LIE": _Need(("LIEABLE",)),
-    "MOVE": _Need(("MOVABLE",), MOVING, hand=True, open=True),
+    "MOVE": _Need(("MOVABLE",), MOVING, hand=True, reachable=True),
     "OPEN": _Need(("CAN_OPEN",), OPENABLE, hand=True, state=CLOSED),
     "PLUGIN": _Need(("HAS_PLUG",), hand=True, state=PLUGGED_OUT),
     "PLUGOUT": _Need(("HAS_PLUG",), hand=True, state=PLUGGED_IN),
-    "PULL": _Need(("MOVABLE",), MOVING, hand=True, open=True),
-    "PUSH": _Need(("MOVABLE", "GRABBABLE", "HAS_SWITCH"), MOVING, hand=True, open=True),
+    "PULL": _Need(("MOVABLE",), MOVING, hand=True, reachable=True),
+    "PUSH": _Need(("MOVABLE", "GRABBABLE", "HAS_SWITCH"), MOVING, hand=True, reachable=True),
     "RINSE": _Need(),
     "SCRUB": _Need(),
     "SIT": _Need(("SITTABLE",)),
     "SQUEEZE": _Need(("CLOTHES",), SQUEEZABLE, hand=True),
     "SWITCHOFF": _Need(("HAS_SWITCH",), state=ON),
     "SWITCHON": _Need(("HAS_SWITCH",), state=OFF),
-    "TOUCH": _Need(open=True),
+    "TOUCH": _Need(reachable=True),
     "TYPE": _Need(("HAS_SWITCH",), frozenset({"keyboard"})),
     "WASH": _Need(),
     "WIPE": _Need(),
@@ -83,38 +73,131 @@ _HELD: Mapping[str, _Need] = {
     "READ": _Need(("READABLE",)),
     "RELEASE": _Need(),
 }
-_FACED = frozenset({"LOOKAT", "POINTAT", "WATCH"})
-_FREE = frozenset({"FIND", "RUN", "TURNTO", "WALK"})
-_POSED = frozenset({"SLEEP", "STANDUP", "WAKEUP"})
 _INTO: Mapping[str, _Need] = {
     "POUR": _Need(("RECIPIENT",), RECIPIENTS),
     "PUTBACK": _Need(("SURFACES",)),
     "PUTIN": _Need(("RECIPIENT",)),
 }
 """What things are put on or in; more is possible than is tried."""
+_POSED = frozenset({"SLEEP", "STANDUP", "WAKEUP"})
+_ANY: Mapping[str, _Need] = {
+    **dict.fromkeys(("FIND", "LOOKAT", "POINTAT", "RUN", "TURNTO", "WALK"), _Need()),
+    "GREET": _Need(("PERSON",)),
+    "WATCH": _Need(("LOOKABLE",)),
+}
+"""Done from afar; the first three of looking need one to face the thing."""
+_FACED = frozenset({"LOOKAT", "POINTAT", "WATCH"})
 
 
 def roles(
-    goal: Goal, asked: int, bits: Bits, world: World, character: int, done: int, known: int
+    goal: Goal, asked: int, bits: Bits, world: World, character: int, known: int
 ) -> tuple[tuple[Role, ...], ...]:
-    """For each action of the goal the ways to do it; none for those that are done. `asked`: what the goal is about."""
+    """For each action of the goal the ways to do it. `asked`: what the goal is about."""
     cast = _Cast(bits, world, character, asked, known)
-    return tuple(
-        tuple(role for verb in sorted(verbs) for role in cast.roles(verb)) if turn >= done else ()
-        for turn, verbs in enumerate(goal.actions)
-    )
+    return tuple(tuple(role for verb in sorted(verbs) for role in cast.roles(verb)) for verbs in goal.actions)
+
+
+def act(t: Tally) -> None:
+    """Add what is left to do about the next action of the goal; those after it are only counted."""
+    for turn in range(t.m.done, len(t.brief.roles) if t.errands is None else 0):
+        ways = t.brief.roles[turn]
+        free = any(role.command[0] in CHANGING for role in ways)
+        costs = [1 + _prepare(t, role, alone=len(ways) == 1) for role in ways if turn == t.m.done]
+        if not ways:
+            t.steps = NEVER
+        elif not free:
+            t.steps += min(costs, default=1)
+
+
+def _prepare(t: Tally, role: Role, *, alone: bool) -> int:
+    """See to what must be so before; how many steps that takes at least, walks apart."""
+    needs = [
+        _hold(t, role, alone=alone),
+        _stand(t, role, alone=alone),
+        _set(t, role),
+        _pose(t, role, alone=alone),
+        _look(t, role, alone=alone),
+    ]
+    if all(need is None for need in needs):
+        (t.ready if role.command[0] in _EFFECTIVE else t.only).append(role.command)
+    return sum(need or 0 for need in needs)
+
+
+def _hold(t: Tally, role: Role, *, alone: bool) -> int | None:
+    """Steps until the hands are right; None when they are."""
+    if role.hand and t.full:
+        t.waiting = t.handy = True
+        return 0
+    if role.held is None or role.held in t.m.hands:
+        return None
+    errand = t.wishes.errands.get(role.held)
+    if errand is not None and (errand.hold or errand.places):
+        return 0  # it will be taken anyway
+    before = t.steps
+    t.fetch(role.held) if alone else t.reach(role.held)
+    cost, t.steps = t.steps - before, before
+    return cost
+
+
+def _stand(t: Tally, role: Role, *, alone: bool) -> int | None:
+    """The same for being near."""
+    if role.near is None or (t.near(role.near) and (not role.reachable or t.open(role.near))):
+        return None
+    if not t.near(role.near):
+        t.go(("near", role.near), alone=alone)
+    return 0
+
+
+def _set(t: Tally, role: Role) -> int | None:
+    """The same for the state of the thing."""
+    if not role.state or role.near is None or t.state(role.near) & role.state:
+        return None
+    needed = service(t.state(role.near), role.state, 0, False)
+    if needed and needed[0] and t.near(role.near):
+        t.ready.append((needed[0][0], (role.near,)))
+    return len(needed[0]) if needed else NEVER
+
+
+def _pose(t: Tally, role: Role, *, alone: bool) -> int | None:
+    """The same for sitting or lying."""
+    if not role.posed or t.m.posture:
+        return None
+    if t.wishes.posture or t.wishes.seats:
+        return 0  # one will sit anyway
+    for n in t.brief.chairs:
+        verb = "SIT" if "SITTABLE" in t.bits.graph.properties[n] else "LIE"
+        if t.near(n):
+            t.ready.append((verb, (n,)))
+        else:
+            t.go(("near", n), alone=alone and len(t.brief.chairs) == 1)
+    return 1 if t.brief.chairs else NEVER
+
+
+def _look(t: Tally, role: Role, *, alone: bool) -> int | None:
+    """The same for facing the thing, in its room if it is to be watched."""
+    if role.faced is None:
+        return None
+    room = t.m.layout.room(role.faced)
+    if role.command[0] == "WATCH" and room is not None and room != t.m.room:
+        t.go(("room", room), alone=alone)
+        return 0
+    seen = t.bits.bit[role.faced] if t.m.posture else t.bits.facing[role.faced]
+    if t.m.facing & seen:
+        return None
+    t.ready.append(("TURNTO", (role.faced,)))
+    return int(not t.wishes.faced & t.bits.bit[role.faced])
 
 
 class _Cast:
     """Chooses objects."""
 
     def __init__(self, bits: Bits, world: World, character: int, asked: int, known: int) -> None:
-        self.bits, self.world, self.c = bits, world, character
+        self.bits, self.world = bits, world
         graph = bits.graph
-        self.known = known & ~(bits.rooms | bits.people | bits.limbs)
-        self.known &= ~bits.mask(n for n in graph.nodes if graph.categories[n] in STRUCTURE)
+        building = bits.mask(n for n in graph.nodes if graph.categories[n] in STRUCTURE)
+        self.known = known & ~(bits.rooms | bits.people | bits.limbs | building)
         self.held = bits.mask(world.held(character))
-        self.close = bits.mask(world.out("CLOSE", character)) & self.known
+        self.close = bits.mask(world.out("CLOSE", character))
         self.asked = asked
 
     def roles(self, verb: str) -> Iterator[Role]:
@@ -122,61 +205,44 @@ class _Cast:
         if verb in _NEAR:
             yield from self._near(verb, _NEAR[verb])
         elif verb in _HELD:
-            for n in self.choose(self.having(_HELD[verb]) & (self.bits.takable | self.held)):
+            for n in self._choose(_HELD[verb], self.bits.takable):
                 yield from self._holding(verb, n)
-        elif verb in _FACED:
-            qualities = self.bits.having("LOOKABLE") & self.known if verb == "WATCH" else self.known
-            for n in self.choose(qualities):
-                yield Role((verb, (n,)), near=n if verb == "WATCH" else None, faced=n)
+        elif verb in _ANY:
+            for n in self._choose(_ANY[verb]):
+                yield Role((verb, (n,)), faced=n if verb in _FACED else None)
         elif verb in _POSED:
-            yield Role((verb, ()), posed=True)
-        elif verb in _FREE:
-            for n in self.choose(self.known):
-                yield Role((verb, (n,)))
-        elif verb == "GREET":
-            for n in self.choose(self.bits.having("PERSON") & self.known):
-                yield Role((verb, (n,)))
+            yield Role(STAND if verb == "STANDUP" else (verb, ()), posed=True)
 
     def _near(self, verb: str, need: _Need) -> Iterator[Role]:
+        among = {"CUT": self.bits.having("EATABLE"), "GRAB": self.bits.takable & ~self.held}.get(verb, -1)
         tools: list[int | None] = [None]
-        if verb == "CUT":
-            knives = (n for n in self.bits.graph.nodes if "knife" in self.bits.graph.classes[n])
-            tools = [*self.choose(self.bits.mask(knives) & self.known & self.bits.takable)]
-        elif verb == "WIPE":
-            tools = [*self.choose(self.known & self.bits.takable)]
-        pool = self.having(need) & (self.bits.having("EATABLE") if verb == "CUT" else self.known)
-        if verb == "GRAB":
-            pool &= ~self.held
-        for n in self.choose(pool, shut=not need.open):
-            for tool in tools:
-                yield Role((verb, (n,)), held=tool, near=n, hand=need.hand, state=need.state, open=need.open)
+        if verb in ("CUT", "WIPE"):
+            knives = frozenset(name for name in self.bits.graph.classes.values() if "knife" in name)
+            tool = _Need() if verb == "WIPE" else _Need(("",), knives)
+            tools = [*self._choose(tool, self.bits.takable)]
+        for n in self._choose(need, among):
+            for held in tools:
+                yield Role((verb, (n,)), held, n, need.hand, need.state, need.reachable)
 
     def _holding(self, verb: str, n: int) -> Iterator[Role]:
         if verb not in _INTO:
             yield Role((verb, (n,)), held=n)
             return
-        for to in self.choose(self.having(_INTO[verb]) & ~self.bits.bit[n]):
+        for to in self._choose(_INTO[verb], ~self.bits.bit[n]):
             yield Role((verb, (n, to)), held=n, near=to)
 
-    def having(self, need: _Need) -> int:
-        """All that is known and fit."""
-        graph, found = self.bits.graph, self.known
-        if need.properties or need.classes:
-            found &= self.bits.having(*need.properties) | self.bits.mask(
-                n for n in graph.nodes if graph.classes[n] in need.classes
-            )
-        return found
-
-    def choose(self, pool: int, *, shut: bool = True) -> list[int]:
-        """A few of them."""
+    def _choose(self, need: _Need, among: int = -1) -> list[int]:
+        """A few of what is known and fits."""
+        pool = self.known & among
+        if need.properties:
+            pool &= self.bits.having(*need.properties, classes=need.classes)
         if pool & self.asked:
             return list(self.bits.nodes(pool & self.asked))[:MOST]
-        for best in (pool & self.held, pool & self.close, pool):
-            for n in self.bits.nodes(best):
-                if self.world.room(n) is not None and not (self.world.shut_in(n) and self._fits(shut)):
-                    return [n]
-        return []
-
-    @staticmethod
-    def _fits(shut: bool) -> bool:
-        return True
+        shut = []
+        for some in (pool & self.held, pool & self.close, pool):
+            for n in self.bits.nodes(some):
+                if self.world.room(n) is not None:
+                    if not self.world.shut_in(n):
+                        return [n]
+                    shut.append(n)
+        return shut[:1]

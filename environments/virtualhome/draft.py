@@ -24,7 +24,7 @@ from spa_bench.environments.virtualhome.household import (
     Difficulty,
 )
 
-OPEN, UNPLUGGED, DIRTY = 0.15, 0.2, 0.4
+OPEN, UNPLUGGED, DIRTY = 0.15, 0.3, 0.4
 """Chances at the start: a container that is open, a device that is unplugged, a dirty thing among those one washes."""
 SWITCHED_ON = {"light": 0.7, "lamp": 0.5, "television": 0.3, "radio": 0.3, "computer": 0.3, "floor_lamp": 0.5}
 """Chance that it is on at the start; 0 for all other devices."""

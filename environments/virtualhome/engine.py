@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from spa_bench.environments.virtualhome.actions import Crash, Ids, Verb
-from spa_bench.environments.virtualhome.graph import NOBODY, RELATIONS, Edge, Graph
+from spa_bench.environments.virtualhome.graph import LARGEST, NOBODY, RELATIONS, Edge, Graph
 from spa_bench.environments.virtualhome.released import RELEASED
 from spa_bench.environments.virtualhome.repaired import FIXED
 from spa_bench.environments.virtualhome.state import Profile, State
@@ -155,7 +155,7 @@ class World(State):
         if names is not None and len(names) != len(objects):
             return f"{action} has {len(objects)} objects and {len(names)} names"
         if c not in self.graph.characters:
-            return f"there is no character ({c})"
+            return f"there is no character {_shown(c)}"
         for name, n in zip(self._called(objects, names), objects, strict=True):
             if reason := self._unknown(action, name, n):
                 return reason
@@ -174,10 +174,15 @@ class World(State):
             raise Crash("AttributeError")
         unmet = self.profile == "v1" and action not in GOING and not self.found(name, n)
         if kind is None or unmet:
-            return f"<{name}> ({n}) cannot be found"
+            return f"<{name}> {_shown(n)} cannot be found"
         if self.profile == "fixed" and name != kind and kind not in self.graph.aliases.get(name, NOBODY):
             return f"{self.name(n)} is not called {name!r}"
         return None
+
+
+def _shown(n: int) -> str:
+    """An id that may be anything; Python refuses to write out numbers of thousands of digits."""
+    return f"({n})" if abs(n) < LARGEST else "(a number too large)"
 
 
 def executable(world: World, action: str, objects: Sequence[int], character: int | None = None) -> bool:
@@ -194,6 +199,8 @@ def executable(world: World, action: str, objects: Sequence[int], character: int
 def admissible(world: World, character: int, candidates: Iterable[int]) -> list[tuple[str, Ids]]:
     """All actions on candidates that the character can execute now, sorted; nothing changes."""
     pool = sorted(set(candidates) & world.graph.classes.keys())
+    if character not in world.graph.characters:
+        return []
     near = world.neighbourhood(character)
     reach = {
         "any": pool,
@@ -201,12 +208,21 @@ def admissible(world: World, character: int, candidates: Iterable[int]) -> list[
         "held": [n for n in pool if world.holds(character, n)],
     }
     found: list[tuple[str, Ids]] = []
-    for action, verb in VERBS[world.profile].items():
-        firsts = reach[verb.reach]
-        for objects in _choices(verb.arity, firsts, reach["near"]):
-            if executable(world, action, objects, character):
+    for action, verb in sorted(VERBS[world.profile].items()):
+        for objects in _choices(verb.arity, reach[verb.reach], reach["near"]):
+            if _allowed(world, action, verb, objects, character):
                 found.append((action, objects))
-    return sorted(found)
+    return found
+
+
+def _allowed(world: World, action: str, verb: Verb, objects: Ids, character: int) -> bool:
+    """`executable`, for objects that are there, without asking again what is known."""
+    if world.profile == "v1":
+        return executable(world, action, objects, character)
+    try:
+        return verb.check(world, character, objects) is None
+    except Crash:
+        return False
 
 
 def _choices(arity: int, firsts: Sequence[int], near: Sequence[int]) -> Iterator[Ids]:

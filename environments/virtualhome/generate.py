@@ -47,11 +47,13 @@ from spa_bench.paths import Lock, cache_root, folder_whole
 VERSION = 1
 """Raised with every change of what is generated."""
 
-PANEL = ""
+PANEL = "449dd6723af84901ca29e78c3dd21677103332ec83a1b547761649419d224345"
 """SHA-256 of the default panel's `manifest.csv`, which holds the hash of every task: the same on every machine."""
 
 PER_HOME = 10
 """Tasks that start in one home."""
+ATTEMPTS = 10_000
+"""Homes that are drawn until one is new and has chores of every kind that is wanted; about ten are needed."""
 PATIENCE = 200
 """Homes that are drawn for `valid_seen` until all its chores occur in `train`; a small `train` has too few."""
 
@@ -83,8 +85,8 @@ def ensure(seed: int = 0, difficulty: str = "default", train: int = 4000, valid:
 
     `valid` is the size of each of the two validation splits. `difficulty`:
 
-    - `default`: a kitchen and one or two other rooms, 25 to 45 nodes; the gold program has 2 to 20 steps, median 7.
-    - `hard`: three or four rooms, 45 to 65 nodes; up to six things are put away, four devices switched in one task.
+    - `default`: a kitchen and one or two other rooms, 27 to 48 nodes; the gold program has 2 to 20 steps, median 6.
+    - `hard`: three or four rooms, 42 to 65 nodes, and tasks of up to six chores; 2 to 38 steps, median 7.
 
     Two processes may call it at once. Raises UserError for parameters that it does not know.
     """
@@ -140,7 +142,7 @@ def _made(
     """The first home that is new and has chores of every kind that is wanted."""
     _, _, split, number = place
     kinds = [KINDS[(number * PER_HOME + n) % len(KINDS)] for n in range(PER_HOME)]
-    for attempt in range(10_000):
+    for attempt in range(ATTEMPTS):
         dice = Dice("virtualhome", VERSION, *place, attempt)
         home = draft(dice, level, unseen=split == "valid_unseen")
         patient = split == "valid_seen" and attempt < PATIENCE

@@ -16,13 +16,13 @@ only profile `v1` allows; `exact_hands` asks for that too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from spa_bench.core import UserError
 from spa_bench.environments.virtualhome.engine import ARITY, World
-from spa_bench.environments.virtualhome.graph import RELATIONS, STATES, Edge, Graph
+from spa_bench.environments.virtualhome.graph import NOBODY, RELATIONS, STATES, Edge, Graph
 
 HOLDS = "HOLDS"
 """The relation of a goal that either hand fulfils."""
@@ -133,13 +133,26 @@ def from_difference(
             came += [(node, state) for state in sorted(after if whole_states else after - before)]
             went += [(node, state) for state in sorted((STATES if whole_states else before) - after)]
     left_out = {name for name, wanted in (("CLOSE", close), ("FACING", facing)) if not wanted}
-    old, new = (_edges(graph, left_out, exact_hands) for graph in (initial, final))
+
+    def asked(old: Graph, new: Graph) -> tuple[Edge, ...]:
+        edges = [edge for edge in lost(old, new) if edge[1] not in left_out]
+        return _once(sorted(edges if exact_hands else _in_any_hand(edges, new)))
+
     return Goal(
         nodes=tuple(came),
         absent_states=tuple(went),
-        edges=tuple(sorted(new - old)),
-        absent_edges=tuple(sorted(old - new)),
+        edges=asked(final, initial),
+        absent_edges=asked(initial, final),
     )
+
+
+def lost(old: Graph, new: Graph) -> Iterator[Edge]:
+    """Edges of one graph that the other one has not, in no order."""
+    for relation in RELATIONS:
+        there = new.out[relation]
+        for node, to in old.out[relation].items():
+            for other in to - there.get(node, NOBODY):
+                yield node, relation, other
 
 
 def _linked(world: World, edge: Edge) -> bool:
@@ -149,12 +162,13 @@ def _linked(world: World, edge: Edge) -> bool:
     return b in world.out(relation, a)
 
 
-def _edges(graph: Graph, left_out: set[str], exact_hands: bool) -> set[Edge]:
-    return {
-        (a, relation if exact_hands or relation not in HANDS else HOLDS, b)
-        for a, relation, b in graph.edges()
-        if relation not in left_out
-    }
+def _in_any_hand(edges: Iterable[Edge], new: Graph) -> Iterator[Edge]:
+    """The edges with `HOLDS` for either hand, without what the other graph has in the other hand."""
+    for a, relation, b in edges:
+        if relation not in HANDS:
+            yield a, relation, b
+        elif not any(b in new.out[hand].get(a, NOBODY) for hand in HANDS):
+            yield a, HOLDS, b
 
 
 def _once(items: Iterable[_T]) -> tuple[_T, ...]:

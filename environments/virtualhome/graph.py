@@ -150,7 +150,7 @@ def to_json(home: Graph | Home) -> dict[str, Any]:
         {
             "id": i,
             "class_name": graph.classes[i],
-            "category": graph.categories[i],
+            "category": graph.categories[i] or None,
             "properties": sorted(graph.properties[i]),
             "states": sorted(states(i)),
         }

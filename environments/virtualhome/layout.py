@@ -7,7 +7,7 @@ of, those that were moved, and what lies on or in them; all else is as in the gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from spa_bench.environments.virtualhome.actions import LIFTABLE
@@ -33,26 +33,28 @@ class Bits:
     def __init__(self, graph: Graph) -> None:
         """Costs a pass over the nodes; edges are looked up when asked for."""
         self.graph = graph
+        self._having: dict[tuple[str, ...], int] = {}
         self.bit = {n: 1 << i for i, n in enumerate(graph.nodes)}
         self.people = self.mask(graph.characters)
         self.rooms = self.mask(graph.rooms)
         self.limbs = self.mask(graph.body_parts)
         self.openable = self.having("CAN_OPEN")
-        self.seats = self.having("SITTABLE") | self.having("LIEABLE")
-        self.takable = self.having("GRABBABLE") | self.mask(n for n in graph.nodes if graph.classes[n] in LIFTABLE)
+        self.seats = self.having("SITTABLE", "LIEABLE")
+        self.takable = self.having("GRABBABLE", classes=LIFTABLE)
         self.carriable = tuple(sorted(load(State(graph), self.nodes(self.takable))))
         """What can be moved: all that can be taken, and what is on or in that."""
-        moves = self.rooms | self.people | self.limbs | self.mask(self.carriable)
-        self.still = self.mask(n for n in graph.nodes if not self.bit[n] & moves and self.room(n) is not None)
-        """What one can walk to and never moves."""
+        others = self.rooms | self.people | self.limbs
+        self.placed = self.mask(n for n in graph.nodes if not self.bit[n] & others and self.room(n) is not None)
+        """What one can walk to."""
         self.close = _Masks(lambda n: self._linked(n, into="CLOSE"))
         self.on = _Masks(lambda n: self._linked(n, out="ON"))
         self.inside = _Masks(lambda n: self._linked(n, out="INSIDE"))
         self.contents = _Masks(lambda n: self._linked(n, into="INSIDE"))
-        self.around = _Masks(lambda n: self._linked(n, into="ON") | self.contents[n])
+        self.upon = _Masks(lambda n: self._linked(n, into="ON"))
+        self.around = _Masks(lambda n: self.upon[n] | self.contents[n])
         """On or in the node."""
         self.faced = _Masks(lambda n: self._linked(n, out="FACING"))
-        """What the node faces, which one faces too who sits on it."""
+        """What the node faces."""
         self.facing = _Masks(lambda n: self.bit[n] | self._linked(n, into="FACING"))
         """Who faces one of these faces the node."""
 
@@ -70,9 +72,17 @@ class Bits:
             yield self.graph.nodes[low.bit_length() - 1]
             mask ^= low
 
-    def having(self, *qualities: str) -> int:
-        """The nodes with one of these properties."""
-        return self.mask(n for n in self.graph.nodes if not self.graph.properties[n].isdisjoint(qualities))
+    def having(self, *qualities: str, classes: Collection[str] = ()) -> int:
+        """The nodes with one of these properties, or of one of these classes."""
+        key = *qualities, *sorted(classes)
+        if key not in self._having:
+            graph = self.graph
+            self._having[key] = self.mask(
+                n
+                for n in graph.nodes
+                if graph.classes[n] in classes or not graph.properties[n].isdisjoint(qualities)
+            )
+        return self._having[key]
 
     def room(self, n: int) -> int | None:
         """The room of a node that has not moved."""
@@ -87,11 +97,13 @@ class Place(NamedTuple):
     """Where a loose thing is."""
 
     on: int
-    """A character among them wears it."""
+    """With the character that wears it; also somebody else who holds it."""
     inside: int
     close: int
     room: int | None
     """None with the character: held, worn, or on or in such a thing."""
+    faced: int = 0
+    """What it faces."""
 
 
 class Layout:
@@ -113,14 +125,14 @@ class Layout:
         """A note of `Sketch`: which states count."""
         self._after: dict[tuple[object, ...], Layout] = {}
 
-    def load(self, n: int) -> int:
-        """A loose thing, and all that is on or in it."""
+    def load(self, n: int, hands: int) -> int:
+        """A loose thing, and all that is on or in it and not in `hands` itself."""
         found, before = self.bits.bit[n], 0
         while found != before:
             before = found
             for x, place in self.places.items():
                 if (place.on | place.inside) & found:
-                    found |= self.bits.bit[x]
+                    found |= self.bits.bit[x] & ~hands
         return found
 
     def carried(self) -> int:
@@ -132,49 +144,59 @@ class Layout:
         place = self.places.get(n)
         return self.bits.room(n) if place is None else place.room
 
-    def origin(self, n: int) -> int:
+    def faced(self, n: int) -> int:
+        """What a node faces, which one faces too who sits on it."""
+        place = self.places.get(n)
+        return self.bits.faced[n] if place is None else place.faced
+
+    def origin(self, n: int, hands: int) -> int:
         """What one stays CLOSE to after taking a loose thing from it."""
-        place, kept = self.places[n], ~(self.load(n) | self.bits.people)
+        place, kept = self.places[n], ~(self.load(n, hands) | self.bits.people)
         for found in (place.on & kept, place.inside & kept, place.close & kept):
             if found:
                 return found & -found
         return 0
 
-    def taken(self, n: int) -> Layout:
-        """With a thing, and its load, taken to the character."""
-        key = ("taken", n)
+    def taken(self, n: int, hands: int, me: int) -> Layout:
+        """With a thing, and its load, taken to the character, who has other things in its hands."""
+        key = ("taken", n, hands)
         if key not in self._after:
             alone = {**self.places, n: self.places[n]._replace(on=0, inside=0)}
-            self._after[key] = self._all.of(self._lifted(alone, self.load(n)))
+            self._after[key] = self._all.of(self._lifted(alone, self.load(n, hands), hands | me))
         return self._after[key]
 
-    def walked(self) -> Layout:
+    def walked(self, hands: int, me: int) -> Layout:
         """After a walk, which takes what is carried away from all that is not."""
-        key = ("walked",)
+        key = ("walked", hands)
         if key not in self._after:
-            self._after[key] = self._all.of(self._lifted(self.places, self.carried()))
+            things = self.carried()
+            places = self._lifted(self.places, things, hands | me)
+            for x, place in places.items():
+                if place.faced:
+                    faced = 0 if self.bits.bit[x] & things else place.faced & ~things
+                    places[x] = place._replace(faced=faced)
+            self._after[key] = self._all.of(places)
         return self._after[key]
 
-    def put(self, n: int, to: int, relation: str) -> Layout:
-        """With a carried thing put ON or INSIDE something, in the room of that."""
-        key = (relation, n, to)
+    def put(self, n: int, to: int, relation: str, hands: int) -> Layout:
+        """With a thing from the hands put ON or INSIDE something, in the room of that; `hands` is what stays in them."""
+        key = (relation, n, to, hands)
         if key not in self._after:
             bit, target = self.bits.bit[n], self.bits.bit[to]
-            places = self._moved(n, self.room(to))
-            on, inside, close, room = places[n]
+            places = self._moved(n, self.room(to), hands)
+            place = places[n]._replace(close=places[n].close | target)
             if relation == "ON":
-                on |= target
+                places[n] = place._replace(on=place.on | target)
             else:
-                inside |= target
-            places[n] = Place(on, inside, close | target, room)
+                places[n] = place._replace(inside=place.inside | target)
             if to in places:
                 places[to] = places[to]._replace(close=places[to].close | bit)
             self._after[key] = self._all.of(places)
         return self._after[key]
 
-    def poured(self, n: int, to: int, *, stays: bool) -> Layout:
-        """With a carried thing also INSIDE something; water stays there."""
-        places = self._moved(n, self.room(to)) if stays else dict(self.places)
+    def poured(self, n: int, to: int, hands: int) -> Layout:
+        """With a thing from the hands also INSIDE something, and there it stays unless it is still in the `hands`."""
+        places = dict(self.places) if hands & self.bits.bit[n] else self._moved(n, self.room(to), hands)
         places[n] = places[n]._replace(inside=places[n].inside | self.bits.bit[to])
         return self._all.of(places)
 
@@ -182,25 +204,26 @@ class Layout:
         """With a carried thing put on."""
         return self._all.of({**self.places, n: self.places[n]._replace(on=self.places[n].on | me)})
 
-    def dropped(self, n: int, room: int | None, me: int) -> Layout:
-        """With a carried thing left in a room."""
-        places = self._moved(n, room)
+    def dropped(self, n: int, room: int | None, hands: int, me: int) -> Layout:
+        """With a thing from the hands, or from the body, left in a room."""
+        places = self._moved(n, room, hands)
         places[n] = places[n]._replace(on=places[n].on & ~me)
         return self._all.of(places)
 
-    def _moved(self, n: int, room: int | None) -> dict[int, Place]:
+    def _moved(self, n: int, room: int | None, hands: int) -> dict[int, Place]:
         places = dict(self.places)
-        for x in self.bits.nodes(self.load(n)):
+        for x in self.bits.nodes(self.load(n, hands)):
             places[x] = places[x]._replace(room=room)
         return places
 
-    def _lifted(self, places: dict[int, Place], things: int) -> dict[int, Place]:
-        lifted = dict(places)
+    def _lifted(self, places: dict[int, Place], things: int, company: int) -> dict[int, Place]:
+        """Things away from all but each other and what else is with the character."""
+        lifted, kept = dict(places), things | company
         for x, place in places.items():
-            if self.bits.bit[x] & things:
-                on = place.on & (things | self.bits.people)
-                lifted[x] = Place(on, place.inside & things, place.close & things, None)
-            elif place.close & things:
+            bit = self.bits.bit[x]
+            if bit & things:
+                lifted[x] = Place(place.on & kept, place.inside & kept, place.close & kept, None, place.faced)
+            elif place.close & things and not bit & kept:
                 lifted[x] = place._replace(close=place.close & ~things)
         return lifted
 

@@ -67,7 +67,7 @@ ONE: Mapping[str, tuple[str, ...]] = {
     "fry": (
         "Put {1} on {2}, put {0} in {1} and switch on {2}.",
         "Cook {0} in {1} on {2}, which must be on.",
-        "Make {0}: {1} on {2}, {0} in {1}, and {2} on.",
+        "Prepare {0}: {1} on {2}, {0} in {1}, and {2} on.",
     ),
     "tv": (
         "Switch on {0} and sit on {1}.",
@@ -103,7 +103,7 @@ PART: Mapping[str, str] = {
     "switch on": "switch on {0}",
     "switch off": "switch off {0}",
     "switch on closed": "switch on {0} with its door closed",
-    "wash": "wash {0} in {1}",
+    "wash": "leave {0} clean in {1}",
     "wash inside": "wash {0} in {1}, closed and on",
     "cook": "toast {0} in {1}, which must be on",
     "cook inside": "cook {0} in {1}, closed and on",

@@ -56,6 +56,7 @@ class Moment(NamedTuple):
     seats: int
     """What the character is ON."""
     facing: int
+    """Of what the character faces, what it may be asked to face or not to face."""
     room: int | None
     done: int
     """How many of the goal's actions were done."""
@@ -70,13 +71,24 @@ class Sketch:
     """What counts for one goal of one character, and the moments of its episodes."""
 
     def __init__(
-        self, bits: Bits, character: int, *, loose: Iterable[int], spots: Iterable[int], actions: tuple[frozenset[str], ...]
+        self,
+        bits: Bits,
+        character: int,
+        *,
+        loose: Iterable[int],
+        spots: Iterable[int],
+        looks: int,
+        actions: tuple[frozenset[str], ...],
     ) -> None:
-        """`loose` are things that may be moved, `spots` what one may want to be near or know the state of."""
+        """What counts.
+
+        `loose` are things that may be moved, `spots` what one may want to be near or to know the state of, `looks` what
+        one may want to face or not to face.
+        """
         self.bits, self.character, self.me = bits, character, bits.bit[character]
         self.layouts = Layouts(bits)
         self.loose, self.spots = tuple(sorted(set(loose))), tuple(sorted(set(spots)))
-        self._actions = actions
+        self._looks, self._actions = looks, actions
         self._number: dict[int, int] = {}
         self._rest = [
             (n, *(bits.graph.out[r].get(n, NOBODY) for r in ("ON", "INSIDE", "CLOSE")))
@@ -91,20 +103,18 @@ class Sketch:
         with_me = load(world, hands[0] | hands[1] | world.into("ON", c) | world.into("INSIDE", c))
         places = {n: self._place(world, n, with_me) for n in load(world, [*self.loose, *self._displaced(world)])}
         layout = self.layouts.of(places)
-        states, seats = world.states(c), bits.mask(world.out("ON", c))
-        moment = Moment(
+        return Moment(
             layout,
-            bits.mask(world.out("CLOSE", c)) & self.worth(layout),
-            min(hands[0], default=None),
-            min(hands[1], default=None),
-            self._states(world, layout),
-            next((posture for posture in sorted(POSTURES) if posture in states), ""),
-            seats,
-            bits.mask(world.out("FACING", c)),
-            world.room(c),
-            done,
+            close=bits.mask(world.out("CLOSE", c)) & self.worth(layout),
+            right=min(hands[0], default=None),
+            left=min(hands[1], default=None),
+            states=self._states(world, layout),
+            posture=min(world.states(c) & POSTURES, default=""),
+            seats=bits.mask(world.out("ON", c)),
+            facing=bits.mask(world.out("FACING", c)) & self._looks,
+            room=world.room(c),
+            done=done,
         )
-        return moment
 
     def state(self, moment: Moment, n: int) -> int:
         """The state bits of a spot, or of what a loose thing is inside of."""
@@ -157,7 +167,12 @@ class Sketch:
     def _place(self, world: World, n: int, with_me: set[int]) -> Place:
         bits = self.bits
         on, inside, close = (bits.mask(world.out(r, n)) & ~bits.rooms for r in ("ON", "INSIDE", "CLOSE"))
-        return Place(on, inside, close & ~bits.people, None if n in with_me else world.room(n))
+        faced = bits.mask(world.out("FACING", n)) & self._looks
+        if n in with_me:
+            return Place(on, inside, close & ~bits.people, None, faced)
+        holder = world.holder(n)
+        on |= bits.bit[holder] if holder is not None else 0
+        return Place(on, inside, close & ~bits.people, world.room(n), faced)
 
     def _states(self, world: World, layout: Layout) -> int:
         found = 0
@@ -180,7 +195,7 @@ class Sketch:
         return m._replace(states=m.states & ~(without << number) | having << number)
 
     def _walk(self, m: Moment, n: int) -> Moment:
-        layout, bits = m.layout.walked(), self.bits
+        layout, bits = m.layout.walked(self._hands(m), self.me), self.bits
         close = layout.carried()
         if not bits.bit[n] & bits.rooms:
             close |= layout.base[n] | bits.limbs
@@ -192,7 +207,7 @@ class Sketch:
 
     def _sit(self, m: Moment, n: int) -> Moment:
         seats = m.seats & ~self.bits.seats | self.bits.bit[n]
-        return m._replace(posture="SITTING", seats=seats, facing=m.facing | self.bits.faced[n])
+        return m._replace(posture="SITTING", seats=seats, facing=m.facing | m.layout.faced(n) & self._looks)
 
     def _lie(self, m: Moment, n: int) -> Moment:
         return m._replace(posture="LYING", seats=m.seats & ~self.bits.seats | self.bits.bit[n])
@@ -201,36 +216,40 @@ class Sketch:
         return m._replace(posture="", seats=m.seats & ~self.bits.seats)
 
     def _turn(self, m: Moment, n: int) -> Moment:
-        return m._replace(facing=self.bits.bit[n])
+        return m._replace(facing=self.bits.bit[n] & self._looks)
 
     def _grab(self, m: Moment, n: int) -> Moment:
-        layout = m.layout.taken(n)
-        close = (m.close | m.layout.load(n) | m.layout.origin(n)) & self.worth(layout)
+        hands = self._hands(m)
+        layout = m.layout.taken(n, hands, self.me)
+        close = (m.close | m.layout.load(n, hands) | m.layout.origin(n, hands)) & self.worth(layout)
         states = m.states & layout.told
         if m.right is None:
             return m._replace(layout=layout, close=close, right=n, states=states)
         return m._replace(layout=layout, close=close, left=n, states=states)
 
     def _put(self, m: Moment, n: int, to: int, relation: str = "ON") -> Moment:
-        return self._let_go(m, n, m.layout.put(n, to, relation), self.bits.bit[to])
+        return self._let_go(m, n, m.layout.put(n, to, relation, self._hands(m, n)), self.bits.bit[to])
 
     def _put_in(self, m: Moment, n: int, to: int) -> Moment:
         return self._put(m, n, to, "INSIDE")
 
     def _pour(self, m: Moment, n: int, to: int) -> Moment:
         stays = self.bits.graph.classes[n] == "water"
-        layout = m.layout.poured(n, to, stays=stays)
+        layout = m.layout.poured(n, to, self._hands(m, n) if stays else self._hands(m))
         self.worth(layout)
         return self._let_go(m, n, layout, 0) if stays else m._replace(layout=layout)
 
     def _drop(self, m: Moment, n: int) -> Moment:
-        return self._let_go(m, n, m.layout.dropped(n, m.room, self.me), 0)
+        return self._let_go(m, n, m.layout.dropped(n, m.room, self._hands(m, n), self.me), 0)
 
     def _wear(self, m: Moment, n: int) -> Moment:
         return self._let_go(m, n, m.layout.worn(n, self.me), 0)
 
     def _undress(self, m: Moment, n: int) -> Moment:
-        return self._let_go(m, n, m.layout.dropped(n, m.room, self.me), self.bits.bit[n])
+        return self._let_go(m, n, m.layout.dropped(n, m.room, self._hands(m, n), self.me), self.bits.bit[n])
+
+    def _hands(self, m: Moment, without: int | None = None) -> int:
+        return self.bits.mask(n for n in m.hands if n != without)
 
     def _let_go(self, m: Moment, n: int, layout: Layout, close: int) -> Moment:
         return m._replace(

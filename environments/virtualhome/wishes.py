@@ -32,6 +32,12 @@ class Errand:
     free: bool = False
     """It must be in no hand."""
     room: int | None = None
+    out: list[int] = field(default_factory=list)
+    """Rooms that it must not be in."""
+
+    def elsewhere(self, room: int | None) -> bool:
+        """Whether it has to leave this room."""
+        return room in self.out or (self.room is not None and room != self.room)
 
 
 @dataclass
@@ -179,6 +185,8 @@ def _take(found: Wishes, bits: Bits, c: int, a: int, relation: str, b: int) -> b
     if not bits.bit[a] & bits.takable or relation not in ("ON", "INSIDE", "CLOSE") or a in bits.graph.characters:
         return False
     errand = found.errands.setdefault(a, Errand())
-    if b not in bits.graph.rooms:  # out of a room it comes by getting into another one
+    if b in bits.graph.rooms:
+        errand.out.append(b)
+    else:
         errand.away.append((relation, b))
     return True
