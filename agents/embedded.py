@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-PIECE = r" ?\[[A-Z]+\] ?| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]|\s"
-"""A word, a number or a mark with the space before it; other white space on its own. A separator such as ` [SEP] ` is
-one piece with both its spaces: what stands between two of them is spelled as in `click[...]`, and can be copied."""
+PIECE = r" ?\[[A-Z]+\] ?| ?[A-Za-z_]+| ?[0-9]+| ?[^\sA-Za-z_0-9]|\s"
+"""A word (`kitchen_table` is one), a number or a mark with the space before it; other white space on its own. A
+separator such as ` [SEP] ` is one piece with both its spaces: what stands between two of them is spelled as in
+`click[...]`, and can be copied."""
 
 INITIALIZER_RANGE, ROPE_THETA = 0.06, 100_000.0
 """Llama's range of 0.02 is made for widths a hundred times larger: after 300 steps of cloning the loss per token was

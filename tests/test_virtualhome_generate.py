@@ -134,8 +134,8 @@ def test_the_same_programs_run_in_the_released_simulator_too(made):
 
 def test_lengths_are_spread(panel):
     steps = [task.expert_steps for task in panel.tasks("train")]
-    assert min(steps) <= 3 and 15 <= max(steps) <= 20
-    assert 6 <= statistics.median(steps) <= 8
+    assert min(steps) <= 3 and 12 <= max(steps) <= 16
+    assert 5 <= statistics.median(steps) <= 7
     for split, least in (("train", 0.2), ("valid_seen", 0.15), ("valid_unseen", 0.15)):
         steps = [task.expert_steps for task in panel.tasks(split)]
         for low, high in ((0, 4), (4, 7), (7, 99)):

@@ -101,7 +101,7 @@ def home(
     links += edges(CURTAIN, "INSIDE", TWIN, TWIN, "INSIDE", CURTAIN)
     gone = set(without)
     data: Json = {
-        "nodes": [item for item in nodes if item["id"] not in gone] + [item for item in add if "id" in item],
+        "nodes": [item for item in nodes if item["id"] not in gone] + [{**item} for item in add if "id" in item],
         "edges": [item for item in links if not {item["from_id"], item["to_id"]} & gone]
         + [item for item in add if "id" not in item],
     }

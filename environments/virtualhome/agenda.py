@@ -42,7 +42,9 @@ def outlook(brief: Brief, moment: Moment, things: tuple[int, ...] | None = None)
         t.steps += 1
     if things is None and moment.done < len(brief.roles):
         t.steps = max(t.steps, 1)
-    return Outlook(t.steps, (t.only[0],) if t.only else tuple(dict.fromkeys([*t.ready, *_releases(t), *_walks(t)])))
+    if t.only:
+        return Outlook(t.steps, (t.only[0],))
+    return Outlook(t.steps, tuple(dict.fromkeys([*t.ready, *_releases(t), *_walks(t), *t.last])))
 
 
 def pending(brief: Brief, moment: Moment) -> list[int]:

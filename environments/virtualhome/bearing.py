@@ -21,60 +21,75 @@ def sit(t: Tally) -> bool:
         return False
     if wish.posture in (None, m.posture) and all(m.seats & t.bits.bit[n] for n in wish.seats):
         return True
-    t.steps += 1 if len(wish.seats) < 2 else NEVER
+    t.steps += 1
     chairs = wish.seats or t.brief.chairs
-    for n in chairs:
-        _settle(t, n, alone=len(chairs) == 1)
+    settled = [_settle(t, n, alone=len(chairs) == 1) for n in chairs]
+    if len(wish.seats) > 1 or not any(settled):
+        t.steps = NEVER
     return False
 
 
 def bear(t: Tally, *, seated: bool) -> int:
     """Add the rest, and return how many walks the whole takes at least. `seated`: what `sit` has said."""
+    whole = t.errands is None
+    if whole:
+        _stand_where(t)
+    walks = t.walks()
+    if walks and whole:
+        _return(t)
+        walks = t.walks()
+    again = bool(walks) and seated
+    t.steps += bool(t.rising or (walks and t.m.posture)) + again
+    if t.rising:
+        t.ready.append(STAND)
+    elif not walks:
+        t.ready += t.seating
+    if whole:
+        _face(t, lost=bool(walks), sits=again or bool(t.wishes.seats and not seated))
+        if not walks:
+            _turn_away(t)
+    return walks
+
+
+def _stand_where(t: Tally) -> None:
+    """What to be close to, which room to be in."""
     wish, m = t.wishes, t.m
-    for n in wish.close if t.errands is None else ():
+    for n in wish.close:
         if not m.close & t.bits.bit[n]:
             t.go(("close", n))
             if t.near(n):
                 t.ready.append(("FIND", (n,)))
         elif n in t.sketch.loose and n not in m.hands and len(wish.close) > 1 and not t.full:
             t.ready.append(("GRAB", (n,)))  # what is held is close wherever one goes
-    if wish.room not in (None, m.room) and t.errands is None:
-        t.go(("room", wish.room or 0))
-    walks = t.walks()
-    if walks and t.errands is None:
-        t.visits += [(("close", n), 1) for n in wish.close if n not in t.sketch.loose]
-        t.visits += [(("room", n), 1) for n in (wish.room,) if n is not None]
-        t.visits += [(("near", n), 1) for n in wish.seats]
-        walks = t.walks()
-    again = bool(walks) and seated
-    t.steps += bool(t.rising or (walks and m.posture)) + again
-    if t.rising:
-        t.ready.append(STAND)
-    elif not walks:
-        t.ready += t.seating
-    if t.errands is None:
-        _face(t, lost=bool(walks), sits=again or bool(t.seating) or bool(wish.seats and not seated))
-        if not walks:
-            _turn_away(t)
-    return walks
+    if wish.room is not None and wish.room != m.room:
+        t.go(("room", wish.room))
 
 
-def _settle(t: Tally, n: int, *, alone: bool) -> None:
-    """See to sitting or lying on something."""
+def _return(t: Tally) -> None:
+    """Where one must be in the end, after walking elsewhere, even if one is there now."""
+    wish = t.wishes
+    t.visits += [(("close", n), 1) for n in wish.close if n not in t.sketch.loose]
+    t.visits += [(("near", n), 1) for n in wish.seats]
+    if wish.room is not None:
+        t.visits.append((("room", wish.room), 1))
+
+
+def _settle(t: Tally, n: int, *, alone: bool) -> bool:
+    """See to sitting or lying on something; whether that can be. The only seat is cleared first if it is full."""
     lying = t.wishes.posture == "LYING" or "SITTABLE" not in t.bits.graph.properties[n]
     verb = "LIE" if lying else "SIT"
     most = (BEDS if lying else SEATS).get(t.bits.graph.classes[n], 1)
     there = [x for x, place in t.m.layout.places.items() if place.on & t.bits.bit[n]]
     if len(there) + (t.bits.upon[n] & ~t.m.layout.loose).bit_count() >= most:
-        if there:
-            t.fetch(there[0])
-        elif alone:
-            t.steps = NEVER
+        if not (alone and there):
+            return False
+        t.fetch(there[0])
     t.rising = t.rising or t.m.posture == _POSTURE[verb]
     if not t.near(n):
         t.go(("near", n), alone=alone)
     elif not t.rising:
         t.seating.append((verb, (n,)))
+    return True
 
 
 def _face(t: Tally, *, lost: bool, sits: bool) -> None:

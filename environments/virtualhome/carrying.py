@@ -5,14 +5,13 @@ It is always in the room of its carrier, and close to it after a walk; only the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from spa_bench.environments.virtualhome.state import State
 
 
-def load(s: State, roots: Iterable[int]) -> set[int]:
+def load(s: State, roots: Collection[int]) -> set[int]:
     """The roots, and all that is on or in them; never a room, a character, or what somebody holds in a hand."""
-    roots = set(roots)
     found: set[int] = set()
     todo = set(roots)
     while todo:
@@ -34,7 +33,7 @@ def place(s: State, things: Iterable[int], room: int | None) -> None:
     if room is None:
         return
     for n in things:
-        s.leave("INSIDE", n, s.out("INSIDE", n) - s.graph.rooms | {room})
+        s.leave("INSIDE", n, s.out("INSIDE", n) - s.graph.rooms)
         s.link(n, "INSIDE", room)
 
 
@@ -43,7 +42,7 @@ def lift(s: State, c: int, things: set[int], room: int) -> None:
     kept = things.union(s.held(c), [c])
     for n in things:
         s.clear("ON", n, kept)
-        s.clear("INSIDE", n, kept | {room})
+        s.clear("INSIDE", n, kept)
         s.clear("CLOSE", n, kept)
         s.link(n, "INSIDE", room)
     s.link_close(c, sorted(things))

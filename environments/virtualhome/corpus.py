@@ -15,8 +15,6 @@ from spa_bench.environments.virtualhome.tasks import Homes, Scenario
 
 EPISODES = 200
 """Train tasks that are played, spread evenly over the sorted keys."""
-LONGEST = 60
-"""Steps after which the expert is stopped: enough for all that it solves."""
 WALK = 20
 """Random steps after each expert episode: they meet the commands that an expert never needs."""
 
@@ -33,7 +31,7 @@ def _episode(scenario: Scenario, characters: int) -> Iterator[str]:
     now = episode.begin(scenario, characters)
     others = [None] * (characters - 1)
     yield now.shown(0)
-    while not all(now.conditions) and now.turns < LONGEST:
+    while not all(now.conditions) and now.turns < episode.LONGEST:
         command = now.expert_action(0)
         now = now.step([command, *others])
         yield f"{command}\n{now.shown(0)}"

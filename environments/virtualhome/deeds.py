@@ -15,17 +15,35 @@ from spa_bench.environments.virtualhome.goals import Goal
 from spa_bench.environments.virtualhome.layout import Bits
 from spa_bench.environments.virtualhome.machines import service
 from spa_bench.environments.virtualhome.repaired import STRUCTURE
-from spa_bench.environments.virtualhome.sketch import CLOSED, OFF, ON, OPEN, PLUGGED_IN, PLUGGED_OUT
+from spa_bench.environments.virtualhome.sketch import CLOSED, OFF, ON, OPEN, PLUGGED_IN, PLUGGED_OUT, STATES
 from spa_bench.environments.virtualhome.tally import NEVER, STAND, Role, Tally
 
 MOST = 3
 """Objects of the goal that are considered for one action."""
-CHANGING = frozenset(
-    "CLOSE DROP FIND GRAB LIE OPEN PLUGIN PLUGOUT POUR PUTBACK PUTIN PUTOFF PUTON RELEASE RINSE RUN SCRUB SIT STANDUP "
-    "SWITCHOFF SWITCHON TURNTO WALK WASH WIPE".split()
+_WASHING = frozenset({"RINSE", "SCRUB", "WASH", "WIPE"})
+_MOVING = frozenset(
+    {
+        *(
+            "CLOSE",
+            "DROP",
+            "FIND",
+            "GRAB",
+            "LIE",
+            "OPEN",
+            "PLUGIN",
+            "PLUGOUT",
+            "POUR",
+            "PUTBACK",
+            "PUTIN",
+            "PUTOFF",
+            "PUTON",
+        ),
+        *("RELEASE", "RUN", "SIT", "STANDUP", "SWITCHOFF", "SWITCHON", "TURNTO", "WALK"),
+    }
 )
+"""Actions that change more than dirt, so that it matters when they are done."""
+_ANYWAY = _MOVING | _WASHING
 """Actions that a plan may have anyway, so that a goal which asks for them need not make it longer."""
-_EFFECTIVE = CHANGING - {"RINSE", "SCRUB", "WASH", "WIPE"}
 
 
 class _Need(NamedTuple):
@@ -87,21 +105,31 @@ _ANY: Mapping[str, _Need] = {
 }
 """Done from afar; the first three of looking need one to face the thing."""
 _FACED = frozenset({"LOOKAT", "POINTAT", "WATCH"})
+_LOOKING = frozenset({"LOOKAT", "POINTAT"})
+"""Done only where nothing better will do."""
 
 
 def roles(
-    goal: Goal, asked: int, bits: Bits, world: World, character: int, known: int
+    goal: Goal, asked: int, bits: Bits, world: World, character: int, done: int, known: int
 ) -> tuple[tuple[Role, ...], ...]:
-    """For each action of the goal the ways to do it. `asked`: what the goal is about."""
+    """For each action of the goal the ways to do it; none for those that are done, nor for PUTOBJBACK.
+
+    `asked`: what the goal is about; what is chosen for one action counts among it for those after it.
+    """
     cast = _Cast(bits, world, character, asked, known)
-    return tuple(tuple(role for verb in sorted(verbs) for role in cast.roles(verb)) for verbs in goal.actions)
+    found: list[tuple[Role, ...]] = []
+    for turn, verbs in enumerate(goal.actions):
+        order = sorted(verbs, key=lambda verb: (verb in _LOOKING, verb)) if turn >= done else []
+        found.append(tuple(role for verb in order for role in cast.roles(verb)))
+        cast.asked |= bits.mask(n for role in found[-1] for n in (role.held, role.near) if n is not None)
+    return tuple(found)
 
 
 def act(t: Tally) -> None:
     """Add what is left to do about the next action of the goal; those after it are only counted."""
     for turn in range(t.m.done, len(t.brief.roles) if t.errands is None else 0):
         ways = t.brief.roles[turn]
-        free = any(role.command[0] in CHANGING for role in ways)
+        free = any(role.command[0] in _ANYWAY for role in ways)
         costs = [1 + _prepare(t, role, alone=len(ways) == 1) for role in ways if turn == t.m.done]
         if not ways:
             t.steps = NEVER
@@ -119,8 +147,14 @@ def _prepare(t: Tally, role: Role, *, alone: bool) -> int:
         _look(t, role, alone=alone),
     ]
     if all(need is None for need in needs):
-        (t.ready if role.command[0] in _EFFECTIVE else t.only).append(role.command)
+        when = t.ready if role.command[0] in _MOVING else t.last if _comfortable(t, role) else t.only
+        when.append(role.command)
     return sum(need or 0 for need in needs)
+
+
+def _comfortable(t: Tally, role: Role) -> bool:
+    """Whether to sit down first: it takes no longer, and one reads, drinks and looks better so."""
+    return role.near is None and not t.m.posture and bool(t.wishes.posture or t.wishes.seats)
 
 
 def _hold(t: Tally, role: Role, *, alone: bool) -> int | None:
@@ -184,7 +218,7 @@ def _look(t: Tally, role: Role, *, alone: bool) -> int | None:
     seen = t.bits.bit[role.faced] if t.m.posture else t.bits.facing[role.faced]
     if t.m.facing & seen:
         return None
-    t.ready.append(("TURNTO", (role.faced,)))
+    (t.last if _comfortable(t, role) else t.ready).append(("TURNTO", (role.faced,)))
     return int(not t.wishes.faced & t.bits.bit[role.faced])
 
 
@@ -195,8 +229,9 @@ class _Cast:
         self.bits, self.world = bits, world
         graph = bits.graph
         building = bits.mask(n for n in graph.nodes if graph.categories[n] in STRUCTURE)
-        self.known = known & ~(bits.rooms | bits.people | bits.limbs | building)
+        self.known = bits.mask(graph.nodes) & known & ~(bits.rooms | bits.people | bits.limbs | building)
         self.held = bits.mask(world.held(character))
+        self.worn = bits.mask(world.into("ON", character)) & bits.having("CLOTHES") & self.known
         self.close = bits.mask(world.out("CLOSE", character))
         self.asked = asked
 
@@ -210,6 +245,8 @@ class _Cast:
         elif verb in _ANY:
             for n in self._choose(_ANY[verb]):
                 yield Role((verb, (n,)), faced=n if verb in _FACED else None)
+        elif verb == "PUTOFF":
+            yield from (Role((verb, (n,))) for n in self.bits.nodes(self.worn))
         elif verb in _POSED:
             yield Role(STAND if verb == "STANDUP" else (verb, ()), posed=True)
 
@@ -233,16 +270,16 @@ class _Cast:
 
     def _choose(self, need: _Need, among: int = -1) -> list[int]:
         """A few of what is known and fits."""
-        pool = self.known & among
+        world, pool = self.world, self.known & among
         if need.properties:
             pool &= self.bits.having(*need.properties, classes=need.classes)
         if pool & self.asked:
             return list(self.bits.nodes(pool & self.asked))[:MOST]
-        shut = []
-        for some in (pool & self.held, pool & self.close, pool):
-            for n in self.bits.nodes(some):
-                if self.world.room(n) is not None:
-                    if not self.world.shut_in(n):
-                        return [n]
-                    shut.append(n)
-        return shut[:1]
+
+        def rank(n: int) -> tuple[bool, int, bool, bool]:
+            bit = self.bits.bit[n]
+            needed = service(sum(STATES.get(state, 0) for state in world.states(n)), need.state, 0, False)
+            return world.shut_in(n), len(needed[0]) if needed else NEVER, not bit & self.held, not bit & self.close
+
+        best = min((n for n in self.bits.nodes(pool) if world.room(n) is not None), key=rank, default=None)
+        return [] if best is None else [best]

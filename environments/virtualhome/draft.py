@@ -24,8 +24,8 @@ from spa_bench.environments.virtualhome.household import (
     Difficulty,
 )
 
-OPEN, UNPLUGGED, DIRTY = 0.15, 0.3, 0.4
-"""Chances at the start: a container that is open, a device that is unplugged, a dirty thing among those one washes."""
+UNPLUGGED, DIRTY = 0.3, 0.4
+"""Chances at the start: a device that is unplugged, a dirty thing among those that one washes."""
 SWITCHED_ON = {"light": 0.7, "lamp": 0.5, "television": 0.3, "radio": 0.3, "computer": 0.3, "floor_lamp": 0.5}
 """Chance that it is on at the start; 0 for all other devices."""
 _UNPLUGS = frozenset({"television", "lamp", "radio", "printer", "toaster", "coffe_maker", "microwave"})
@@ -111,7 +111,7 @@ def draft(dice: Dice, level: Difficulty, *, unseen: bool) -> Draft:
     """A home. `unseen`: with the layouts that no other split has."""
     others = dice.shuffled([name for name in ROOMS if name != "kitchen"])
     names = dice.shuffled(["kitchen", *others[: dice.between(*level.rooms) - 1]])
-    drawing = _Drawing(dice)
+    drawing = _Drawing(dice, level.open)
     rooms = [drawing.add(name, states=("CLEAN",)) for name in names]
     for name, room in zip(names, rooms, strict=True):
         drawing.furnish(room, dice.among(ROOMS[name].unseen if unseen else ROOMS[name].seen))
@@ -127,8 +127,8 @@ def draft(dice: Dice, level: Difficulty, *, unseen: bool) -> Draft:
 class _Drawing:
     """The pieces so far; ids count from 1 in the order of drawing."""
 
-    def __init__(self, dice: Dice) -> None:
-        self._dice = dice
+    def __init__(self, dice: Dice, open_chance: float) -> None:
+        self._dice, self._open = dice, open_chance
         self.pieces: dict[int, Piece] = {}
 
     def add(
@@ -167,7 +167,7 @@ class _Drawing:
         states = ["DIRTY" if set(uses) & set("sdl") and chance(DIRTY) else "CLEAN"]
         container = "CONTAINERS" in traits or kind in DOORED
         if "CAN_OPEN" in traits:
-            states.append("OPEN" if container and chance(OPEN) else "CLOSED")
+            states.append("OPEN" if container and chance(self._open) else "CLOSED")
         unplugged = kind in _UNPLUGS and chance(UNPLUGGED)
         if "HAS_PLUG" in traits:
             states.append("PLUGGED_OUT" if unplugged else "PLUGGED_IN")

@@ -57,7 +57,7 @@ class VirtualHome(TextEnv):
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
     name = "virtualhome"
-    buckets = (6, 10)
+    buckets = (5, 8)
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class VirtualHome(TextEnv):
         max_steps: int | None = None,
         seed: int = 0,
         difficulty: str = "default",
-        train: int = 4000,
+        train: int = 3000,
         valid: int = 100,
         characters: int = 1,
         order: Order = "rotate",

@@ -15,6 +15,7 @@ from typing import Any
 from spa_bench.environments.text import Menu
 from spa_bench.environments.virtualhome import naming, words
 from spa_bench.environments.virtualhome.engine import World, admissible, executable
+from spa_bench.environments.virtualhome.expert import advise
 from spa_bench.environments.virtualhome.goals import Goal, met
 from spa_bench.environments.virtualhome.graph import (
     Graph,
@@ -26,6 +27,10 @@ from spa_bench.environments.virtualhome.mind import Command, Mind, Refused, afte
 from spa_bench.environments.virtualhome.planner import plan
 from spa_bench.environments.virtualhome.tasks import Scenario
 
+GAMES = 1024
+"""Homes whose names are kept: more than are ever played side by side."""
+LONGEST = 100
+"""Steps after which the expert gives up."""
 TAKEN = "another character was first"
 """Why a character did not get what it could have had."""
 
@@ -151,6 +156,14 @@ class Episode:
             "remaining": left,
         }
 
+    def expert_action(self, place: int) -> str:
+        """What the searching expert does next as this character, as if it were alone."""
+        character, mind = self.characters[place], self.minds[place]
+        action, nodes = advise(
+            self.world, character, self.goal(character), mind.known, mind.visited, mind.opened, self.done
+        )
+        return words.sentence(action, tuple(self.names[n] for n in nodes))
+
     def admissible(self, place: int) -> tuple[str, ...]:
         """Every command that the character could execute now, sorted."""
         names, _ = called(self.scenario.graph)
@@ -165,6 +178,14 @@ def progress(remaining: int | None, at_the_start: int) -> float:
     return max(0.0, 1 - remaining / (2 * at_the_start)) if at_the_start else 1.0
 
 
+def expert_steps(scenario: Scenario) -> int:
+    """Commands that the searching expert needs; `LONGEST` where it does not get there."""
+    now = begin(scenario)
+    while not all(now.conditions) and now.turns < LONGEST:
+        now = now.step([now.expert_action(0)])
+    return now.turns
+
+
 def begin(scenario: Scenario, characters: int = 1) -> Episode:
     """The first moment: each character has looked around. Those that the home has not yet are added to it."""
     if len(scenario.graph.characters) < characters:
@@ -175,7 +196,7 @@ def begin(scenario: Scenario, characters: int = 1) -> Episode:
     return Episode(scenario, world, minds, (None,) * characters, (), 0)
 
 
-@lru_cache(128)
+@lru_cache(GAMES)
 def _with_company(graph: Graph, characters: int) -> Graph:
     """The same home with more characters, each in the room after that of the one before, by id."""
     rooms = sorted(graph.rooms)
@@ -188,7 +209,7 @@ def _with_company(graph: Graph, characters: int) -> Graph:
     return graph
 
 
-@lru_cache(128)
+@lru_cache(GAMES)
 def called(graph: Graph) -> tuple[Mapping[int, str], Mapping[str, int]]:
     """Names of a graph's nodes, and the nodes of the names."""
     names = naming.names(graph)

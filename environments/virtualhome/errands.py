@@ -15,6 +15,8 @@ def see_to(t: Tally, n: int, errand: Errand) -> bool:
     place, me = t.m.layout.places[n], t.sketch.me
     unmet = [link for link in errand.places if not linked(t, n, link)]
     dress = errand.wear and not place.on & me
+    if errand.hold == "HOLDS_RH" and t.m.right not in (None, n):
+        t.ready.append(("DROP", (t.m.right,)))
     if n in (t.m.right, t.m.left):
         return _carried(t, n, errand, unmet, dress)
     away = errand.elsewhere(t.m.room if place.room is None else place.room) and not errand.places
@@ -22,11 +24,11 @@ def see_to(t: Tally, n: int, errand: Errand) -> bool:
     if not (unmet or dress or errand.hold or away or left):
         return False
     t.steps += bool(unmet or dress)
-    if place.on & me:
-        t.steps += 1
-        t.ready.append(("PUTOFF", (n,)))
     if unmet or dress or errand.hold or away or not place.on & me:
         t.fetch(n, [to for _, to in unmet])
+    else:  # it is worn, and must only not be
+        t.steps += 1
+        t.ready.append(("PUTOFF", (n,)))
     for relation, to in unmet:
         t.receive(relation, to)
     return True
@@ -40,7 +42,7 @@ def linked(t: Tally, n: int, link: Link) -> bool:
 
 def transport(t: Tally) -> None:
     """Add how often one has to come for things: two at a time, and not at all where one walk does for both ends."""
-    free = 2 - len(t.m.hands)
+    free = 1 if t.full and not t.delivering else 2 - len(t.m.hands)  # one hand will be emptied on the spot
     for things in t.sources.values():
         count = sum(not same for _, same in things)
         far = [n for n, _ in things if not t.near(n)]
@@ -83,7 +85,10 @@ def _carried(t: Tally, n: int, errand: Errand, unmet: list[Link], dress: bool) -
 def _bring(t: Tally, n: int, link: Link, *, keep: bool) -> None:
     relation, to = link
     t.receive(relation, to)
-    if not t.near(to):
+    if to in t.m.layout.places and t.m.layout.load(n, t.bits.mask(t.m.hands)) & t.bits.bit[to]:
+        if to not in t.wishes.errands:
+            t.fetch(to)  # it lies on or in what is to be put there
+    elif not t.near(to):
         t.now.append(("near", to))
         t.drops.setdefault(to, [0, 0])[1] += 1
     elif to not in t.opened:

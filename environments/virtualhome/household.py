@@ -256,6 +256,8 @@ class Difficulty:
     """The kitchen among them."""
     things: tuple[int, int]
     """Small things for each room."""
+    open: float
+    """Chance that a container is open at the start."""
     closing: float
     """Chance that a container is to be closed after something was put inside."""
     chores: Mapping[str, tuple[int, int]]
@@ -264,11 +266,12 @@ class Difficulty:
 
 DIFFICULTIES: Mapping[str, Difficulty] = {
     "default": Difficulty(
-        rooms=(2, 3), things=(3, 5), closing=0.3, chores={"switch": (1, 2), "wash": (1, 2), "tidy": (2, 3)}
+        rooms=(2, 3), things=(3, 5), open=0.4, closing=0.2, chores={"switch": (1, 2), "tidy": (2, 3)}
     ),
     "hard": Difficulty(
         rooms=(3, 4),
         things=(4, 6),
+        open=0.15,
         closing=0.5,
         chores={"fetch": (1, 2), "switch": (2, 4), "wash": (1, 3), "cook": (1, 2), "tidy": (3, 6)},
     ),

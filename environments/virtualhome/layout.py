@@ -41,7 +41,7 @@ class Bits:
         self.openable = self.having("CAN_OPEN")
         self.seats = self.having("SITTABLE", "LIEABLE")
         self.takable = self.having("GRABBABLE", classes=LIFTABLE)
-        self.carriable = tuple(sorted(load(State(graph), self.nodes(self.takable))))
+        self.carriable = tuple(sorted(load(State(graph), list(self.nodes(self.takable)))))
         """What can be moved: all that can be taken, and what is on or in that."""
         others = self.rooms | self.people | self.limbs
         self.placed = self.mask(n for n in graph.nodes if not self.bit[n] & others and self.room(n) is not None)
@@ -78,9 +78,7 @@ class Bits:
         if key not in self._having:
             graph = self.graph
             self._having[key] = self.mask(
-                n
-                for n in graph.nodes
-                if graph.classes[n] in classes or not graph.properties[n].isdisjoint(qualities)
+                n for n in graph.nodes if graph.classes[n] in classes or not graph.properties[n].isdisjoint(qualities)
             )
         return self._having[key]
 
@@ -179,7 +177,7 @@ class Layout:
         return self._after[key]
 
     def put(self, n: int, to: int, relation: str, hands: int) -> Layout:
-        """With a thing from the hands put ON or INSIDE something, in the room of that; `hands` is what stays in them."""
+        """With a thing put ON or INSIDE something, in the room of that. `hands` is what stays in them."""
         key = (relation, n, to, hands)
         if key not in self._after:
             bit, target = self.bits.bit[n], self.bits.bit[to]

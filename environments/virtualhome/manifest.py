@@ -25,12 +25,11 @@ from spa_bench.environments import data
 from spa_bench.environments.virtualhome import upstream
 from spa_bench.environments.virtualhome.apartments import Apartment, Record, files
 from spa_bench.environments.virtualhome.engine import World
+from spa_bench.environments.virtualhome.episode import expert_steps
 from spa_bench.environments.virtualhome.goals import from_difference, from_eai, satisfied
 from spa_bench.environments.virtualhome.tasks import (
     LAYOUT,
     Entry,
-    Steps,
-    gold_steps,
     scenario,
     write_manifest,
 )
@@ -59,12 +58,12 @@ def main() -> None:
         arguments.out.write_bytes(pack(write_manifest(build(root))))
 
 
-def build(root: Path, expert_steps: Steps = gold_steps) -> Iterator[Entry]:
-    """Entries of all tasks in a root; `expert_steps` says how long each is for each of its goals."""
+def build(root: Path) -> Iterator[Entry]:
+    """Entries of all tasks in a root, with the expert's steps to each of their goals."""
     for name, path in files(root / LAYOUT):
         apartment = Apartment(path, strict=False, known=None, fix="unpack the wheel again")
         for task in apartment.names:
-            yield _entry(f"{name}/{task}", apartment, apartment.record(task), expert_steps)
+            yield _entry(f"{name}/{task}", apartment, apartment.record(task))
 
 
 def pack(text: str) -> bytes:
@@ -90,7 +89,7 @@ def kind_of(program: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", program.partition("\n")[0].lower()).strip("_")
 
 
-def _entry(key: str, apartment: Apartment, record: Record, expert_steps: Steps) -> Entry:
+def _entry(key: str, apartment: Apartment, record: Record) -> Entry:
     kind, split = kind_of(record.program), split_of(record.program)
     task = Task("virtualhome", key, split, kind, 0)
     goals = [

@@ -29,6 +29,8 @@ class Mind:
     """Where it was last."""
     visited: frozenset[int]
     """Rooms that it has been in."""
+    opened: frozenset[int]
+    """Things that it has seen open."""
     observation: str
 
 
@@ -47,7 +49,7 @@ def awake(world: World, names: Mapping[int, str], character: int) -> Mind:
     told = view.observation(world, names, character, visible, whole_room=True)
     rooms = ", ".join(names[node] for node in sorted(graph.rooms))
     known = graph.rooms | visible | {character, *graph.body_parts}
-    return Mind(known, room, graph.rooms & {room}, f"The rooms are {rooms}. {told}")
+    return Mind(known, room, graph.rooms & {room}, _open(world, visible), f"The rooms are {rooms}. {told}")
 
 
 def after(mind: Mind, world: World, names: Mapping[int, str], character: int, *, executed: bool) -> Mind:
@@ -56,7 +58,8 @@ def after(mind: Mind, world: World, names: Mapping[int, str], character: int, *,
         return replace(mind, observation=words.NOTHING)
     visible, room = world.visible(character), world.room(character)
     told = view.observation(world, names, character, visible, whole_room=room != mind.room)
-    return Mind(mind.known | visible, room, mind.visited | (world.graph.rooms & {room}), told)
+    visited = mind.visited | (world.graph.rooms & {room})
+    return Mind(mind.known | visible, room, visited, mind.opened | _open(world, visible), told)
 
 
 def read(text: str, ids: Mapping[str, int], mind: Mind) -> Command | Refused:
@@ -75,3 +78,7 @@ def read(text: str, ids: Mapping[str, int], mind: Mind) -> Command | Refused:
         return Refused("inadmissible", f"it can mean {' or '.join(action for action, _ in found[:MOST_NAMED])}")
     unseen = sorted({name for reading in readings for name in reading.names if ids.get(name) not in mind.known})
     return Refused("inadmissible", f"you have not seen {' or '.join(unseen[:MOST_NAMED])}")
+
+
+def _open(world: World, visible: frozenset[int]) -> frozenset[int]:
+    return frozenset(node for node in visible if "OPEN" in world.states(node))

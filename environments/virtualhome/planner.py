@@ -47,7 +47,7 @@ def plan(
     if goal.actions:
         bits = _bits(graph)
         scope = -1 if known is None else bits.mask(known & graph.classes.keys())
-        ways = roles(goal, bits.mask(wish.nodes) | wish.faced, bits, world, character, scope)
+        ways = roles(goal, bits.mask(wish.nodes) | wish.faced, bits, world, character, turns, scope)
     scope = _concern(graph, character, goal, ways).scope(known)
     found = _planner(graph, character, goal, ways, scope).plan(world, turns)
     if found is None or known is None or all(n in known for _, objects in found for n in objects):
@@ -148,11 +148,8 @@ def _concern(graph: Graph, character: int, goal: Goal, ways: Roles) -> _Concern:
     reach = bits.mask(loose | spots)
     for n in loose | spots:
         reach |= start.walkers[n]
-    every_room = bits.placed if wish.room is not None or any(role.faced for role in every) else 0
-    reach = (reach & bits.placed) | every_room
-    return _Concern(
-        frozenset(loose), frozenset(spots), chairs, looks, tuple((n, bits.bit[n]) for n in bits.nodes(reach))
-    )
+    near = tuple((n, bits.bit[n]) for n in bits.nodes(reach & bits.placed))
+    return _Concern(frozenset(loose), frozenset(spots), chairs, looks, near)
 
 
 @lru_cache(64)

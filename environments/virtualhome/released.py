@@ -93,7 +93,7 @@ def _closed_doors(s: State, n: int, here: int, there: int) -> str | None:
     if doors is None:
         return f"No path between {s.name(here)} and {s.name(there)}"
     closed = [door for door in doors if "CLOSED" in s.states(door)]
-    if closed and closed[0] != n:
+    if closed[0] != n:
         names = ", ".join(s.name(door) for door in reversed(closed))
         return f"Door(s) {names} between {s.name(here)} and {s.name(there)} is (are) closed"
     return None

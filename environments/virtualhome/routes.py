@@ -85,12 +85,14 @@ class Routes:
                 for cell in ((who & walkers, served | 1 << place), (who & ~walkers, served))
                 if cell[0]
             ]
-        wanted = (1 << urgent) - 1
-        sets = sorted((served, who) for who, served in cells if served & wanted)
+        useful = [cell for cell in cells if cell[1] & (1 << urgent) - 1]
+        sets = [served for _, served in useful]
         largest = [
-            (served, who) for served, who in sets if not any(served != more and served & more == served for more, _ in sets)
+            (served & -served, served, who)
+            for who, served in useful
+            if not any(served != more and served & more == served for more in sets)
         ]
-        return [self._chosen(targets, served, who) for served, who in sorted(largest, key=lambda cell: cell[0] & -cell[0])]
+        return [self._chosen(targets, served, who) for _, served, who in sorted(largest)]
 
     def _chosen(self, targets: Sequence[Target], served: int, who: int) -> int:
         for place, (_, n) in enumerate(targets):

@@ -7,7 +7,7 @@ sketch of a world is the sketch of what it makes of the world.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from spa_bench.environments.virtualhome.carrying import load
@@ -90,18 +90,21 @@ class Sketch:
         self.loose, self.spots = tuple(sorted(set(loose))), tuple(sorted(set(spots)))
         self._looks, self._actions = looks, actions
         self._number: dict[int, int] = {}
+        on, inside, close = (bits.graph.out[relation] for relation in ("ON", "INSIDE", "CLOSE"))
         self._rest = [
-            (n, *(bits.graph.out[r].get(n, NOBODY) for r in ("ON", "INSIDE", "CLOSE")))
+            (n, on.get(n, NOBODY), inside.get(n, NOBODY), close.get(n, NOBODY))
             for n in bits.carriable
             if n not in self.loose
         ]
+        """What can move beside the loose things, and where it was at first."""
 
     def moment(self, world: World, done: int) -> Moment:
         """The sketch of a world in which `done` of the goal's actions were done."""
         c, bits = self.character, self.bits
         hands = world.out("HOLDS_RH", c), world.out("HOLDS_LH", c)
         with_me = load(world, hands[0] | hands[1] | world.into("ON", c) | world.into("INSIDE", c))
-        places = {n: self._place(world, n, with_me) for n in load(world, [*self.loose, *self._displaced(world)])}
+        loose = load(world, [*self.loose, *self._displaced(world), *with_me])
+        places = {n: self._place(world, n, with_me) for n in loose}
         layout = self.layouts.of(places)
         return Moment(
             layout,
@@ -160,7 +163,7 @@ class Sketch:
                 found.append(n)
             else:
                 now = world.out("CLOSE", n)
-                if now is not close and now ^ close and not (now ^ close).issubset(world.graph.characters):
+                if now is not close and not (now ^ close).issubset(world.graph.characters):
                     found.append(n)
         return found
 
@@ -261,7 +264,7 @@ class Sketch:
         )
 
 
-_EFFECTS = {
+_EFFECTS: Mapping[str, Callable[..., Moment]] = {
     "WALK": Sketch._walk,
     "RUN": Sketch._walk,
     "FIND": Sketch._find,

@@ -63,6 +63,8 @@ class Tally:
         """Steps that can only help."""
         self.ready: list[Command] = []
         """Steps that may help."""
+        self.last: list[Command] = []
+        """Steps that may help, and are better done later where that costs nothing."""
         self.now: list[Target] = []
         """Where one has to go for a next step."""
         self.later: list[Target] = []

@@ -11,7 +11,7 @@ import csv
 import gzip
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -36,7 +36,7 @@ LAYOUT = "apartments"
 MANIFEST = "manifest.csv"
 PACKED = "manifest.csv.gz"
 FETCH = "get the official tasks with `spa-bench data get virtualhome`"
-KEPT = 128
+KEPT = 512
 """Compiled tasks, and apartments, that a set keeps for episodes that are played side by side."""
 
 _KEY = re.compile(r"(?!\.)[\w.-]{1,200}/(?!\.)[\w.-]{1,200}", re.ASCII)
@@ -87,15 +87,6 @@ class Scenario:
     """Upstream's longer words, often empty for generated tasks."""
     program: tuple[Line, ...]
     """The gold program."""
-
-
-Steps = Callable[[Scenario], int]
-"""How long a task is: the steps of an expert."""
-
-
-def gold_steps(scenario: Scenario) -> int:
-    """Length of the gold program: the expert that needs no search."""
-    return len(scenario.program)
 
 
 class Homes:

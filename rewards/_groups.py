@@ -1,0 +1,70 @@
+"""Advantages from comparing the episodes of one task with each other, for methods that need no critic.
+
+Kept apart from the methods that use it: who is compared with whom, and how a number per turn reaches the decisions.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from spa_bench import credit
+from spa_bench.core import Floats, Trajectory
+from spa_bench.rewards.sparse import Sparse
+
+
+class Compared(Sparse):
+    """The outcome on the last step, and an advantage per turn from `compare` in place of a critic's.
+
+    The tokens of a turn share its advantage, also where decisions are tokens. The critic's targets are its own
+    estimates: it has no loss, so that it stays as it is and has no part in the clipping of the gradient.
+    """
+
+    uses_critic = False
+
+    @abstractmethod
+    def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
+        """One advantage per turn, (T,) per trajectory, from the rewards of the turns, (T,) per trajectory."""
+
+    def advantages(
+        self, group: Sequence[Trajectory], rewards: Sequence[Floats], values: Sequence[Floats], gamma: float, lam: float
+    ) -> list[tuple[Floats, Floats]]:
+        """What `compare` says, at each decision; `gamma` and `lam` are for methods with a critic."""
+        counts = [_decisions(r, trajectory) for r, trajectory in zip(rewards, group, strict=True)]
+        starts = [np.cumsum([0, *n[:-1]], dtype=np.intp)[: len(n)] for n in counts]
+        judged = self.compare(group, [np.add.reduceat(r, s) for r, s in zip(rewards, starts, strict=True)])
+        return [(credit.spread(a, n), v[:-1].copy()) for a, n, v in zip(judged, counts, values, strict=True)]
+
+
+def _decisions(rewards: Floats, trajectory: Trajectory) -> list[int]:
+    """Decisions of each turn: one, or as many as it has sampled tokens. Raises ValueError where it is neither."""
+    tokens = [len(step.tokens.reply) if step.tokens else 0 for step in trajectory.steps]
+    counts = [1] * len(trajectory) if len(rewards) == len(trajectory) else tokens
+    if sum(counts) != len(rewards) or 0 in counts:
+        raise ValueError(f"{len(rewards)} decisions for {len(trajectory)} turns of {tokens} tokens")
+    return counts
+
+
+def among_peers(group: Sequence[Trajectory], judge: Callable[[Floats], Floats]) -> Floats:
+    """One number per episode, (N,): `judge` of the outcomes of the same task and character, their order kept.
+
+    An episode that went wrong outside the agent's control is nobody's peer and gets 0.
+    """
+    peers: dict[tuple[str, str, int], list[int]] = {}
+    for index, t in enumerate(group):
+        if t.error is None:
+            peers.setdefault((t.task.env, t.task.key, t.character), []).append(index)
+    judged = np.zeros(len(group))
+    for indices in peers.values():
+        judged[indices] = judge(np.array([group[index].outcome for index in indices]))
+    return judged
+
+
+def relative(numbers: Floats, *, normalise: bool, epsilon: float) -> Floats:
+    """Distances from the mean, over the sample's standard deviation (N - 1) if `normalise`; zeros where all agree."""
+    if not len(numbers) or numbers.min() == numbers.max():
+        return np.zeros(len(numbers))
+    centred: Floats = numbers - numbers.mean()
+    return centred / (numbers.std(ddof=1) + epsilon) if normalise else centred

@@ -1,0 +1,90 @@
+"""What a state is, and how often each was met: exact matches of text, as 63-bit numbers.
+
+Numbers, because they can be kept as arrays; two different texts get the same one about never. They come from a digest
+of the content, so that they are the same on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa_bench.core import Trajectory, derive_seed
+
+
+def states(trajectory: Trajectory, *, history: int = 0, shared: bool = False) -> list[int]:
+    """The T + 1 states of an episode: before each step, and the one that the last step led to.
+
+    A state is what is seen, with the `history` observations and actions before it (fewer near the start), for this task
+    and character; with `shared` it is the observation alone, for all tasks.
+    """
+    seen = [derive_seed(text) for text in (*(s.observation for s in trajectory.steps), trajectory.final_observation)]
+    if shared:
+        return seen
+    done = [derive_seed(step.action) for step in trajectory.steps]
+    place = ascii((trajectory.task.env, trajectory.task.key, trajectory.character))
+    first = [max(0, t - history) for t in range(len(seen))]
+    return [derive_seed(place, seen[f : t + 1], done[f:t]) for t, f in enumerate(first)]
+
+
+class Visits:
+    """How many finished episodes met each state, and how many of those succeeded; an episode counts a state once."""
+
+    def __init__(self) -> None:
+        self.episodes = 0
+        self._counts: dict[int, tuple[int, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def add(self, met: Iterable[int], success: bool) -> None:
+        """One more finished episode."""
+        self.episodes += 1
+        for state in set(met):
+            self._raise(state, 1, int(success))
+
+    def merge(self, other: Visits) -> None:
+        """Everything that `other` has counted."""
+        self.episodes += other.episodes
+        for state, (met, won) in other._counts.items():
+            self._raise(state, met, won)
+
+    def met(self, state: int) -> int:
+        """N_total: episodes that met the state."""
+        return self._counts.get(state, (0, 0))[0]
+
+    def score(self, state: int, *, alpha: float, xi: float, zeta: float) -> float:
+        """3SPO's S(s): 1 where much is still to be learned (unseen, never solved), 0 where it is solved or hopeless."""
+        met, won = self._counts.get(state, (0, 0))
+        rate = won / (met + 1e-6)  # core_3spo.py's epsilon
+        if met and met - won >= xi and rate <= zeta:
+            return 0.0
+        return math.exp(-alpha * (math.log(self.episodes + 1) * rate))
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Everything, as arrays whose keys begin with `name`."""
+        known = sorted(self._counts)
+        counts = np.array([self._counts[state] for state in known], dtype=np.int64).reshape(-1, 2)
+        return {
+            f"{name}.episodes": np.array([self.episodes], dtype=np.int64),
+            f"{name}.states": np.array(known, dtype=np.uint64),
+            f"{name}.met": counts[:, 0].copy(),
+            f"{name}.won": counts[:, 1].copy(),
+        }
+
+    @classmethod
+    def of_arrays(cls, name: str, arrays: Mapping[str, NDArray[Any]]) -> Visits:
+        """What `arrays` gave."""
+        visits = cls()
+        visits.episodes = int(arrays[f"{name}.episodes"][0])
+        states, met, won = (arrays[f"{name}.{part}"].tolist() for part in ("states", "met", "won"))
+        visits._counts = dict(zip(states, zip(met, won, strict=True), strict=True))
+        return visits
+
+    def _raise(self, state: int, met: int, won: int) -> None:
+        had = self._counts.get(state, (0, 0))
+        self._counts[state] = (had[0] + met, had[1] + won)

@@ -1,0 +1,78 @@
+"""Episodes against those of the same task, and each step against those taken in the same state.
+
+Paper: Feng et al. 2025, arXiv 2505.10978; code langfengQ/verl-agent.
+Equation: A = A^E + weight * A^S with A^E = (R_i - mean R) / (std R + epsilon) over the episodes of the task and
+  A^S = (G_t - mean G) / (std G + epsilon) over all steps of these episodes that were taken in the state of step t,
+  G_t = sum_(k >= t) gamma^(k - t) r_k; r_T = R.
+Defaults: weight 1, gamma 0.95 <- the paper; normalise on <- run_alfworld.sh (off: F_norm = 1, as in run_webshop.sh);
+  epsilon 1e-6 <- core_gigpo.py; history 0 <- the paper's anchor state is the observation alone.
+Deviations: history=k also asks for the same k observations and actions before (fewer near the start), because one text
+  can be many states: the same room with other things in hand. std is that of a sample (N - 1), as in the code. A state
+  met once gives 0, as in the code; so does a group of one episode, which the code gives its outcome. Each episode
+  counts once in A^E, where the code by default counts it once per step. No penalty for invalid actions (the code: 0.1).
+  The trainer whitens the advantages of a batch, as for every method. Where several characters act, each is compared
+  with those in its own seat; episodes that went wrong outside the agent's control are left out. No critic is used, and
+  none is trained.
+Conserves return: yes.
+Needs: several episodes of each task, and states that come back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from spa_bench import credit
+from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.rewards._groups import Compared, among_peers, relative
+from spa_bench.rewards._states import states
+
+
+class GiGPO(Compared):
+    """Its `gamma` is its own, not the trainer's: it sets how much a late visit to a state is worth more than an early.
+
+    `weight` (ω) is that of the steps beside the episodes; `history` is how many past turns belong to a state.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: float = 1.0,
+        gamma: float = 0.95,
+        normalise: bool = True,
+        epsilon: float = 1e-6,
+        history: int = 0,
+    ) -> None:
+        numbers = all(isinstance(number, float | int) for number in (weight, gamma, epsilon))
+        if not numbers or not (math.isfinite(weight) and 0 < gamma <= 1 and 0 < epsilon < math.inf):
+            raise UserError("reward gigpo: weight must be a finite number, gamma lie in (0, 1] and epsilon be above 0")
+        if not isinstance(normalise, bool):
+            raise UserError(f"reward gigpo: normalise={normalise!r}: use true or false")
+        if not isinstance(history, int) or history < 0:
+            raise UserError(f"reward gigpo: history={history!r}: use 0 (the observation alone) or a number of turns")
+        self.weight, self.gamma, self.history = weight, gamma, history
+        self.normalise, self.epsilon = normalise, epsilon
+
+    def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
+        """Both comparisons, added."""
+        episodes = among_peers(group, self._relative)
+        return [e + self.weight * s for e, s in zip(episodes, self._steps(group, rewards), strict=True)]
+
+    def _steps(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
+        """A^S, one array (T,) per trajectory; a state met twice in one episode counts twice."""
+        to_go = [credit.returns(r, self.gamma) for r in rewards]
+        places: dict[int, list[tuple[int, int]]] = {}
+        for index, trajectory in enumerate(group):
+            if trajectory.error is None:
+                for turn, state in enumerate(states(trajectory, history=self.history)[:-1]):
+                    places.setdefault(state, []).append((index, turn))
+        judged = [np.zeros(len(trajectory)) for trajectory in group]
+        for met in places.values():
+            for (index, turn), a in zip(met, self._relative(np.array([to_go[i][t] for i, t in met])), strict=True):
+                judged[index][turn] = a
+        return judged
+
+    def _relative(self, numbers: Floats) -> Floats:
+        return relative(numbers, normalise=self.normalise, epsilon=self.epsilon)

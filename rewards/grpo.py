@@ -1,0 +1,39 @@
+"""The outcome against the task's mean outcome, in units of its spread, for every decision of the episode.
+
+Paper: Shao et al. 2024, arXiv 2402.03300; without the spread Liu et al. 2025, arXiv 2503.20783 (Dr. GRPO).
+Equation: A_i = (R_i - mean R) / (std R + epsilon) on every decision, over the episodes of the task; r_T = R.
+Defaults: normalise on <- the paper's std(r) (off: Dr. GRPO); epsilon 1e-6 <- verl's compute_grpo_outcome_advantage, the
+  paper has none.
+Deviations: std is that of a sample (N - 1), as in verl and TRL; the paper does not say. Zero where all outcomes agree
+  and for a group of one, which verl gives its outcome. Each episode counts once, where verl-agent by default counts it
+  once per step. The trainer whitens the advantages of a batch, as for every method. Where several characters act, each
+  is compared with those in its own seat; episodes that went wrong outside the agent's control are left out. No critic
+  is used, and none is trained.
+Conserves return: yes.
+Needs: several episodes of each task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.rewards._groups import Compared, among_peers, relative
+
+
+class GRPO(Compared):
+    """Reads outcomes, never step rewards; `normalise` divides by the spread within the group."""
+
+    def __init__(self, *, normalise: bool = True, epsilon: float = 1e-6) -> None:
+        if not isinstance(normalise, bool):
+            raise UserError(f"reward grpo: normalise={normalise!r}: use true, or false for Dr. GRPO")
+        if not isinstance(epsilon, float | int) or not 0 < epsilon < float("inf"):
+            raise UserError(f"reward grpo: epsilon={epsilon!r}: use a small number above 0, such as 1e-6")
+        self.normalise, self.epsilon = normalise, epsilon
+
+    def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
+        """The same number at every turn of an episode."""
+        advantages = among_peers(group, lambda r: relative(r, normalise=self.normalise, epsilon=self.epsilon))
+        return [np.full(len(t), a) for t, a in zip(group, advantages, strict=True)]

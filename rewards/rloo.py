@@ -1,0 +1,37 @@
+"""The outcome against the mean outcome of the task's other episodes, for every decision of the episode.
+
+Paper: Ahmadian et al. 2024, arXiv 2402.14740 (REINFORCE leave-one-out); Chen et al. 2025, arXiv 2502.01600 (LOOP: with
+  PPO's clipping, as here).
+Equation: A_i = R_i - mean_(j != i) R_j on every decision; r_T = R.
+Defaults: none; the size of a group is the trainer's (`ppo.samples`), the same for every method.
+Deviations: the paper puts the KL into the reward, here it is in the loss as for most methods; the trainer whitens the
+  advantages of a batch, as for every method. A group of one has nothing to compare with and teaches nothing, where
+  verl gives it its outcome. Where several characters act, each is compared with those in its own seat; episodes that
+  went wrong outside the agent's control are left out. No critic is used, and none is trained.
+Conserves return: yes.
+Needs: several episodes of each task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from spa_bench.core import Floats, Trajectory
+from spa_bench.rewards._groups import Compared, among_peers
+
+
+class RLOO(Compared):
+    """Reads outcomes, never step rewards; the advantage does not depend on the turn."""
+
+    def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
+        """The same number at every turn of an episode."""
+        advantages = among_peers(group, leave_one_out)
+        return [np.full(len(t), a) for t, a in zip(group, advantages, strict=True)]
+
+
+def leave_one_out(outcomes: Floats) -> Floats:
+    """Each outcome minus the mean of the others, (N,) to (N,); 0 for one alone."""
+    others = (outcomes.sum() - outcomes) / max(len(outcomes) - 1, 1)
+    return outcomes - others if len(outcomes) > 1 else np.zeros(len(outcomes))

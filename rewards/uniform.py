@@ -1,0 +1,28 @@
+"""The outcome in equal parts, one for each step.
+
+Paper: Gangwani, Zhou and Peng 2020, arXiv 2010.12718 (IRCR: every step of an episode has the same guidance reward).
+Equation: r_t = R / T.
+Defaults: none.
+Deviations: the paper pays each step the whole outcome, scaled over a replay buffer, which pays for long episodes; here
+  it is divided among the steps.
+Conserves return: yes.
+Needs: nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from spa_bench.core import Floats, RewardMethod, Trajectory
+
+
+class Uniform(RewardMethod):
+    """Dense and blind: no step earns more than another; an episode without steps has no rewards."""
+
+    conserves_return = True
+
+    def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
+        """Equal shares of the outcome."""
+        return [np.full(len(t), t.outcome / max(len(t), 1)) for t in group]
