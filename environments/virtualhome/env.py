@@ -49,7 +49,8 @@ class VirtualHome(TextEnv):
 
     The reward comes at the end of an episode: the share of the goal's conditions that hold then; `success` is all of
     them. `info` has, beyond what every `TextEnv` gives, `conditions`: for each of them whether it holds, `reason`: why
-    the last command was not executed, and `remaining`: the steps of the oracle's plan, or None where it finds none.
+    the last command was not executed, `conflict`: whether another character was first, and `remaining`: the steps of
+    the oracle's plan, with those into rooms that it must enter to see what it needs, or None where it finds none.
 
     `progress` is 1 - remaining / (2 * remaining at the start), not below 0: 0.5 at the start and 1 when done, so that
     a step can lose some; 0 where the oracle finds no way.

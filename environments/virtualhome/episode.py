@@ -14,7 +14,7 @@ from typing import Any
 
 from spa_bench.environments.text import Menu
 from spa_bench.environments.virtualhome import naming, words
-from spa_bench.environments.virtualhome.engine import World, admissible, executable
+from spa_bench.environments.virtualhome.engine import GOING, World, admissible, executable
 from spa_bench.environments.virtualhome.expert import advise
 from spa_bench.environments.virtualhome.goals import Goal, met
 from spa_bench.environments.virtualhome.graph import (
@@ -122,8 +122,17 @@ class Episode:
     @property
     def remaining(self) -> int | None:
         """Steps in which one character alone can reach the goal, by the oracle's plan; None where it finds none."""
-        plans = (plan(self.world, c, self.goal(c), self.done) for c in self.characters)
-        return min((len(found) for found in plans if found is not None), default=None)
+        found = (self._left(c, mind) for c, mind in zip(self.characters, self.minds, strict=True))
+        return min((left for left in found if left is not None), default=None)
+
+    def _left(self, character: int, mind: Mind) -> int | None:
+        """The oracle may name what the character has not seen; so each room where that is costs the step into it."""
+        commands = plan(self.world, character, self.goal(character), self.done)
+        if commands is None:
+            return None
+        unseen = (nodes[0] for action, nodes in commands if action in GOING and nodes[0] not in mind.known)
+        rooms = {self.world.room(node) for node in unseen}
+        return len(commands) + len(rooms - mind.visited)
 
     @property
     def names(self) -> Mapping[int, str]:
