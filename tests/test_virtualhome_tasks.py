@@ -521,13 +521,13 @@ def test_a_wheel_becomes_an_apartment_with_both_kinds_of_goals(tmp_path: Path):
         assert not list(unpacked.rglob("*.py"))
         homes = installed(tmp_path, unpacked)
     assert not (tmp_path / "unpacked").exists()
-    rows = [(entry.split, entry.name, entry.kind, entry.eai, entry.difference) for entry in homes.entries]
+    rows = [(entry.split, entry.name, entry.kind, entry.eai, entry.difference) for entry in homes.entries]  # into the room, to the television, off
     side = split_of(program("Watch TV"))
     assert rows == sorted(
         [
-            (side, "file1_1", "watch_tv", None, 2),
-            (side, "file2_1", "watch_tv", 2, 2),
-            ("valid_unseen", "file3_1", "make_coffee", None, 2),
+            (side, "file1_1", "watch_tv", None, 3),
+            (side, "file2_1", "watch_tv", 3, 3),
+            ("valid_unseen", "file3_1", "make_coffee", None, 3),
         ]
     )
     differences = Homes(homes.root, homes.entries, goals="difference")

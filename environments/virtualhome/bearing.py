@@ -80,7 +80,8 @@ def _settle(t: Tally, n: int, *, alone: bool) -> bool:
     verb = "LIE" if lying else "SIT"
     most = (BEDS if lying else SEATS).get(t.bits.graph.classes[n], 1)
     there = [x for x, place in t.m.layout.places.items() if place.on & t.bits.bit[n]]
-    if len(there) + (t.bits.upon[n] & ~t.m.layout.loose).bit_count() >= most:
+    others = t.m.guests.count(n) + (t.bits.upon[n] & ~t.m.layout.loose).bit_count()
+    if len(there) + others >= most:
         if not (alone and there):
             return False
         t.fetch(there[0])

@@ -10,7 +10,7 @@ that was visible at some time; it names nothing else. Its next command follows f
    before, and where both hands are full, one thing is dropped, best one that the goal does not need.
 
 Where nothing is left to do, it stays where it is. With two characters what it knows may be elsewhere by now: the plan
-goes to where a thing is, as far as that has been seen too.
+goes to where a thing is, as far as that has been seen too; and what somebody else has in a hand is left to them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from spa_bench.environments.virtualhome.actions import OPENABLE
 from spa_bench.environments.virtualhome.engine import World, executable
 from spa_bench.environments.virtualhome.goals import Goal
 from spa_bench.environments.virtualhome.mind import Command
-from spa_bench.environments.virtualhome.planner import needs, plan
+from spa_bench.environments.virtualhome.planner import needs, plan, without_taken
 
 
 class Expert:
@@ -60,6 +60,9 @@ def advise(
     """
     known = known | world.graph.rooms
     commands = plan(world, character, goal, done, known)
+    if commands is None and len(world.graph.characters) > 1:
+        goal = without_taken(world, character, goal)
+        commands = plan(world, character, goal, done, known)
     if commands:
         return commands[0]
     search = [] if commands is not None else _explore(world, character, goal, known, visited, opened)

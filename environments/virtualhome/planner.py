@@ -60,6 +60,29 @@ def needs(graph: Graph, character: int, goal: Goal) -> frozenset[int]:
     return _needs(graph, character, goal)
 
 
+def without_taken(world: World, character: int, goal: Goal) -> Goal:
+    """What one can do while somebody else has things of the goal in a hand; the goal itself if nobody has.
+
+    Left to them are these things, the machines that these go into, and all that one character has to do as a whole:
+    what it holds, where it sits, and the goal's actions.
+    """
+
+    def taken(n: int) -> bool:
+        return world.holder(n) not in (None, character)
+
+    links = (*goal.edges, *goal.absent_edges)
+    if not any(taken(n) for a, _, b in links for n in (a, b)):
+        return goal
+    theirs = {n for a, _, b in links for n in (a, b) if taken(a) or taken(b)}
+    theirs = (theirs | {character}).difference(world.held(character))
+    return Goal(
+        tuple(item for item in goal.nodes if item[0] not in theirs),
+        tuple(item for item in goal.absent_states if item[0] not in theirs),
+        tuple(edge for edge in goal.edges if edge[0] not in theirs),
+        tuple(edge for edge in goal.absent_edges if edge[0] not in theirs),
+    )
+
+
 class _Concern(NamedTuple):
     """What may play a part in the plans for a goal."""
 

@@ -60,6 +60,8 @@ class Moment(NamedTuple):
     room: int | None
     done: int
     """How many of the goal's actions were done."""
+    guests: tuple[int, ...] = ()
+    """Seats that other characters are on, once for each of them."""
 
     @property
     def hands(self) -> tuple[int, ...]:
@@ -90,6 +92,8 @@ class Sketch:
         self.loose, self.spots = tuple(sorted(set(loose))), tuple(sorted(set(spots)))
         self._looks, self._actions = looks, actions
         self._number: dict[int, int] = {}
+        self._others = frozenset(bits.graph.characters) - {character}
+        self._seats = [n for n in sorted({*self.loose, *self.spots}) if self._others and bits.bit[n] & bits.seats]
         on, inside, close = (bits.graph.out[relation] for relation in ("ON", "INSIDE", "CLOSE"))
         self._rest = [
             (n, on.get(n, NOBODY), inside.get(n, NOBODY), close.get(n, NOBODY))
@@ -117,6 +121,7 @@ class Sketch:
             facing=bits.mask(world.out("FACING", c)) & self._looks,
             room=world.room(c),
             done=done,
+            guests=tuple(n for n in self._seats for other in world.into("ON", n) & self._others),
         )
 
     def state(self, moment: Moment, n: int) -> int:

@@ -131,7 +131,8 @@ class Tally:
     def reach(self, n: int) -> None:
         """A thing has to be taken, or something else."""
         place = self.m.layout.places[n]
-        if not self.bits.bit[n] & self.bits.takable or place.on & self.bits.people & ~self.sketch.me:
+        used = n in self.m.guests or place.on & self.bits.people & ~self.sketch.me
+        if used or not self.bits.bit[n] & self.bits.takable:
             self.steps += NEVER
             return
         self.steps += 1
