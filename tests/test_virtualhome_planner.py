@@ -395,6 +395,22 @@ def test_what_somebody_else_holds_is_not_planned_for():
     assert verbs(plan(world, anna, goal)) == "WALK GRAB WALK PUTBACK"
 
 
+def test_what_is_left_can_be_told_even_when_each_has_something_of_the_goal_in_hand():
+    home = compile_graph(with_character(flat.home(), KITCHEN), "two people")
+    anna, other = home.characters
+    world = World(home)
+    goal = Goal(edges=((flat.SOAP, "ON", flat.TABLE), (flat.BOOK, "ON", flat.BED)))
+    goals = {anna: goal, other: goal}
+    assert planner.remaining(world, goals) == len(plan(world, anna, goal) or ()) == 8
+    for character, thing in ((anna, flat.SOAP), (other, flat.BOOK)):
+        world.execute("WALK", (thing,), character)
+        world.execute("GRAB", (thing,), character)
+    assert plan(world, anna, goal) is plan(world, other, goal) is None
+    assert verbs(plan(world, anna, planner.without_taken(world, anna, goal))) == "WALK PUTBACK"
+    assert planner.remaining(world, goals) == len("DROP WALK PUTBACK WALK GRAB WALK PUTBACK".split())
+    assert planner.remaining(world, {anna: Goal(edges=((anna, "HOLDS", flat.TABLE),))}) is None
+
+
 def test_a_seat_that_somebody_else_has_is_not_planned_for():
     home = compile_graph(with_character(flat.home(), KITCHEN), "two people")
     anna, other = home.characters

@@ -9,8 +9,9 @@ that was visible at some time; it names nothing else. Its next command follows f
    those of the room one is in first; those that cannot be carried first; by room and id. What runs is switched off
    before, and where both hands are full, one thing is dropped, best one that the goal does not need.
 
-Where nothing is left to do, it stays where it is. With two characters what it knows may be elsewhere by now: the plan
-goes to where a thing is, as far as that has been seen too; and what somebody else has in a hand is left to them.
+Where that is not enough, it goes through the rooms again, because somebody else may have moved things; where nothing is
+left to do, it stays where it is. With two characters, what it knows may be elsewhere by now: the plan goes to where a
+thing is, as far as that has been seen too. What somebody else has in a hand is left to them.
 """
 
 from __future__ import annotations
@@ -89,6 +90,9 @@ def _explore(
         wanted = needs(world.graph, c, goal)
         for n in sorted(world.held(c), key=lambda n: n in wanted):
             yield "DROP", (n,)
+    elif not needs(world.graph, c, goal) <= known:
+        here = world.room(c)
+        yield from _go(world, c, min(world.graph.rooms, key=lambda n: (here is not None and n <= here, n)))
 
 
 def _closed(world: World, c: int, known: Set[int], opened: Collection[int]) -> int | None:

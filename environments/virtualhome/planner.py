@@ -6,7 +6,7 @@ a plan is executed in a copy of the world before it is believed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -53,6 +53,29 @@ def plan(
     if found is None or known is None or all(n in known for _, objects in found for n in objects):
         return found
     return None
+
+
+def remaining(world: World, goals: Mapping[int, Goal], done: Iterable[str] = ()) -> int | None:
+    """Steps in which one of the characters can do all that is left; None where no way was found.
+
+    `goals` has the goal as each of them would have to reach it. Where that one cannot, because others have things of
+    the goal in their hands, these are dropped first, a step each.
+    """
+    done = tuple(done)
+    counts = [_alone(world, character, goal, done) for character, goal in goals.items()]
+    return min((count for count in counts if count is not None), default=None)
+
+
+def _alone(world: World, character: int, goal: Goal, done: tuple[str, ...]) -> int | None:
+    commands = plan(world, character, goal, done)
+    if commands is not None or len(world.graph.characters) == 1:
+        return None if commands is None else len(commands)
+    needed, after, drops = needs(world.graph, character, goal), world.copy(), 0
+    for other in world.graph.characters:
+        for n in world.held(other) if other != character else ():
+            drops += n in needed and after.execute("DROP", (n,), other).executed
+    commands = plan(after, character, goal, done) if drops else None
+    return None if commands is None else drops + len(commands)
 
 
 def needs(graph: Graph, character: int, goal: Goal) -> frozenset[int]:
