@@ -407,7 +407,7 @@ def test_what_is_left_can_be_told_even_when_each_has_something_of_the_goal_in_ha
         world.execute("GRAB", (thing,), character)
     assert plan(world, anna, goal) is plan(world, other, goal) is None
     assert verbs(plan(world, anna, planner.without_taken(world, anna, goal))) == "WALK PUTBACK"
-    assert planner.remaining(world, goals) == len("DROP WALK PUTBACK WALK GRAB WALK PUTBACK".split())
+    assert planner.remaining(world, goals) == 7  # the other drops the book; walk, put, walk, grab, walk, put
     assert planner.remaining(world, {anna: Goal(edges=((anna, "HOLDS", flat.TABLE),))}) is None
 
 

@@ -521,8 +521,9 @@ def test_a_wheel_becomes_an_apartment_with_both_kinds_of_goals(tmp_path: Path):
         assert not list(unpacked.rglob("*.py"))
         homes = installed(tmp_path, unpacked)
     assert not (tmp_path / "unpacked").exists()
-    rows = [(entry.split, entry.name, entry.kind, entry.eai, entry.difference) for entry in homes.entries]  # into the room, to the television, off
+    rows = [(entry.split, entry.name, entry.kind, entry.eai, entry.difference) for entry in homes.entries]
     side = split_of(program("Watch TV"))
+    # into the room, to the television, off
     assert rows == sorted(
         [
             (side, "file1_1", "watch_tv", None, 3),

@@ -34,9 +34,9 @@ def plan(
 ) -> tuple[Command, ...] | None:
     """Commands that reach the goal, none where it is reached; None where no way was found.
 
-    `done` are the actions executed so far, for goals that ask for actions. With `known`, nothing else is named, nor
-    looked for. The result depends on the arguments alone, and is the same on every machine; the plan after the first
-    command of a plan is the rest of it. Raises KeyError for a character that the home has not.
+    `done` are the actions executed so far, for goals that ask for actions. With `known`, only these nodes are named.
+    The result depends on the arguments alone, and is the same on every machine; the plan after the first command of a
+    plan is the rest of it. Raises KeyError for a character that the home has not.
     """
     graph = world.graph
     wish = _wishes(graph, character, goal)
