@@ -16,12 +16,13 @@ from spa_bench.core import Task, TextEnv, UserError, derive_seed
 from spa_bench.environments.text import AnyText, choose, one_of
 from spa_bench.environments.virtualhome import corpus, episode, generate, protocols, words
 from spa_bench.environments.virtualhome.episode import Episode
+from spa_bench.environments.virtualhome.household import DIFFICULTIES
 from spa_bench.environments.virtualhome.protocols import Protocol
 from spa_bench.environments.virtualhome.tasks import GoalKind, Homes, Scenario, folder, official
 from spa_bench.paths import data_folder
 
-MAX_STEPS = {"official": 40, "builtin": 20}
-"""Episode limits: SPA's, and about twice what most of the built-in tasks take the expert."""
+MAX_STEPS = {"official": 40, "default": 16, "hard": 50}
+"""Episode limits: SPA's, and for built-in tasks of each difficulty what the longest take the expert."""
 MAX_OBSERVATION = 1 << 16
 MAX_ACTION = 1 << 22
 MOST_SAID = 500
@@ -58,7 +59,7 @@ class VirtualHome(TextEnv):
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
     name = "virtualhome"
-    buckets = (5, 8)
+    buckets = (4, 6)
 
     def __init__(
         self,
@@ -100,7 +101,8 @@ class VirtualHome(TextEnv):
             raise UserError(
                 f"protocol spa-released has 1 character and max_steps={protocols.MAX_STEPS}: leave both out"
             )
-        usual = protocols.MAX_STEPS if self._released else MAX_STEPS[tasks]
+        one_of("difficulty", difficulty, tuple(DIFFICULTIES))
+        usual = protocols.MAX_STEPS if self._released else MAX_STEPS["official" if tasks == "official" else difficulty]
         self.max_steps = usual if max_steps is None else max_steps
         if self.max_steps < 1:
             raise UserError(f"max_steps={max_steps}: an episode needs at least 1 step")

@@ -24,7 +24,7 @@ from spa_bench.environments.virtualhome.graph import (
     with_character,
 )
 from spa_bench.environments.virtualhome.mind import Command, Mind, Refused, after, awake, read
-from spa_bench.environments.virtualhome.planner import plan
+from spa_bench.environments.virtualhome.planner import plan, remaining
 from spa_bench.environments.virtualhome.tasks import Scenario
 
 GAMES = 1024
@@ -121,9 +121,15 @@ class Episode:
 
     @property
     def remaining(self) -> int | None:
-        """Steps in which one character alone can reach the goal, by the oracle's plan; None where it finds none."""
+        """Steps in which one character alone can reach the goal, by the oracle's plan; None where it finds none.
+
+        Where nobody can alone, because each holds something that is needed, it counts both.
+        """
         found = (self._left(c, mind) for c, mind in zip(self.characters, self.minds, strict=True))
-        return min((left for left in found if left is not None), default=None)
+        alone = min((left for left in found if left is not None), default=None)
+        if alone is not None or len(self.minds) == 1:
+            return alone
+        return remaining(self.world, {c: self.goal(c) for c in self.characters}, self.done)
 
     def _left(self, character: int, mind: Mind) -> int | None:
         """The oracle may name what the character has not seen; so each room where that is costs the step into it."""

@@ -49,7 +49,7 @@ VERSION = 1
 PANEL = "954cf3d5140d5729aaacff61f5e4820ee555461912ab298cff378eb1ad27aa51"
 """SHA-256 of the default panel's `manifest.csv`, which holds the hash of every task: the same on every machine."""
 
-PER_HOME = 10
+PER_HOME = 5
 """Tasks that start in one home."""
 ATTEMPTS = 10_000
 """Homes that are drawn until one is new and has chores of every kind that is wanted; about ten are needed."""

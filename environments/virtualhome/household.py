@@ -266,7 +266,7 @@ class Difficulty:
 
 DIFFICULTIES: Mapping[str, Difficulty] = {
     "default": Difficulty(
-        rooms=(2, 3), things=(3, 5), open=0.4, closing=0.2, chores={"switch": (1, 2), "tidy": (2, 3)}
+        rooms=(2, 2), things=(2, 4), open=0.6, closing=0.2, chores={"tidy": (2, 2)}
     ),
     "hard": Difficulty(
         rooms=(3, 4),

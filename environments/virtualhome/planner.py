@@ -23,7 +23,9 @@ from spa_bench.environments.virtualhome.sketch import Moment, Sketch
 from spa_bench.environments.virtualhome.tally import Brief, Role
 from spa_bench.environments.virtualhome.wishes import Wishes, wishes
 
-KEPT = 3000
+GAMES = 1024
+"""Goals and homes that something is remembered of: more than are ever played side by side, for oracle and expert."""
+KEPT = 300
 """Moments that are remembered for one goal."""
 
 Roles = tuple[tuple[Role, ...], ...]
@@ -156,23 +158,23 @@ class _Planner:
         return turns == len(self._actions) and satisfied(self._end, trial)
 
 
-@lru_cache(64)
+@lru_cache(GAMES)
 def _bits(graph: Graph) -> Bits:
     return Bits(graph)
 
 
-@lru_cache(256)
+@lru_cache(GAMES)
 def _wishes(graph: Graph, character: int, goal: Goal) -> Wishes:
     return wishes(goal, _bits(graph), character)
 
 
-@lru_cache(256)
+@lru_cache(GAMES)
 def _needs(graph: Graph, character: int, goal: Goal) -> frozenset[int]:
     wish, bits = _wishes(graph, character, goal), _bits(graph)
     return frozenset(wish.nodes).union(bits.nodes(wish.faced))
 
 
-@lru_cache(256)
+@lru_cache(GAMES)
 def _concern(graph: Graph, character: int, goal: Goal, ways: Roles) -> _Concern:
     bits, wish = _bits(graph), _wishes(graph, character, goal)
     every = [role for some in ways for role in some]
@@ -198,7 +200,7 @@ def _concern(graph: Graph, character: int, goal: Goal, ways: Roles) -> _Concern:
     return _Concern(frozenset(loose), frozenset(spots), chairs, looks, near)
 
 
-@lru_cache(64)
+@lru_cache(GAMES)
 def _planner(graph: Graph, character: int, goal: Goal, ways: Roles, scope: int) -> _Planner:
     return _Planner(graph, character, goal, ways, scope)
 
