@@ -321,6 +321,8 @@ def test_what_a_state_is_decides_who_learns_from_whom():
     # A is N 2, W 1 and B after A x is N 1, W 1 as before; then A and G are new each time: 1/4 + 1/4 * (1/4 - 1).
     (told_all,) = counted(*EXPLORED, **HALVING, key="history").rewards([PLAYED])
     same([told_all], [[7 / 32, 1 / 16, 1.0]], atol=1e-5)
+    for novelty, paid in (("paper", 0.5), ("released", 0.0)):
+        same(Lite(key="history", novelty=novelty).rewards([told("A x A", 0.0)]), [[paid]])
     far = counted(told("A x B y C z G", 1.0), **HALVING, key="history")
     same(far.rewards([told("D x B y C z G", 0.0)]), [[0.5, 0.5, 0.5]])
 

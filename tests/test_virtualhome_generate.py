@@ -16,14 +16,12 @@ import pytest
 from spa_bench.core import UserError
 from spa_bench.environments.dice import Dice
 from spa_bench.environments.virtualhome import generate, tasks
-from spa_bench.environments.virtualhome.chores import KINDS, chores
-from spa_bench.environments.virtualhome.draft import draft, relation
 from spa_bench.environments.virtualhome.engine import ARITY, World
 from spa_bench.environments.virtualhome.env import VirtualHome
 from spa_bench.environments.virtualhome.episode import LONGEST, expert_steps
-from spa_bench.environments.virtualhome.goals import met, satisfied
-from spa_bench.environments.virtualhome.graph import PROPERTIES, compile_graph
-from spa_bench.environments.virtualhome.household import (
+from spa_bench.environments.virtualhome.generation.chores import KINDS, chores
+from spa_bench.environments.virtualhome.generation.draft import draft, relation
+from spa_bench.environments.virtualhome.generation.household import (
     CLASSES,
     DIFFICULTIES,
     DOORED,
@@ -36,8 +34,10 @@ from spa_bench.environments.virtualhome.household import (
     THINGS,
     UNSWITCHED,
 )
+from spa_bench.environments.virtualhome.generation.phrases import ONE, PART, SEVERAL
+from spa_bench.environments.virtualhome.goals import met, satisfied
+from spa_bench.environments.virtualhome.graph import PROPERTIES, compile_graph
 from spa_bench.environments.virtualhome.naming import ids
-from spa_bench.environments.virtualhome.phrases import ONE, PART, SEVERAL
 from spa_bench.environments.virtualhome.verify import verify
 
 SIZES = {"train": 300, "valid_seen": 40, "valid_unseen": 40}

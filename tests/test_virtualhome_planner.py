@@ -16,9 +16,9 @@ from spa_bench.environments.virtualhome import generate, planner
 from spa_bench.environments.virtualhome.engine import ARITY, World, admissible, executable
 from spa_bench.environments.virtualhome.goals import Goal, satisfied
 from spa_bench.environments.virtualhome.graph import Graph, compile_graph, with_character
-from spa_bench.environments.virtualhome.layout import Bits
 from spa_bench.environments.virtualhome.planner import plan
-from spa_bench.environments.virtualhome.sketch import Sketch
+from spa_bench.environments.virtualhome.planning.layout import Bits
+from spa_bench.environments.virtualhome.planning.sketch import Sketch
 from spa_bench.environments.virtualhome.tasks import Scenario
 
 SIZES = {"train": 120, "valid_seen": 20, "valid_unseen": 20}

@@ -16,7 +16,7 @@ from spa_bench.core import Task, TextEnv, UserError, derive_seed
 from spa_bench.environments.text import AnyText, choose, one_of
 from spa_bench.environments.virtualhome import corpus, episode, generate, protocols, words
 from spa_bench.environments.virtualhome.episode import Episode
-from spa_bench.environments.virtualhome.household import DIFFICULTIES
+from spa_bench.environments.virtualhome.generation.household import DIFFICULTIES
 from spa_bench.environments.virtualhome.protocols import Protocol
 from spa_bench.environments.virtualhome.tasks import GoalKind, Homes, Scenario, folder, official
 from spa_bench.paths import data_folder

@@ -16,23 +16,22 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from spa_bench.core import Task, UserError
 from spa_bench.environments.dice import Dice
 from spa_bench.environments.virtualhome.apartments import SUFFIX, Record, fingerprint, write
-from spa_bench.environments.virtualhome.chores import KINDS, Chore, Combination, chores
-from spa_bench.environments.virtualhome.draft import Draft, draft
 from spa_bench.environments.virtualhome.engine import World
 from spa_bench.environments.virtualhome.episode import LONGEST, expert_steps
+from spa_bench.environments.virtualhome.generation.chores import KINDS, Chore, Combination, chores
+from spa_bench.environments.virtualhome.generation.draft import Draft, draft
+from spa_bench.environments.virtualhome.generation.gold import Gold
+from spa_bench.environments.virtualhome.generation.household import CLASSES, DIFFICULTIES, Difficulty
+from spa_bench.environments.virtualhome.generation.phrases import instruction
 from spa_bench.environments.virtualhome.goals import from_eai, satisfied
-from spa_bench.environments.virtualhome.gold import Gold
 from spa_bench.environments.virtualhome.graph import Graph, compile_graph
-from spa_bench.environments.virtualhome.household import CLASSES, DIFFICULTIES, Difficulty
 from spa_bench.environments.virtualhome.naming import names
-from spa_bench.environments.virtualhome.phrases import instruction
 from spa_bench.environments.virtualhome.tasks import (
     LAYOUT,
     MANIFEST,
@@ -252,7 +251,6 @@ def _proven(key: str, split: str, kind: str, record: Record) -> Scenario:
 @cache
 def _fingerprint() -> str:
     """Of this world's code: an edit never meets the tasks, or their lengths, of the old one."""
-    here = resources.files("spa_bench.environments.virtualhome")
-    files = [*(file for file in here.iterdir() if file.name.endswith(".py")), here.joinpath("../dice.py")]
-    content = b"".join(file.read_bytes() for file in sorted(files, key=lambda file: file.name))
-    return hashlib.sha256(content).hexdigest()[:8]
+    here = Path(__file__).parent
+    files = [*sorted(here.rglob("*.py")), here.parent / "dice.py"]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]

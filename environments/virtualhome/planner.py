@@ -11,17 +11,17 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from spa_bench.environments.virtualhome.deeds import roles
 from spa_bench.environments.virtualhome.engine import World
 from spa_bench.environments.virtualhome.goals import Goal, matched, satisfied
 from spa_bench.environments.virtualhome.graph import Graph
-from spa_bench.environments.virtualhome.layout import Bits, Layouts
 from spa_bench.environments.virtualhome.mind import Command
-from spa_bench.environments.virtualhome.routes import Routes
-from spa_bench.environments.virtualhome.search import Search, Way
-from spa_bench.environments.virtualhome.sketch import Moment, Sketch
-from spa_bench.environments.virtualhome.tally import Brief, Role
-from spa_bench.environments.virtualhome.wishes import Wishes, wishes
+from spa_bench.environments.virtualhome.planning.deeds import roles
+from spa_bench.environments.virtualhome.planning.layout import Bits, Layouts
+from spa_bench.environments.virtualhome.planning.routes import Routes
+from spa_bench.environments.virtualhome.planning.search import Search, Way
+from spa_bench.environments.virtualhome.planning.sketch import Moment, Sketch
+from spa_bench.environments.virtualhome.planning.tally import Brief, Role
+from spa_bench.environments.virtualhome.planning.wishes import Wishes, wishes
 
 GAMES = 1024
 """Goals and homes that something is remembered of: more than are ever played side by side, for oracle and expert."""

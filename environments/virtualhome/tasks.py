@@ -20,9 +20,9 @@ from typing import Literal, get_args
 
 from spa_bench.core import Task, UserError
 from spa_bench.environments.virtualhome.apartments import SUFFIX, Apartment, Record
+from spa_bench.environments.virtualhome.generation.household import CLASSES
 from spa_bench.environments.virtualhome.goals import Goal, from_difference, from_eai
 from spa_bench.environments.virtualhome.graph import Graph
-from spa_bench.environments.virtualhome.household import CLASSES
 from spa_bench.environments.virtualhome.script import Line, parse_script
 
 SPLITS = ("train", "valid_seen", "valid_unseen")

@@ -16,8 +16,8 @@ from spa_bench.environments.virtualhome import data, upstream
 from spa_bench.environments.virtualhome.apartments import files
 from spa_bench.environments.virtualhome.engine import World
 from spa_bench.environments.virtualhome.episode import LONGEST, expert_steps
+from spa_bench.environments.virtualhome.generation.household import CLASSES, ROOMS
 from spa_bench.environments.virtualhome.goals import Goal, from_difference, from_eai, met
-from spa_bench.environments.virtualhome.household import CLASSES, ROOMS
 from spa_bench.environments.virtualhome.manifest import kind_of, split_of
 from spa_bench.environments.virtualhome.naming import ids, names
 from spa_bench.environments.virtualhome.script import parse_script

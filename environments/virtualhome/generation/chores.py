@@ -12,9 +12,9 @@ from itertools import product
 from typing import Any
 
 from spa_bench.core import derive_seed
-from spa_bench.environments.virtualhome.draft import Draft, Piece, relation
-from spa_bench.environments.virtualhome.gold import Gold
-from spa_bench.environments.virtualhome.household import (
+from spa_bench.environments.virtualhome.generation.draft import Draft, Piece, relation
+from spa_bench.environments.virtualhome.generation.gold import Gold
+from spa_bench.environments.virtualhome.generation.household import (
     DOORED,
     HELD_OUT,
     HELD_OUT_SHARE,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from spa_bench.environments.virtualhome.errands import linked
-from spa_bench.environments.virtualhome.sketch import (
+from spa_bench.environments.virtualhome.planning.errands import linked
+from spa_bench.environments.virtualhome.planning.sketch import (
     CLEAN,
     CLOSED,
     DIRTY,
@@ -19,7 +19,7 @@ from spa_bench.environments.virtualhome.sketch import (
     PLUGGED_OUT,
     TURNED,
 )
-from spa_bench.environments.virtualhome.tally import NEVER, Tally
+from spa_bench.environments.virtualhome.planning.tally import NEVER, Tally
 
 HANDY = frozenset({"OPEN", "PLUGIN", "PLUGOUT"})
 """What is done with an empty hand."""

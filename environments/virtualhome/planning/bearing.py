@@ -5,8 +5,8 @@ Separate because all this comes last: a walk ends a posture, and makes one face 
 
 from __future__ import annotations
 
+from spa_bench.environments.virtualhome.planning.tally import NEVER, STAND, Tally
 from spa_bench.environments.virtualhome.released import BEDS, SEATS
-from spa_bench.environments.virtualhome.tally import NEVER, STAND, Tally
 
 _POSTURE = {"SIT": "SITTING", "LIE": "LYING"}
 

@@ -7,7 +7,7 @@ the engine, which then has to agree: the generator plays every program and check
 
 from __future__ import annotations
 
-from spa_bench.environments.virtualhome.draft import Draft, Piece, relation
+from spa_bench.environments.virtualhome.generation.draft import Draft, Piece, relation
 
 
 class Gold:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spa_bench.environments.virtualhome.layout import Layout
-from spa_bench.environments.virtualhome.sketch import Sketch
+from spa_bench.environments.virtualhome.planning.layout import Layout
+from spa_bench.environments.virtualhome.planning.sketch import Sketch
 
 Target = tuple[str, int]
 """Where one has to be: `near` a node, or CLOSE to it (`close`), or in a room (`room`)."""

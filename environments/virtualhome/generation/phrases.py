@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from spa_bench.environments.dice import Dice
-from spa_bench.environments.virtualhome.chores import Chore
-from spa_bench.environments.virtualhome.draft import relation
+from spa_bench.environments.virtualhome.generation.chores import Chore
+from spa_bench.environments.virtualhome.generation.draft import relation
 from spa_bench.environments.virtualhome.naming import listing, with_article
 
 ONE: Mapping[str, tuple[str, ...]] = {

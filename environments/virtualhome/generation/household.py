@@ -265,9 +265,7 @@ class Difficulty:
 
 
 DIFFICULTIES: Mapping[str, Difficulty] = {
-    "default": Difficulty(
-        rooms=(2, 2), things=(2, 4), open=0.6, closing=0.2, chores={"tidy": (2, 2)}
-    ),
+    "default": Difficulty(rooms=(2, 2), things=(2, 4), open=0.6, closing=0.2, chores={"tidy": (2, 2)}),
     "hard": Difficulty(
         rooms=(3, 4),
         things=(4, 6),

@@ -6,8 +6,8 @@ Separate from machines, which things go in and out of.
 from __future__ import annotations
 
 from spa_bench.environments.virtualhome.mind import Command
-from spa_bench.environments.virtualhome.tally import Tally
-from spa_bench.environments.virtualhome.wishes import Errand, Link
+from spa_bench.environments.virtualhome.planning.tally import Tally
+from spa_bench.environments.virtualhome.planning.wishes import Errand, Link
 
 
 def see_to(t: Tally, n: int, errand: Errand) -> bool:

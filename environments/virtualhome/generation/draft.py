@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from spa_bench.environments.dice import Dice
-from spa_bench.environments.virtualhome.household import (
+from spa_bench.environments.virtualhome.generation.household import (
     CLASSES,
     DOORED,
     NEVER_FIRST,

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from spa_bench.environments.virtualhome import bearing, deeds, errands, machines
 from spa_bench.environments.virtualhome.mind import Command
-from spa_bench.environments.virtualhome.sketch import Moment
-from spa_bench.environments.virtualhome.tally import NEVER, STAND, Brief, Tally
+from spa_bench.environments.virtualhome.planning import bearing, deeds, errands, machines
+from spa_bench.environments.virtualhome.planning.sketch import Moment
+from spa_bench.environments.virtualhome.planning.tally import NEVER, STAND, Brief, Tally
 
 
 class Outlook(NamedTuple):

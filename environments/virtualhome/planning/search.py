@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spa_bench.environments.virtualhome.agenda import Outlook, outlook, pending
 from spa_bench.environments.virtualhome.mind import Command
-from spa_bench.environments.virtualhome.sketch import Moment
-from spa_bench.environments.virtualhome.tally import NEVER, Brief
+from spa_bench.environments.virtualhome.planning.agenda import Outlook, outlook, pending
+from spa_bench.environments.virtualhome.planning.sketch import Moment
+from spa_bench.environments.virtualhome.planning.tally import NEVER, Brief
 
 AT_ONCE = 4
 """The most things whose ways are planned together. With three the plans of large tasks are 1 % longer."""

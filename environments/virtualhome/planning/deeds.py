@@ -12,11 +12,11 @@ from typing import NamedTuple
 from spa_bench.environments.virtualhome.actions import MOVING, OPENABLE, RECIPIENTS, SQUEEZABLE
 from spa_bench.environments.virtualhome.engine import World
 from spa_bench.environments.virtualhome.goals import Goal
-from spa_bench.environments.virtualhome.layout import Bits
-from spa_bench.environments.virtualhome.machines import service
+from spa_bench.environments.virtualhome.planning.layout import Bits
+from spa_bench.environments.virtualhome.planning.machines import service
+from spa_bench.environments.virtualhome.planning.sketch import CLOSED, OFF, ON, OPEN, PLUGGED_IN, PLUGGED_OUT, STATES
+from spa_bench.environments.virtualhome.planning.tally import NEVER, STAND, Role, Tally
 from spa_bench.environments.virtualhome.repaired import STRUCTURE
-from spa_bench.environments.virtualhome.sketch import CLOSED, OFF, ON, OPEN, PLUGGED_IN, PLUGGED_OUT, STATES
-from spa_bench.environments.virtualhome.tally import NEVER, STAND, Role, Tally
 
 MOST = 3
 """Objects of the goal that are considered for one action."""

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from spa_bench.environments.virtualhome.mind import Command
-from spa_bench.environments.virtualhome.routes import Routes, Target
-from spa_bench.environments.virtualhome.sketch import CLOSED, OPEN, Moment, Sketch
-from spa_bench.environments.virtualhome.wishes import Wishes
+from spa_bench.environments.virtualhome.planning.routes import Routes, Target
+from spa_bench.environments.virtualhome.planning.sketch import CLOSED, OPEN, Moment, Sketch
+from spa_bench.environments.virtualhome.planning.wishes import Wishes
 
 NEVER = 1 << 20
 """More steps than any plan has."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from spa_bench.environments.virtualhome.goals import HANDS, HOLDS, Goal
 from spa_bench.environments.virtualhome.graph import Edge
-from spa_bench.environments.virtualhome.layout import Bits
-from spa_bench.environments.virtualhome.sketch import STATES
+from spa_bench.environments.virtualhome.planning.layout import Bits
+from spa_bench.environments.virtualhome.planning.sketch import STATES
 from spa_bench.environments.virtualhome.state import POSTURES
 
 Link = tuple[str, int]

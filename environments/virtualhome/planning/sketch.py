@@ -13,8 +13,8 @@ from typing import NamedTuple
 from spa_bench.environments.virtualhome.carrying import load
 from spa_bench.environments.virtualhome.engine import World
 from spa_bench.environments.virtualhome.graph import NOBODY
-from spa_bench.environments.virtualhome.layout import Bits, Layout, Layouts, Place
 from spa_bench.environments.virtualhome.mind import Command
+from spa_bench.environments.virtualhome.planning.layout import Bits, Layout, Layouts, Place
 from spa_bench.environments.virtualhome.state import POSTURES
 
 OPEN, CLOSED, ON, OFF, PLUGGED_IN, PLUGGED_OUT, CLEAN, DIRTY = (1 << n for n in range(8))

@@ -1,0 +1,1 @@
+"""What `generate` is made of: tables, homes, chores, their words, and programs that do them."""
