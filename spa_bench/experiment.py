@@ -30,8 +30,8 @@ def run(config: RunConfig, results: Path, progress: Progress) -> Path:
     """
     method = make_method(config)
     common = start.begin(config)
-    if config.ppo.env_steps < (longest := common.make_env().max_steps):
-        raise UserError(f"ppo.env_steps must be at least {longest}: one whole episode has to fit in an iteration")
+    if config.ppo.env_steps < (longest := common.make_env().max_steps * common.characters):
+        raise UserError(f"ppo.env_steps must be at least {longest}: one whole game has to fit in an iteration")
     path = records.run_path(results, config)
     with records.RunFolder.open(path, config, facts(common) | {"reward_code": code_hash(method)}) as folder:
         if not is_finished(folder):

@@ -242,3 +242,21 @@ def test_a_run_is_not_resumed_with_an_edited_reward(tmp_path: Path) -> None:
     source.write_text(code + "    # another idea\n")
     with pytest.raises(UserError, match="another reward_code"):
         run(settings, tmp_path / "results")
+
+
+def test_two_characters_train_one_policy_and_each_has_a_record_of_its_own(tmp_path: Path) -> None:
+    world = {"max_steps": 6, "options": {"train": 30, "valid": 10, "characters": 2}}
+    settings = config(env="virtualhome", world=world, eval={"tasks": 3})
+    path = run(settings, tmp_path)
+    found = episodes(path)
+    for stage, least in (("warm_start", 3), ("train", 4), ("eval", 3)):
+        rows = [row for identity, row in sorted(found.items()) if identity[0] == stage]
+        assert len(rows) >= 2 * least and [row["character"] for row in rows] == [0, 1] * (len(rows) // 2)
+        for first, second in zip(rows[::2], rows[1::2], strict=True):
+            assert first["task"] == second["task"] and first["outcome"] == second["outcome"]
+    spent = [row["env_steps_learned"] for row in iterations(path)]
+    assert len(spent) == 2 and all(80 - 2 * 6 < steps <= 80 for steps in spent)
+    (table,) = tables([path])
+    assert table.about["n"] == 3 and "2 characters" in table.about["protocol"]
+    with pytest.raises(UserError, match="at least 12"):
+        run(config(env="virtualhome", world=world, ppo={**settings.ppo.model_dump(), "env_steps": 11}), tmp_path)

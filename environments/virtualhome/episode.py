@@ -152,7 +152,10 @@ class Episode:
     def shown(self, place: int) -> str:
         """What the character at this position is told."""
         told = self.minds[place].observation
-        return told if self.turns else f"{told}\nYour task is to: {self.goal_text}"
+        if self.turns:
+            return told
+        who = f"You are {self.name(place)}. " if len(self.minds) > 1 else ""
+        return f"{who}{told}\nYour task is to: {self.goal_text}"
 
     def info(self, place: int, start_remaining: int) -> dict[str, Any]:
         """What `TextEnv` promises, and what it does not (`env.VirtualHome`), for the character at this position."""
