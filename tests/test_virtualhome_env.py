@@ -317,8 +317,9 @@ def test_without_an_episode_every_use_says_so() -> None:
     assert isinstance(env.action_space, AnyText) and env.action_space.sample() in words.EXAMPLES
 
 
-def test_sources_hold_every_word_of_held_out_episodes(env: VirtualHome) -> None:
-    """A tokenizer trained on them meets nothing new but names of the held-out homes' things."""
+def test_sources_hold_every_word_of_held_out_episodes() -> None:
+    """A tokenizer trained on them meets next to nothing new."""
+    env = VirtualHome(train=600, valid=20)
     known = set(" ".join(env.text_sources()).replace(",", " ").replace(".", " ").split())
     for index in range(10):
         observation, _ = begin(env, index, "valid_seen")

@@ -60,6 +60,8 @@ class VirtualHome(TextEnv):
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
     name = "virtualhome"
     buckets = (4, 6)
+    settings = {"ppo": {"env_steps": 2400}}  # noqa: RUF012 - as the class above declares it
+    """Fewer than ALFWorld's, whose episodes are shorter in tokens: the first table is to take five minutes."""
 
     def __init__(
         self,
