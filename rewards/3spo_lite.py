@@ -1,6 +1,6 @@
 """How much less there is to learn after a step than before it, by past success in each state; novelty; success.
 
-Paper: Han et al. 2026, arXiv 2606.09961 (3SPO; its reward alone); code genalyu/3SPO (da38445).
+Paper: arXiv 2606.09961 (3SPO; its reward alone); code genalyu/3SPO (da38445).
 Equation: r_t = w * new + (0.5 - w) * (S(s) - S(s')) + 0.5 * success on the last step, with s the state before step t
   and s' the one after it; S(s) = exp(-alpha * ln(n) * W / (N + 1e-6)) where N - W < xi or W / (N + 1e-6) > zeta, else
   0; w = 0.5 * exp(-k * N); N the finished episodes that met s, W those of them that succeeded, n - 1 all of them.
