@@ -25,25 +25,6 @@ from spa_bench.environments.virtualhome.mind import Command
 from spa_bench.environments.virtualhome.planner import needs, plan, without_taken
 
 
-class Expert:
-    """Plays one episode. `observe` must be told of the start and of every step, whoever took it."""
-
-    def __init__(self, goal: Goal, character: int) -> None:
-        """For one character, which must be the one that the goal speaks of."""
-        self.goal, self.character = goal, character
-        self._visited: frozenset[int] = frozenset()
-        self._opened: frozenset[int] = frozenset()
-
-    def observe(self, world: World, known: Set[int]) -> None:
-        """Note the room one is in and which of the known things are not closed."""
-        self._visited |= {room for room in (world.room(self.character),) if room is not None}
-        self._opened |= {n for n in known if "OPEN" in world.states(n)}
-
-    def act(self, world: World, known: Set[int], done: Sequence[str] = ()) -> Command:
-        """The next command; one that can be executed."""
-        return advise(world, self.character, self.goal, known, self._visited, self._opened, done)
-
-
 def advise(
     world: World,
     character: int,

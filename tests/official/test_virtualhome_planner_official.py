@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from spa_bench.environments.virtualhome.engine import World
-from spa_bench.environments.virtualhome.expert import Expert
+from spa_bench.environments.virtualhome.expert import advise
 from spa_bench.environments.virtualhome.goals import Goal, from_difference, from_eai, satisfied
 from spa_bench.environments.virtualhome.graph import Graph, compile_graph
 from spa_bench.environments.virtualhome.planner import needs, plan
@@ -91,11 +91,12 @@ def searched(graph: Graph, goal: Goal) -> str:
     """What becomes of the expert's search: `solved`, or `not found`, where something needed can never be seen."""
     (character,) = graph.characters
     world, done = World(graph), list[str]()
-    expert, known = Expert(goal, character), {*graph.rooms, character, *graph.body_parts}
+    known, visited, opened = {*graph.rooms, character, *graph.body_parts}, set[int](), set[int]()
     while not satisfied(goal, world, done) and len(done) < 300:
         known |= world.visible(character)
-        expert.observe(world, known)
-        action, objects = expert.act(world, known, done)
+        visited.add(world.room(character) or 0)
+        opened |= {n for n in known if "OPEN" in world.states(n)}
+        action, objects = advise(world, character, goal, known, visited, opened, done)
         assert known >= set(objects)
         assert world.execute(action, objects, character).executed
         done.append(action)
