@@ -1,9 +1,9 @@
 """Built-in tasks: homes and household chores drawn from a seed, in the format of the official tasks.
 
-`ensure` returns a folder with `manifest.csv` and `apartments/<home>.jsonl`, five tasks a home. Kinds of
-task take turns. No home and no task occurs twice in a panel. `valid_seen` has homes of its own, and only combinations of kind, thing and
-place that occur in `train`; `valid_unseen` has room layouts of its own, and every one of its tasks has a combination
-that is held out of both. The same parameters give the same bytes on every machine.
+`ensure` returns a folder with `manifest.csv` and `apartments/<home>.jsonl`, five tasks a home. Kinds of task take
+turns. No home and no task occurs twice in a panel. `valid_seen` has homes of its own, and only combinations of kind,
+thing and place that occur in `train`; `valid_unseen` has room layouts of its own, and every one of its tasks has a
+combination that is held out of both. The same parameters give the same bytes on every machine.
 
 Every gold program is executed and must reach its goal, which must not be reached before: otherwise making the panel
 fails, since a task that nobody can do would spoil every table.
