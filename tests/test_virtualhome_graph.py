@@ -87,9 +87,9 @@ def test_a_world_is_written_as_it_is_now() -> None:
 
 
 def test_the_room_of_a_thing_is_direct_or_that_of_its_only_container() -> None:
-    inside = {5: {4}, 4: {3, KITCHEN}, 6: {7}, 7: {6}, 8: {3, 4}, 9: {9}}
-    found = {i: room_of(i, frozenset({KITCHEN}), lambda n: frozenset(inside.get(n, ()))) for i in (KITCHEN, *inside, 3)}
-    assert found == {KITCHEN: KITCHEN, 5: KITCHEN, 4: KITCHEN, 6: None, 7: None, 8: None, 9: None, 3: None}
+    inside = {5: {4}, 4: {3, 50}, 6: {7}, 7: {6}, 8: {3, 4}, 9: {9}, 10: {11}, 11: {3, 5}, 12: {50, 40}}
+    found = {i: room_of(i, frozenset({40, 50}), lambda n: frozenset(inside.get(n, ()))) for i in (50, *inside, 3)}
+    assert found == {50: 50, 5: 50, 4: 50, 6: None, 7: None, 8: None, 9: None, 10: None, 11: None, 12: 40, 3: None}
 
 
 # Refusing
@@ -133,6 +133,23 @@ def test_a_broken_graph_is_refused_in_one_line_that_names_it(fault: str) -> None
         compile_graph(BROKEN[fault], "scene.json")
     assert str(refused.value).startswith("scene.json ")
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 900
+
+
+@pytest.mark.parametrize(
+    ("fault", "shown"),
+    [
+        ("edge to nowhere", "'to_id' is 999, which is no node"),
+        ("id is text", "'id' is '60' and"),
+        ("id is huge", "'id' is a int and"),
+        ("class is a list", "'class_name' is a list and"),
+        ("unknown state", "'BROKEN' among its states"),
+        ("repeated id", "2 nodes with id 32"),
+        ("character in no room", "character 10 in no room"),
+    ],
+)
+def test_the_complaint_shows_what_was_found(fault: str, shown: str) -> None:
+    with pytest.raises(UserError, match=shown):
+        compile_graph(BROKEN[fault], "scene.json")
 
 
 def test_what_the_official_graphs_contain_is_refused_only_where_it_is_asked_for() -> None:

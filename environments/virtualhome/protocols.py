@@ -12,7 +12,6 @@ global random state. Here words are sorted, and the seed of `reset` decides.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -48,10 +47,7 @@ ADVERTISED = (
 )
 """Actions that the instructions name, 27 as in SPA's."""
 
-_FORMS = {
-    action: re.compile(re.escape("release" if action == "RELEASE" else form).replace(re.escape("{}"), "(.*)"))
-    for action, form in words.COMMANDS.items()
-}
+_FORMS = words.forms({**words.COMMANDS, "RELEASE": "release"}, ".*")
 
 
 @dataclass(frozen=True)
@@ -175,7 +171,8 @@ def _read(now: Released, text: str) -> tuple[Command, tuple[tuple[str, int], ...
     command = text.strip().lower()
     if len(command) > words.LONGEST:
         return ""
-    matches = [(action, match.groups()) for action, form in _FORMS.items() if (match := form.fullmatch(command))]
+    known = _FORMS.get(command.partition(" ")[0], ())
+    matches = [(action, match.groups()) for action, form in known if (match := form.fullmatch(command))]
     if len(matches) != 1:
         return ""
     action, names = matches[0]

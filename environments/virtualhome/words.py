@@ -80,9 +80,22 @@ LONGEST = 200
 
 NOTHING = "Nothing happens."
 
-_FORMS = {
-    action: re.compile(re.escape(form).replace(re.escape("{}"), r"(\S(?:.*\S)?)")) for action, form in COMMANDS.items()
-}
+Forms = Mapping[str, tuple[tuple[str, re.Pattern[str]], ...]]
+"""First word -> actions whose sentence begins with it, and the sentence as a pattern with a group for each name."""
+
+
+def forms(sentences: Mapping[str, str], name: str) -> Forms:
+    """The sentences of actions as patterns; `name` is the pattern of what stands for a pair of braces."""
+    patterns = {
+        action: re.compile(re.escape(text).replace(re.escape("{}"), f"({name})")) for action, text in sentences.items()
+    }
+    heads = dict.fromkeys(text.split(" ")[0] for text in sentences.values())
+    return {
+        head: tuple((a, patterns[a]) for a, text in sentences.items() if text.split(" ")[0] == head) for head in heads
+    }
+
+
+_FORMS = forms(COMMANDS, r"\S(?:.*\S)?")
 
 
 class Reading(NamedTuple):
@@ -95,7 +108,7 @@ class Reading(NamedTuple):
 def readings(text: str) -> Iterator[Reading]:
     """Every command that the text has the form of: `put back cup on bed` has two, of which the names decide."""
     command = " ".join(text.lower().split()) if len(text) <= LONGEST else ""
-    for action, form in _FORMS.items():
+    for action, form in _FORMS.get(command.partition(" ")[0], ()):
         if match := form.fullmatch(command):
             yield Reading(action, match.groups())
 
