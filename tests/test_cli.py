@@ -250,12 +250,23 @@ def test_a_defect_keeps_its_traceback_and_an_error_its_single_line(experiment: t
     assert invoke(*words).stderr == "error: two\\nlines \\x1b[31m\n"
 
 
+def _heeds_interrupts() -> None:
+    """A shell starts background jobs with interrupts ignored, and children inherit it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_control_c_ends_a_real_process_with_130(tmp_path: Path):
     words = [sys.executable, "-m", "spa_bench", "play", "--env", "alfworld", *SMALL]
     environment = os.environ | {"SPA_BENCH_CACHE": str(tmp_path)}
     child = subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=_heeds_interrupts,
     )
     assert child.stdout is not None
     while (char := child.stdout.read(1)) and char != ">":

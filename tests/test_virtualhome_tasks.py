@@ -276,7 +276,7 @@ def test_tasks_of_one_home_share_its_graph(root: Path):
         scenario = homes.load(task)
         assert scenario is homes.load(task) and homes.final(task) is scenario.graph
         by_home.setdefault(task.key.partition("/")[0], set()).add(id(scenario.graph))
-    assert [len(graphs) for graphs in by_home.values()] == [1, 1]
+    assert [len(graphs) for graphs in by_home.values()] == [1, 1, 1, 1]
 
 
 def test_a_key_is_found_in_its_split_and_only_there(root: Path):
@@ -305,7 +305,7 @@ def test_a_missing_apartment_stops_the_listing_with_count_example_and_fix(root: 
     path = first_file(root)
     path.unlink()
     homes = Homes(root, folder(root).entries, fix="make it again")
-    with pytest.raises(UserError, match=r"1 of 2 apartments of train are missing.*make it again") as caught:
+    with pytest.raises(UserError, match=r"1 of 4 apartments of train are missing.*make it again") as caught:
         homes.tasks("train")
     assert str(path) in str(caught.value)
     assert len(homes.tasks("valid_seen")) == 10
@@ -458,9 +458,9 @@ def test_a_torn_file_is_wrong_and_not_fatal(root: Path):
     path = first_file(root)
     entries = folder(root).entries
     path.write_bytes(path.read_bytes()[:1000])
-    assert len(verify(Homes(root, entries, strict=True)).splits[0].missing) == 10
+    assert len(verify(Homes(root, entries, strict=True)).splits[0].missing) == 5
     path.write_bytes(b"{}\nnonsense\n")
-    assert len(verify(Homes(root, entries, strict=True)).splits[0].wrong) == 10
+    assert len(verify(Homes(root, entries, strict=True)).splits[0].wrong) == 5
 
 
 def test_a_task_in_two_splits_is_found_whatever_it_is_called(root: Path):
