@@ -780,6 +780,12 @@ def test_who_takes_something_is_close_to_where_it_was() -> None:
         assert 61 in w.out("CLOSE", ANNA) and ANNA in w.out("CLOSE", 61)
 
 
+def test_a_room_that_is_said_to_be_closed_shuts_nothing_in() -> None:
+    w = world(states={KITCHEN: "CLOSED"})
+    assert do(w, at(SOAP), ("TOUCH", SOAP), ("GRAB", SOAP)) == DONE
+    assert CUP in w.visible(ANNA)
+
+
 def test_nobody_is_no_character() -> None:
     w = world()
     assert w.execute("WALK", (TABLE,), CUP) == Outcome(False, "there is no character (32)")
