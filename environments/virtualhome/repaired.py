@@ -45,7 +45,7 @@ from spa_bench.environments.virtualhome.state import Origin, State
 STRUCTURE = frozenset({"Walls", "Ceiling", "Floor", "Floors", "Rooms"})
 """Categories that nobody can push."""
 HEAVY = frozenset({"Furniture", "Appliances"})
-"""Categories that stay where they are when the mat below them is pulled, unless they can be grabbed themselves."""
+"""Categories of what holds down the thing below it, unless it can be grabbed itself: no bed is carried on its mat."""
 
 
 # Going and finding
