@@ -212,10 +212,11 @@ class CacheEntry:
 
 
 @contextmanager
-def cache_entry(root: Path, kind: str, key: str) -> Iterator[CacheEntry]:
+def cache_entry(root: Path, kind: str, key: str, *, durable: bool = True) -> Iterator[CacheEntry]:
     """The folder `<root>/<kind>/<key>`, made once: of two processes the second waits, then finds it ready.
 
-    `key` is a digest of everything that decides the content. An exception inside leaves no entry behind.
+    `key` holds, or is a digest of, everything that decides the content. `durable` as in `folder_whole`. An exception
+    inside leaves no entry behind.
     """
     final = root / simple_name(kind, "cache kind") / simple_name(key, "cache key")
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -229,7 +230,7 @@ def cache_entry(root: Path, kind: str, key: str) -> Iterator[CacheEntry]:
             lock.release()
             yield CacheEntry(True, final, final)
             return
-        with folder_whole(final) as build:
+        with folder_whole(final, durable=durable) as build:
             yield CacheEntry(False, final, build)
     finally:
         lock.release()

@@ -22,7 +22,7 @@ from spa_bench.environments.alfworld.game import Game
 from spa_bench.environments.alfworld.household import ROOMS, THINGS
 from spa_bench.environments.alfworld.tasks import GAME_FILE, KINDS, LAYOUT, MANIFEST, Entry, write_manifest
 from spa_bench.environments.dice import Dice
-from spa_bench.paths import Lock, cache_root, folder_whole
+from spa_bench.paths import cache_entry, cache_root
 
 VERSION = 1
 """Raised with every change of what is generated."""
@@ -88,18 +88,10 @@ def ensure(
     if train < 1 or valid < 1:
         raise UserError(f"a split needs at least one task (train={train}, valid={valid})")
     name = f"{difficulty}-{text}-seed{seed}-{train}-{valid}-v{VERSION}-{_fingerprint()}"
-    folder = cache_root() / "alfworld" / name
-    if not folder.is_dir():
-        folder.parent.mkdir(exist_ok=True)
-        lock = Lock(folder.with_name(f"{name}.lock"))
-        lock.acquire(wait=True)
-        try:
-            if not folder.is_dir():  # another process may have been faster
-                with folder_whole(folder, durable=False) as build:
-                    _write(build, seed, {"train": train, "valid_seen": valid, "valid_unseen": valid}, difficulty, text)
-        finally:
-            lock.release()
-    return folder
+    with cache_entry(cache_root(), "alfworld", name, durable=False) as entry:
+        if not entry.ready:
+            _write(entry.build, seed, {"train": train, "valid_seen": valid, "valid_unseen": valid}, difficulty, text)
+    return entry.path
 
 
 def games(

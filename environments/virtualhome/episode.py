@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from spa_bench.environments.text import Menu
 from spa_bench.environments.virtualhome import naming, words
-from spa_bench.environments.virtualhome.engine import GOING, World, admissible, executable
+from spa_bench.environments.virtualhome.engine import GOING, World, admissible
 from spa_bench.environments.virtualhome.expert import advise
 from spa_bench.environments.virtualhome.goals import Goal, met
 from spa_bench.environments.virtualhome.graph import (
@@ -72,8 +72,8 @@ class Episode:
             command = read(text, ids, mind)
             if isinstance(command, Refused):
                 refused[place] = command
-            elif len(people) > 1 and not executable(world, *command, people[place]):
-                refused[place] = Refused("inadmissible", world.copy().execute(*command, people[place]).message)
+            elif len(people) > 1 and not (tried := world.copy().execute(*command, people[place])).executed:
+                refused[place] = Refused("inadmissible", tried.message)
             else:
                 commands[place] = command
         for place in range(len(people)) if order is None else order:
@@ -111,7 +111,7 @@ class Episode:
         present, absent_edges = map(tuple, edges)
         return Goal(nodes, absent_states, present, absent_edges, goal.actions)
 
-    @property
+    @cached_property
     def conditions(self) -> tuple[bool, ...]:
         """For each condition of the goal whether it holds.
 
@@ -119,7 +119,7 @@ class Episode:
         """
         return max((met(self.goal(c), self.world, self.done) for c in self.characters), key=sum)
 
-    @property
+    @cached_property
     def remaining(self) -> int | None:
         """Steps in which one character alone can reach the goal, by the oracle's plan; None where it finds none.
 

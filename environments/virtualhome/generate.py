@@ -40,7 +40,7 @@ from spa_bench.environments.virtualhome.tasks import (
     scenario,
     write_manifest,
 )
-from spa_bench.paths import Lock, cache_root, folder_whole
+from spa_bench.paths import cache_entry, cache_root
 
 VERSION = 1
 """Raised with every change of what is generated."""
@@ -84,18 +84,10 @@ def ensure(seed: int = 0, difficulty: str = "default", train: int = 3000, valid:
     if train < 1 or valid < 1:
         raise UserError(f"a split needs at least one task (train={train}, valid={valid})")
     name = f"{difficulty}-seed{seed}-{train}-{valid}-v{VERSION}-{_fingerprint()}"
-    folder = cache_root() / "virtualhome" / name
-    if not folder.is_dir():
-        folder.parent.mkdir(exist_ok=True)
-        lock = Lock(folder.with_name(f"{name}.lock"))
-        lock.acquire(wait=True)
-        try:
-            if not folder.is_dir():  # another process may have been faster
-                with folder_whole(folder, durable=False) as build:
-                    store(build, homes(seed, {"train": train, "valid_seen": valid, "valid_unseen": valid}, difficulty))
-        finally:
-            lock.release()
-    return folder
+    with cache_entry(cache_root(), "virtualhome", name, durable=False) as entry:
+        if not entry.ready:
+            store(entry.build, homes(seed, {"train": train, "valid_seen": valid, "valid_unseen": valid}, difficulty))
+    return entry.path
 
 
 def homes(seed: int, sizes: Mapping[str, int], difficulty: str) -> Iterator[Made]:

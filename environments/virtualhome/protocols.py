@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from spa_bench.core import derive_seed
@@ -61,12 +61,12 @@ class Released(Episode):
     seed: int = 0
     told: str = ""
 
-    @property
+    @cached_property
     def conditions(self) -> tuple[bool, ...]:
         """For each condition of the goal whether it holds."""
         return met(self.scenario.goal, self.world, self.done)
 
-    @property
+    @cached_property
     def remaining(self) -> int | None:
         """Conditions that do not hold: our oracle plans for the repaired engine only."""
         return self.conditions.count(False)

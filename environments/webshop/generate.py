@@ -23,7 +23,7 @@ from spa_bench.core import UserError
 from spa_bench.environments.dice import Dice
 from spa_bench.environments.webshop.build import build
 from spa_bench.environments.webshop.stock import BRANDS, DEPARTMENTS, OPTIONS, QUALITIES
-from spa_bench.paths import Lock, cache_root, folder_whole
+from spa_bench.paths import cache_entry, cache_root
 
 VERSION = 1
 """Raised with every change of what is generated."""
@@ -110,20 +110,13 @@ def ensure(seed: int = 0, products: int = 1000, difficulty: str = "default") -> 
     if products < 1:
         raise UserError(f"products={products}: a shop needs at least one")
     name = f"{difficulty}-seed{seed}-{products}-v{VERSION}-{_fingerprint()}"
-    folder = cache_root() / "webshop" / name
-    if not folder.is_dir():
-        folder.parent.mkdir(exist_ok=True)
-        lock = Lock(folder.with_name(f"{name}.lock"))
-        lock.acquire(wait=True)
-        try:
-            if not folder.is_dir():  # another process may have been faster
-                with folder_whole(folder, durable=False) as scratch:
-                    write(scratch, seed, products, difficulty)
-                    human = scratch / HUMAN
-                    build(scratch / ITEMS, scratch / ATTRIBUTES, scratch / CATALOGUE, human=human, tagger="approximate")
-        finally:
-            lock.release()
-    return folder
+    with cache_entry(cache_root(), "webshop", name, durable=False) as entry:
+        if not entry.ready:
+            scratch = entry.build
+            write(scratch, seed, products, difficulty)
+            human = scratch / HUMAN
+            build(scratch / ITEMS, scratch / ATTRIBUTES, scratch / CATALOGUE, human=human, tagger="approximate")
+    return entry.path
 
 
 def write(folder: Path, seed: int, products: int, difficulty: str) -> None:
