@@ -265,6 +265,24 @@ def check_put(s: State, c: int, a: int, b: int, relation: str) -> str | None:
     return not_held(s, c, a) or far(s, c, b) or (f"{s.name(b)} is not open or is not openable" if shut else None)
 
 
+def putting(
+    relation: str,
+    check: Callable[[State, int, int, int, str], str | None],
+    put: Callable[[State, int, int, int, str], None],
+) -> Verb:
+    """The action that puts its first object, held, ON or INSIDE its second."""
+
+    def checked(s: State, c: int, objects: Ids) -> str | None:
+        a, b = objects
+        return check(s, c, a, b, relation)
+
+    def effect(s: State, c: int, objects: Ids) -> None:
+        a, b = objects
+        put(s, c, a, b, relation)
+
+    return Verb(2, checked, effect, "held")
+
+
 def check_wear(s: State, c: int, objects: Ids) -> str | None:
     """Clothes in a hand."""
     (n,) = objects

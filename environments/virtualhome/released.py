@@ -30,6 +30,7 @@ from spa_bench.environments.virtualhome.actions import (
     handless,
     lacking,
     nothing,
+    putting,
     still_on,
     unfit,
 )
@@ -256,18 +257,6 @@ def put(s: State, c: int, a: int, b: int, relation: str) -> None:
     s.remember(a, None)
 
 
-def _put(relation: str) -> Verb:
-    def check(s: State, c: int, objects: Ids) -> str | None:
-        a, b = objects
-        return check_put(s, c, a, b, relation)
-
-    def effect(s: State, c: int, objects: Ids) -> None:
-        a, b = objects
-        put(s, c, a, b, relation)
-
-    return Verb(2, check, effect, "held")
-
-
 def check_put_back(s: State, c: int, objects: Ids) -> str | None:
     """Something remembered as grabbed; whether it can be put there stops only `v1` (defect 5)."""
     (n,) = objects
@@ -372,8 +361,8 @@ RELEASED: Mapping[str, Verb] = {
     "POUR": Verb(2, check_pour, pour, "held"),
     "PULL": Verb(1, check_move, nothing, "near"),
     "PUSH": Verb(1, check_shift, nothing, "near"),
-    "PUTBACK": _put("ON"),
-    "PUTIN": _put("INSIDE"),
+    "PUTBACK": putting("ON", check_put, put),
+    "PUTIN": putting("INSIDE", check_put, put),
     "PUTOBJBACK": Verb(1, check_put_back, put_back),
     "PUTOFF": Verb(1, check_undress, undress),
     "PUTON": Verb(1, check_wear, wear, "held"),

@@ -28,6 +28,7 @@ from spa_bench.environments.virtualhome.actions import (
     lacking,
     not_held,
     nothing,
+    putting,
     still_on,
     unfit,
 )
@@ -231,18 +232,6 @@ def put(s: State, c: int, a: int, b: int, relation: str) -> None:
     s.remember(a, None)
 
 
-def _put(relation: str) -> Verb:
-    def check(s: State, c: int, objects: Ids) -> str | None:
-        a, b = objects
-        return check_put_at(s, c, a, b, relation)
-
-    def effect(s: State, c: int, objects: Ids) -> None:
-        a, b = objects
-        put(s, c, a, b, relation)
-
-    return Verb(2, check, effect, "held")
-
-
 def check_put_back(s: State, c: int, objects: Ids) -> str | None:
     """A thing in a hand that can be put where it was grabbed (5)."""
     (n,) = objects
@@ -358,8 +347,8 @@ FIXED: Mapping[str, Verb] = {
     "POUR": Verb(2, check_pour_into, pour, "held"),
     "PULL": Verb(1, check_pull, nothing, "near"),
     "PUSH": Verb(1, check_push, nothing, "near"),
-    "PUTBACK": _put("ON"),
-    "PUTIN": _put("INSIDE"),
+    "PUTBACK": putting("ON", check_put_at, put),
+    "PUTIN": putting("INSIDE", check_put_at, put),
     "PUTOBJBACK": Verb(1, check_put_back, put_back, "held"),
     "PUTOFF": Verb(1, check_undress, undress),
     "PUTON": Verb(1, check_wear, wear, "held"),
