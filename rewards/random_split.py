@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from spa_bench.core import Floats, RewardMethod, Trajectory, derive_seed
-from spa_bench.rewards.spa import fingerprint
+from spa_bench.rewards._fingerprint import fingerprint
 
 
 class RandomSplit(RewardMethod):

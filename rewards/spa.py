@@ -27,7 +27,6 @@ Needs: explored episodes and the encoder (one forward pass per episode, at fit a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -37,6 +36,7 @@ from numpy.typing import NDArray
 
 from spa_bench.core import Floats, RewardMethod, Trajectory, UserError, derive_seed
 from spa_bench.rewards._decomposition import Training, estimate, learn
+from spa_bench.rewards._fingerprint import fingerprint
 
 
 class SPA(RewardMethod):
@@ -130,14 +130,3 @@ def shares(grounded: Floats) -> Floats:
     """What each turn changes of the share of grounded turns so far, (T,) to (T,); adds up to the share of all."""
     so_far = np.cumsum(grounded) / np.arange(1, len(grounded) + 1)
     return np.diff(so_far, prepend=0.0)
-
-
-def fingerprint(trajectory: Trajectory) -> str:
-    """Digest of what happened, the same on every machine: it depends on no worker and no order."""
-    steps = [
-        (s.observation, s.reply, s.action, s.grounded, s.fault, s.tokens.reply if s.tokens else ())
-        for s in trajectory.steps
-    ]
-    # ascii(), because repr() follows the Python version's Unicode tables and lone surrogates cannot be encoded.
-    content = ascii((trajectory.task.env, trajectory.task.key, steps, trajectory.final_observation, trajectory.outcome))
-    return hashlib.sha256(content.encode()).hexdigest()

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa_bench.core import Floats, Trajectory
-from spa_bench.rewards.spa import SPA, fingerprint
+from spa_bench.rewards._fingerprint import fingerprint
+from spa_bench.rewards.spa import SPA
 
 
 class TimeOnly(SPA):

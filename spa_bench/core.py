@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol, SupportsFloat
 
 import gymnasium as gym
@@ -110,11 +110,34 @@ class Trajectory:
     """What was to be done, in the world's words."""
     character: int = 0
     """Whose side this is, where several act at once: they share task, outcome and success."""
+    branch: int = 0
+    """Its first steps are those of another episode, gone back to by a snapshot: its past, not played or counted again."""
     error: str | None = None
     """What went wrong outside the agent's control; such an episode is counted, and taken out of every average."""
 
     def __len__(self) -> int:
         return len(self.steps)
+
+    @property
+    def played(self) -> int:
+        """Environment steps that were taken for this episode alone."""
+        return len(self.steps) - self.branch
+
+    def until(self, turn: int) -> Trajectory:
+        """The episode before its step `turn` (0 to T), still under way; raises ValueError for any other number."""
+        if not 0 <= turn <= len(self.steps):
+            raise ValueError(f"turn {turn} of an episode of {len(self.steps)} steps")
+        left = self.steps[:turn]
+        return replace(
+            self,
+            steps=left,
+            outcome=float(sum(step.env_reward for step in left)),
+            success=False,
+            terminated=False,
+            truncated=False,
+            final_observation=self.steps[turn].observation if turn < len(self.steps) else self.final_observation,
+            branch=min(self.branch, turn),
+        )
 
 
 @dataclass(frozen=True)
@@ -138,6 +161,9 @@ class Conversation:
     """What the world would execute now. For scripted agents; a language model is not shown it."""
     expert_action: str | None = None
     """The teacher's next action; only filled in where the agent says `uses_expert`."""
+    past: Sequence[Tokens] = ()
+    """Tokens of the replies so far, where this goes on from the middle of another episode: what an agent that has not
+    played the conversation itself begins with."""
 
     @property
     def turn(self) -> int:
@@ -260,6 +286,20 @@ Encoder = Callable[[Sequence[Trajectory]], "list[NDArray[np.float32]]"]
 """Frozen warm-start backbone: one array (T, D) per trajectory, the last hidden state at each turn's end."""
 
 
+class Simulator(Protocol):
+    """The policy of the moment, played on from the middle of recorded episodes."""
+
+    def __call__(
+        self, prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None = None
+    ) -> list[list[Trajectory]]:
+        """`samples` whole episodes for each prefix, which is what `Trajectory.until` gives; their `branch` is its length.
+
+        With `steps`, no more than so many are played beyond the prefix, and an episode that would go on is left
+        neither terminated nor truncated. Chance comes from `seed` and each prefix alone. Raises ValueError for a
+        prefix that is over.
+        """
+
+
 class RewardMethod(ABC):
     """What a step is worth. `rewards` is all that a method must write; the trainer knows no method by name.
 
@@ -272,6 +312,8 @@ class RewardMethod(ABC):
     """`fit` needs expert trajectories: an information budget that the table names."""
     uses_critic: ClassVar[bool] = True
     """`advantages` reads the value estimates."""
+    updates_between_steps: ClassVar[bool] = False
+    """The policy learns from steps while their episodes are under way (only for methods that write `branch`)."""
     level: ClassVar[Level] = "turn"
     """The decision that credit is spread over unless the configuration says otherwise."""
     kl_in_reward: ClassVar[bool] = False
@@ -281,10 +323,24 @@ class RewardMethod(ABC):
     """Set by the experiment before anything else is called; every chance of the method comes from it."""
     encoder: Encoder | None = None
     """Set by the experiment for methods that read hidden states."""
+    simulator: Simulator | None = None
+    """Set by the experiment for methods that play on from the middle of an episode; what they spend is counted."""
 
     def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
-        """Learn from explored trajectories, once, before training; returns figures for the log."""
+        """Learn from explored trajectories, once, before training; returns figures for the log.
+
+        `experts` are successful demonstrations, with tokens; none unless the class says `uses_experts`.
+        """
         return {}
+
+    def branch(self, state: Trajectory) -> int:
+        """How many replies are tried from here, while an episode is played; `state` is what happened so far.
+
+        0 cuts the episode off, 1 goes on (the default). With more, each reply is executed from a snapshot of the
+        world; the episode goes on with the one whose step `rewards` pays most, and comes back to the others, best
+        first, when it is over.
+        """
+        return 1
 
     def observe(self, trajectories: Sequence[Trajectory]) -> None:  # noqa: B027 - most methods have no statistics
         """See freshly collected trajectories before they are priced (online statistics)."""
@@ -298,7 +354,7 @@ class RewardMethod(ABC):
     ) -> list[tuple[Floats, Floats]]:
         """(advantages, returns) over the decisions of each trajectory; GAE unless a method overrides it.
 
-        `rewards[i]` has one entry per decision (N,), turns or tokens; `values[i]` is (N + 1,): the critic before each
+        `rewards[i]` has one entry per decision (N,), turns or tokens, from the step `branch` of the trajectory on; `values[i]` is (N + 1,): the critic before each
         decision and, last, after the final one (0 where the episode terminated). Returns are the critic's targets.
         """
         from spa_bench import credit

@@ -21,7 +21,8 @@ from spa_bench.core import RewardMethod, Trajectory, UserError
 from spa_bench.rewards.__main__ import card, table
 from spa_bench.rewards.ppo import PPO
 from spa_bench.rewards.shuffled import Shuffled
-from spa_bench.rewards.spa import SPA, fingerprint
+from spa_bench.rewards._fingerprint import fingerprint
+from spa_bench.rewards.spa import SPA
 from spa_bench.rewards.sparse import Sparse
 
 ROOM = Path(__file__).resolve().parent.parent / "rewards"
