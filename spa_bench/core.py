@@ -111,7 +111,7 @@ class Trajectory:
     character: int = 0
     """Whose side this is, where several act at once: they share task, outcome and success."""
     branch: int = 0
-    """Its first steps are those of another episode, gone back to by a snapshot: its past, not played or counted again."""
+    """So many first steps are another episode's, gone back to by a snapshot: its past, neither played nor counted."""
     error: str | None = None
     """What went wrong outside the agent's control; such an episode is counted, and taken out of every average."""
 
@@ -292,7 +292,7 @@ class Simulator(Protocol):
     def __call__(
         self, prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None = None
     ) -> list[list[Trajectory]]:
-        """`samples` whole episodes for each prefix, which is what `Trajectory.until` gives; their `branch` is its length.
+        """`samples` whole episodes for each prefix (what `Trajectory.until` gives); its length is their `branch`.
 
         With `steps`, no more than so many are played beyond the prefix, and an episode that would go on is left
         neither terminated nor truncated. Chance comes from `seed` and each prefix alone. Raises ValueError for a
@@ -354,8 +354,9 @@ class RewardMethod(ABC):
     ) -> list[tuple[Floats, Floats]]:
         """(advantages, returns) over the decisions of each trajectory; GAE unless a method overrides it.
 
-        `rewards[i]` has one entry per decision (N,), turns or tokens, from the step `branch` of the trajectory on; `values[i]` is (N + 1,): the critic before each
-        decision and, last, after the final one (0 where the episode terminated). Returns are the critic's targets.
+        `rewards[i]` has one entry per decision (N,), turns or tokens, from the step `branch` of the trajectory on;
+        `values[i]` is (N + 1,): the critic before each decision and, last, after the final one (0 where the episode
+        terminated). Returns are the critic's targets.
         """
         from spa_bench import credit
 

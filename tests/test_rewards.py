@@ -19,9 +19,9 @@ from spa_bench import registry
 from spa_bench.contract import check_reward, stand_in_encoder
 from spa_bench.core import RewardMethod, Trajectory, UserError
 from spa_bench.rewards.__main__ import card, table
+from spa_bench.rewards._fingerprint import fingerprint
 from spa_bench.rewards.ppo import PPO
 from spa_bench.rewards.shuffled import Shuffled
-from spa_bench.rewards._fingerprint import fingerprint
 from spa_bench.rewards.spa import SPA
 from spa_bench.rewards.sparse import Sparse
 
