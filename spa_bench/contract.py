@@ -4,18 +4,20 @@ Public, so that a third-party method proves itself with one line of test:
 
     check_reward(MyMethod, groups)
 
-A method that reads hidden states gets `stand_in_encoder` unless the factory sets an encoder: no model is needed.
+A method that reads hidden states gets `stand_in_encoder` unless the factory sets an encoder, and one that plays on
+from the middle of an episode `stand_in_simulator`: no model and no world are needed.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spa_bench.core import Floats, RewardMethod, Trajectory, derive_seed
+from spa_bench.core import Floats, RewardMethod, Step, Tokens, Trajectory, derive_seed
 
 Group = Sequence[Trajectory]
 
@@ -56,10 +58,42 @@ def stand_in_encoder(trajectories: Sequence[Trajectory]) -> list[NDArray[np.floa
     ]
 
 
+def stand_in_simulator(
+    prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None = None
+) -> list[list[Trajectory]]:
+    """Ends of one to three steps, drawn from what happened before: a simulator for tests that loads no model."""
+    return [[_played_on(prefix, derive_seed(seed, n), steps) for n in range(samples)] for prefix in prefixes]
+
+
+def _played_on(prefix: Trajectory, seed: int, limit: int | None) -> Trajectory:
+    if prefix.terminated or prefix.truncated:
+        raise ValueError("an episode that is over cannot be played on")
+    rng = np.random.default_rng(derive_seed(seed, ascii((prefix.task.key, prefix.steps, prefix.final_observation))))
+    length, outcome = int(rng.integers(1, 4)), float(rng.choice([0.0, 0.5, 1.0]))
+    seen = [prefix.final_observation, *(f"room {rng.integers(4)}" for _ in range(length))]
+    tokens = Tokens((1,), (2, 3), (-0.5, -0.5))
+    more = [
+        Step(seen[n], f"Action: go {n}", f"go {n}", True, None, outcome * (n == length - 1), 0.5, tokens)
+        for n in range(length)
+    ]
+    whole = limit is None or length <= limit
+    return replace(
+        prefix,
+        steps=(*prefix.steps, *more[:limit]),
+        outcome=prefix.outcome + (outcome if whole else 0.0),
+        success=whole and outcome == 1.0,
+        terminated=whole and outcome == 1.0,
+        truncated=whole and outcome < 1.0,
+        final_observation=seen[-1] if whole else seen[limit or 0],
+        branch=len(prefix),
+    )
+
+
 def _fresh(factory: Callable[[], RewardMethod], seed: int) -> RewardMethod:
     method = factory()
     method.seed = seed
     method.encoder = method.encoder or stand_in_encoder
+    method.simulator = method.simulator or stand_in_simulator
     return method
 
 
