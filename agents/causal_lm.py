@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -130,6 +130,24 @@ class CausalLM(Agent):
         return replies
 
     @torch.inference_mode()
+    def fork(self, families: Sequence[tuple[Conversation, Sequence[Conversation]]]) -> None:
+        """Feed the first of each family what it has not been fed of its past, and copy its row for the others."""
+        self.model.train(False)
+        sources = [self._live.get(source.id) or self._admit(source) for source, _ in families]
+        chunks: list[list[int]] = [[] for _ in self._rows]
+        for live in sources:
+            chunks[live.row], live.pending = live.pending[:-1], live.pending[-1:]
+        if any(chunks):
+            self._feed(chunks)
+        self._reserve(len(self._rows) + sum(len(copies) for _, copies in families))
+        assert self._cache is not None
+        for live, (_, copies) in zip(sources, families, strict=True):
+            for copy in copies:
+                self._live[copy.id] = replace(live, row=len(self._rows), pending=list(live.pending))
+                self._cache.move(live.row, len(self._rows))
+                self._rows.append(copy.id)
+
+    @torch.inference_mode()
     def forget(self, ids: Sequence[int]) -> None:
         """Free the rows of these conversations; the last rows in use move into the gaps."""
         for gone in ids:
@@ -164,11 +182,7 @@ class CausalLM(Agent):
 
     def _advance(self, conversation: Conversation) -> tuple[list[int], list[int], bool]:
         """Ids to feed now (with what was pending), ids of the context alone, and whether a sequence starts."""
-        live = self._live.get(conversation.id)
-        if live is None:
-            live = self._live[conversation.id] = _Live(row=len(self._rows))
-            self._rows.append(conversation.id)
-            self._reserve(len(self._rows))
+        live = self._live.get(conversation.id) or self._admit(conversation)
         context, live.prompt, restart = self._context(conversation.messages, live.prompt, live.reply, live.length)
         if restart:
             assert self._cache is not None
@@ -176,6 +190,21 @@ class CausalLM(Agent):
             live.length, live.pending = 0, []
         live.length += len(context)
         return live.pending + context, context, restart
+
+    def _admit(self, conversation: Conversation) -> _Live:
+        """A row for a conversation; where it goes on from the middle of another, all of its past is still to be fed."""
+        live = self._live[conversation.id] = _Live(row=len(self._rows))
+        self._rows.append(conversation.id)
+        self._reserve(len(self._rows))
+        assert self._cache is not None
+        self._cache.lengths[live.row] = 0
+        if past := conversation.past:
+            first = max(k for k, tokens in enumerate(past) if k == 0 or tokens.restart)
+            live.pending = [token for tokens in past[first:] for token in (*tokens.context, *tokens.reply)]
+            live.length = len(live.pending)
+            live.reply = past[-1].reply
+            live.prompt = self.chat.prompt(conversation.messages[:-2])  # what the last reply answered
+        return live
 
     def _context(
         self, messages: Sequence[Message], before: str, reply: tuple[int, ...], length: int

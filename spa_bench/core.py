@@ -278,6 +278,9 @@ class Agent(ABC):
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
         """One reply per conversation, in order. Chance comes from each conversation's own seed and turn."""
 
+    def fork(self, families: Sequence[tuple[Conversation, Sequence[Conversation]]]) -> None:  # noqa: B027
+        """Each first conversation is about to be answered in several ways, as the others: read what they share once."""
+
     def forget(self, ids: Sequence[int]) -> None:  # noqa: B027 - scripted agents keep nothing
         """These conversations are over: free what was kept for them."""
 

@@ -43,6 +43,7 @@ class Episode:
     outcome: float = 0.0
     terminated: bool = False
     truncated: bool = False
+    branch: int = 0
 
     @property
     def over(self) -> bool:
@@ -62,6 +63,7 @@ class Episode:
             final_observation=self.observation,
             goal=self.info["goal"],
             character=self.request.character,
+            branch=self.branch,
         )
 
 
@@ -89,6 +91,30 @@ def begin(requests: Sequence[Request], env: TextEnv, agent: Agent) -> Game:
         conversation = Conversation(request.index, request.seed, messages, info["admissible"])
         episodes.append(Episode(request, conversation, observation, info, start_progress=float(info["progress"])))
     return Game(env, episodes)
+
+
+def resume(prefix: Trajectory, index: int, seed: int, env: TextEnv, state: Any, agent: Agent) -> Game:
+    """Go on from the middle of an episode: `state` is the world's snapshot there, `prefix` what happened before it."""
+    observation, info = env.restore(state)
+    if observation != prefix.final_observation:
+        raise ValueError(f"task {prefix.task.key}: the snapshot is not of step {len(prefix)} of this episode")
+    first, *later = [*(step.observation for step in prefix.steps), observation]
+    messages = agent.opening(env.instructions, first)
+    for step, told in zip(prefix.steps, later, strict=True):
+        messages += [Message("assistant", step.reply), agent.later(told, prefix.goal)]
+    past = [step.tokens for step in prefix.steps if step.tokens is not None]
+    conversation = Conversation(index, seed, messages, info["admissible"], past=past)
+    episode = Episode(
+        request=Request(index, prefix.task, seed, prefix.character),
+        conversation=conversation,
+        observation=observation,
+        info=info,
+        start_progress=prefix.start_progress,
+        steps=list(prefix.steps),
+        outcome=prefix.outcome,
+        branch=len(prefix),
+    )
+    return Game(env, [episode])
 
 
 def advance(game: Game, agent: Agent, replies: Sequence[Reply]) -> None:
@@ -127,8 +153,15 @@ def play_chunk(
     kind of episode beyond the single game that it falls into.
     """
     games = [begin(same, env, agent) for same, env in zip(seated(requests), envs, strict=True)]
-    live = list(games)
-    while live:
+    return [episode.trajectory() for game in play_out(games, agent, budget) for episode in game.episodes]
+
+
+def play_out(games: list[Game], agent: Agent, budget: int | None = None, turns: int | None = None) -> list[Game]:
+    """Play games to their ends, or `turns` further steps; with a `budget`, the leading ones whose steps fit into it."""
+    live = [game for game in games if not game.over]
+    for _ in range(turns) if turns is not None else itertools.count():
+        if not live:
+            break
         sides = [episode for game in live for episode in game.episodes]
         if agent.uses_expert:
             for game in live:
@@ -143,7 +176,8 @@ def play_chunk(
         gone = [game for game in live if game.over or id(game) not in kept]
         agent.forget([episode.request.index for game in gone for episode in game.episodes])
         live = [game for game in games if not game.over]
-    return [episode.trajectory() for game in games for episode in game.episodes]
+    agent.forget([episode.request.index for game in live for episode in game.episodes])
+    return games
 
 
 def seated(requests: Iterable[Request]) -> Iterator[tuple[Request, ...]]:
@@ -202,13 +236,17 @@ class Player:
             if len(played) < len(chunk) or budget == 0:
                 return
 
+    def worlds(self, count: int) -> list[TextEnv]:
+        """So many of the player's worlds, made where there are not enough yet."""
+        while len(self.envs) < count:
+            self.envs.append(self.make_env())
+        return self.envs[:count]
+
     def _chunk(
         self, chunk: list[Request], agent: Agent, recorded: Mapping[int, Trajectory], budget: int | None
     ) -> list[Trajectory]:
         if all(request.index in recorded for request in chunk):
             return [recorded[request.index] for request in chunk]
         games = sum(request.character == 0 for request in chunk)
-        while len(self.envs) < games:
-            self.envs.append(self.make_env())
-        played = play_chunk(chunk, self.envs[:games], agent, budget)
+        played = play_chunk(chunk, self.worlds(games), agent, budget)
         return [recorded.get(r.index, trajectory) for r, trajectory in zip(chunk, played, strict=False)]

@@ -1,0 +1,99 @@
+"""Plays the policy on from the middle of recorded episodes: what Monte-Carlo values and executed counterfactuals need.
+
+A recording holds no state of the world, so its actions are played once more from the start, and snapshots are taken
+wherever an episode is to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from spa_bench.core import Agent, TextEnv, Trajectory, UserError, derive_seed
+from spa_bench.rollout import Game, Player, play_out, resume
+
+
+class PlayedOn:
+    """`core.Simulator` over the worlds of a player and one agent; counts what it spends.
+
+    A world has to repeat itself: raises UserError where the recorded actions lead to other observations, and where
+    several characters act at once, because the others' actions are not in the record.
+    """
+
+    def __init__(self, player: Player, agent: Agent) -> None:
+        self.player, self.agent = player, agent
+        self.env_steps = 0
+        """Steps played beyond the prefixes. Going back to a state is not counted: a snapshot does it."""
+        self.tokens = 0
+        """Tokens that the agent has read and written for it, where it is a language model."""
+
+    def __call__(
+        self, prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None = None
+    ) -> list[list[Trajectory]]:
+        """See `core.Simulator`."""
+        if over := [prefix for prefix in prefixes if prefix.terminated or prefix.truncated]:
+            raise ValueError(f"task {over[0].task.key}: an episode that is over cannot be played on")
+        states = snapshots(self.player.worlds(1)[0], prefixes)
+        wanted = [(prefix, state, n) for prefix, state in zip(prefixes, states, strict=True) for n in range(samples)]
+        played: list[Trajectory] = []
+        for first in range(0, len(wanted), self.player.batch):
+            chunk = wanted[first : first + self.player.batch]
+            envs = self.player.worlds(len(chunk))
+            games = [
+                resume(prefix, index, _chance(seed, prefix, n), env, state, self.agent)
+                for index, ((prefix, state, n), env) in enumerate(zip(chunk, envs, strict=True))
+            ]
+            played += _records(play_out(games, self.agent, turns=steps))
+        self.env_steps += sum(trajectory.played for trajectory in played)
+        self.tokens += sum(_tokens(trajectory) for trajectory in played)
+        return [played[i * samples : (i + 1) * samples] for i in range(len(prefixes))]
+
+
+def snapshots(env: TextEnv, prefixes: Sequence[Trajectory]) -> list[Any]:
+    """The world's state at the end of each prefix; what several begin with is played once."""
+    if env.characters > 1:
+        raise UserError("an episode with several characters cannot be played on: set world.options.characters=1")
+    order = sorted(range(len(prefixes)), key=lambda i: _path(prefixes[i]))
+    found: list[Any] = [None] * len(prefixes)
+    path: list[tuple[tuple[str, ...], Any]] = []
+    """(task and actions so far, state), one for each step of the episode that was played last."""
+    for index in order:
+        prefix = prefixes[index]
+        head, *actions = _path(prefix)
+        while path and path[-1][0] != (head, *actions)[: len(path)]:
+            path.pop()
+        observation = _back(env, prefix, path, (head, *actions))
+        if observation != prefix.final_observation:
+            raise UserError(f"task {prefix.task.key}: the recorded actions lead elsewhere in this world")
+        found[index] = path[-1][1]
+    return found
+
+
+def _path(prefix: Trajectory) -> tuple[str, ...]:
+    """What decides the world's state: the task, and every action in order."""
+    return f"{prefix.task.split}/{prefix.task.key}", *(step.action for step in prefix.steps)
+
+
+def _back(env: TextEnv, prefix: Trajectory, path: list[tuple[tuple[str, ...], Any]], wanted: tuple[str, ...]) -> str:
+    """Go on from the last state of `path` with the actions that are still wanted; what is seen at the end."""
+    if path:
+        observation, _ = env.restore(path[-1][1])
+    else:
+        observation, _ = env.reset(seed=0, options={"task": prefix.task.key, "split": prefix.task.split})
+        path.append((wanted[:1], env.snapshot()))
+    for count in range(len(path), len(wanted)):
+        observation = env.step(wanted[count])[0]
+        path.append((wanted[: count + 1], env.snapshot()))
+    return observation
+
+
+def _chance(seed: int, prefix: Trajectory, sample: int) -> int:
+    return derive_seed(seed, ascii((_path(prefix), [step.reply for step in prefix.steps])), sample)
+
+
+def _records(games: Sequence[Game]) -> Iterator[Trajectory]:
+    return (episode.trajectory() for game in games for episode in game.episodes)
+
+
+def _tokens(trajectory: Trajectory) -> int:
+    return sum(len(step.tokens.context) + len(step.tokens.reply) for step in trajectory.steps if step.tokens)
