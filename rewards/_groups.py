@@ -26,7 +26,10 @@ class Compared(Sparse):
 
     @abstractmethod
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
-        """One advantage per turn, (T,) per trajectory, from the rewards of the turns, (T,) per trajectory."""
+        """One advantage per turn, (T,) per trajectory, from the rewards of the turns, (T,) per trajectory.
+
+        T counts from the trajectory's `branch`.
+        """
 
     def advantages(
         self, group: Sequence[Trajectory], rewards: Sequence[Floats], values: Sequence[Floats], gamma: float, lam: float
@@ -40,10 +43,10 @@ class Compared(Sparse):
 
 def _decisions(rewards: Floats, trajectory: Trajectory) -> list[int]:
     """Decisions of each turn: one, or as many as it has sampled tokens. Raises ValueError where it is neither."""
-    tokens = [len(step.tokens.reply) if step.tokens else 0 for step in trajectory.steps]
-    counts = [1] * len(trajectory) if len(rewards) == len(trajectory) else tokens
+    tokens = [len(step.tokens.reply) if step.tokens else 0 for step in trajectory.steps[trajectory.branch :]]
+    counts = [1] * len(tokens) if len(rewards) == len(tokens) else tokens
     if sum(counts) != len(rewards) or 0 in counts:
-        raise ValueError(f"{len(rewards)} decisions for {len(trajectory)} turns of {tokens} tokens")
+        raise ValueError(f"{len(rewards)} decisions for {len(tokens)} turns of {tokens} tokens")
     return counts
 
 

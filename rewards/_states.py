@@ -63,7 +63,8 @@ class Visits:
         rate = won / (met + 1e-6)  # core_3spo.py's epsilon
         if met and met - won >= xi and rate <= zeta:
             return 0.0
-        return math.exp(-alpha * (math.log(self.episodes + 1) * rate))
+        # Bounded, because 0 means hopeless and a solved state is not.
+        return math.exp(max(-700.0, -alpha * (math.log(self.episodes + 1) * rate)))
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Everything, as arrays whose keys begin with `name`."""

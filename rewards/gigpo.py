@@ -61,14 +61,14 @@ class GiGPO(Compared):
         return [e + self.weight * s for e, s in zip(episodes, self._steps(group, rewards), strict=True)]
 
     def _steps(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
-        """A^S, one array (T,) per trajectory; a state met twice in one episode counts twice."""
+        """A^S, one array (T,) per trajectory from its `branch` on; a state met twice in one episode counts twice."""
         to_go = [credit.returns(r, self.gamma) for r in rewards]
         places: dict[int, list[tuple[int, int]]] = {}
         for index, trajectory in enumerate(group):
             if trajectory.error is None:
-                for turn, state in enumerate(states(trajectory, history=self.history)[:-1]):
+                for turn, state in enumerate(states(trajectory, history=self.history)[trajectory.branch : -1]):
                     places.setdefault(state, []).append((index, turn))
-        judged = [np.zeros(len(trajectory)) for trajectory in group]
+        judged = [np.zeros(len(steps)) for steps in rewards]
         for met in places.values():
             for (index, turn), a in zip(met, self._relative(np.array([to_go[i][t] for i, t in met])), strict=True):
                 judged[index][turn] = a

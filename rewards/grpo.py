@@ -36,4 +36,4 @@ class GRPO(Compared):
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
         """The same number at every turn of an episode."""
         advantages = among_peers(group, lambda r: relative(r, normalise=self.normalise, epsilon=self.epsilon))
-        return [np.full(len(t), a) for t, a in zip(group, advantages, strict=True)]
+        return [np.full(t.played, a) for t, a in zip(group, advantages, strict=True)]

@@ -28,7 +28,7 @@ class RLOO(Compared):
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
         """The same number at every turn of an episode."""
         advantages = among_peers(group, leave_one_out)
-        return [np.full(len(t), a) for t, a in zip(group, advantages, strict=True)]
+        return [np.full(t.played, a) for t, a in zip(group, advantages, strict=True)]
 
 
 def leave_one_out(outcomes: Floats) -> Floats:

@@ -6,6 +6,7 @@ Results go to standard output, progress and errors to standard error. Exit codes
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -27,6 +28,8 @@ P = ParamSpec("P")
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Referee for step-level rewards.")
 data_app = typer.Typer(no_args_is_help=True, help="Official data: fetch it, prove that it is complete.")
 app.add_typer(data_app, name="data")
+new_app = typer.Typer(no_args_is_help=True, help="Start something of your own: files that work, to be changed.")
+app.add_typer(new_app, name="new")
 
 Env = Annotated[str | None, typer.Option(help="World, such as alfworld.")]
 Model = Annotated[str | None, typer.Option(help="`embedded`, a folder, or a Hub id.")]
@@ -233,6 +236,44 @@ def doctor(results: Results = RESULTS, as_json: Json = False) -> None:
     show(checks, sys.stdout, as_json)
     if any(check.state == "bad" for check in checks):
         raise typer.Exit(1)
+
+
+@app.command(name="check")
+@command
+def check_method(
+    reward: Annotated[str | None, typer.Option(help="Reward method, or path.py:Class.")] = None,
+    assign: Annotated[list[str] | None, typer.Option("--set", help="reward_options.NAME=VALUE; repeatable.")] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="Processor time that it may take.")] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Try a reward method on made-up episodes: every law, a line each, what it costs and whom it is like."""
+    if reward is None:
+        raise UserError("no --reward: name a method, or a file of your own as path.py:Class")
+    from spa_bench.check import examine, options, show
+
+    with contextlib.redirect_stdout(sys.stderr):  # what the method prints is no part of the report
+        report = examine(reward, options(assign or ()), seconds)
+    show(report, sys.stdout, as_json)
+    if report.problem is not None:
+        raise UserError(report.problem)
+
+
+@new_app.callback()
+def new() -> None:
+    """Start something of your own: files that work, to be changed."""
+
+
+@new_app.command(name="reward")
+@command
+def new_reward(
+    name: Annotated[str, typer.Argument(help="What the method is called, such as my-method.")],
+    folder: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("."),
+) -> None:
+    """Write a small reward method that works, and its test."""
+    from spa_bench import scaffold
+
+    file, test, address = scaffold.reward(name, folder)
+    print("\n".join([f"{file}", f"{test}", *scaffold.next_commands(test, address)]))
 
 
 @data_app.command(name="get")

@@ -90,6 +90,11 @@ class PPOConfig(Section):
 
     iterations: int = Field(6, ge=0)
     env_steps: int = Field(3000, ge=1, description="environment steps per iteration: the dose, equal for all methods")
+    match: Literal["collected", "env-steps", "tokens"] = Field(
+        "collected",
+        description="what all methods spend alike: steps collected, or steps or tokens with a method's extra ones",
+    )
+    trees: int = Field(16, ge=1, description="tasks played at once by methods that branch (3SPO: 16)")
     samples: int = Field(
         4, ge=1, description="episodes per task, a group (GiGPO and 3SPO, with ten times the steps: 8)"
     )

@@ -2,187 +2,356 @@
 
 Public, so that a third-party method proves itself with one line of test:
 
-    check_reward(MyMethod, groups)
+    check_reward(MyMethod)
 
 A method that reads hidden states gets `stand_in_encoder` unless the factory sets an encoder, and one that plays on
-from the middle of an episode `stand_in_simulator`: no model and no world are needed.
+from the middle of an episode `stand_in_simulator`: no model and no world are needed. What the method itself raises
+ends as a MethodError that names it. `spa-bench check` tries the same laws one by one, and two that take longer:
+`check_time` and `check_lesson`.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from spa_bench.core import Floats, RewardMethod, Step, Tokens, Trajectory, derive_seed
+from spa_bench.blame import blame
+from spa_bench.core import Floats, RewardMethod, Trajectory
+from spa_bench.lesson import SAME, examples, nearest, taught
+from spa_bench.stand_ins import crowd, stand_in_encoder, stand_in_simulator, standard_groups
 
+__all__ = [
+    "LAWS",
+    "BrokenLaw",
+    "Group",
+    "Law",
+    "Trial",
+    "check_lesson",
+    "check_reward",
+    "check_time",
+    "stand_in_encoder",
+    "stand_in_simulator",
+    "standard_groups",
+]
+
+Factory = Callable[[], RewardMethod]
 Group = Sequence[Trajectory]
+Prices = list[list[Floats]]
 
 TOLERANCE = 1e-6
 """Sums in another order differ in their last bits, and outcomes may have gone through fp32."""
 
+WIDEST = 64
+"""Replies that `branch` may ask for at once."""
 
-def check_reward(factory: Callable[[], RewardMethod], groups: Sequence[Group], seed: int = 0) -> None:
-    """Fit a fresh method on all trajectories and hold it against every law.
+SECONDS = 60.0
+"""Processor time that fit and prices of 64 episodes of 20 steps may take, stand-ins included."""
 
-    `factory` makes an unfitted method; each group shares one task and may hold episodes without steps. The experts
-    that `fit` sees are the successful trajectories.
+
+class BrokenLaw(AssertionError):
+    """A law that a method breaks, and by what."""
+
+    def __init__(self, law: str, detail: str = "") -> None:
+        super().__init__(f"{law}{f': {detail}' if detail else ''}")
+        self.law, self.detail = law, detail
+
+
+def check_reward(
+    factory: Factory,
+    groups: Sequence[Group] | None = None,
+    seed: int = 0,
+    *,
+    name: str | None = None,
+) -> None:
+    """Fit a fresh method on all trajectories and hold it against every law of `LAWS`.
+
+    `factory` makes an unfitted method; each group shares one task and may hold episodes without steps; without groups
+    they are `standard_groups()`. The experts that `fit` sees are the successful trajectories. `name` is what the method
+    is called in errors, by default what its class is called.
     """
-    before = ascii(groups)
-    method, prices = _priced(factory, groups, seed)
-    _check_numbers(groups, prices)
-    _check_advantages(method, groups, prices)
-    if method.conserves_return:
-        _check_conservation(groups, prices)
-    _law("the same seed gives the same numbers", _same(prices, _priced(factory, groups, seed)[1]))
-    _law("pricing again gives the same numbers", _same(prices, [method.rewards(group) for group in groups]))
-    _check_order(factory, method, groups, seed, prices)
-    _check_state(factory, method, groups, seed, prices)
-    _law("trajectories stay as they were", ascii(groups) == before)
+    trial = Trial(factory, standard_groups() if groups is None else groups, seed, name)
+    for law in LAWS:
+        trial.hold(law)
 
 
-def stand_in_encoder(trajectories: Sequence[Trajectory]) -> list[NDArray[np.float32]]:
-    """Eight features per step, drawn from what the step says: an encoder for tests that loads no model."""
-    return [
-        np.array(
-            [
-                np.random.default_rng(derive_seed(ascii((step.observation, step.reply, turn)))).normal(size=8)
-                for turn, step in enumerate(trajectory.steps)
-            ],
-            dtype=np.float32,
-        ).reshape(-1, 8)
-        for trajectory in trajectories
-    ]
+def check_time(factory: Factory, seconds: float = SECONDS, *, name: str | None = None) -> float:
+    """Processor seconds of fit and prices of 64 episodes of 20 steps; AssertionError for more than `seconds`."""
+    trial = Trial(factory, crowd(), name=name)
+    method = trial.fresh()
+    before = time.process_time()
+    trial.price(method)
+    taken = time.process_time() - before
+    size = f"{sum(map(len, trial.groups))} episodes of {len(trial.groups[0][0])} steps"
+    _law("pricing takes its time, but no more", taken <= seconds, f"{taken:.3g} s for {size}, allowed are {seconds:g}")
+    return taken
 
 
-def stand_in_simulator(
-    prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None = None
-) -> list[list[Trajectory]]:
-    """Ends of one to three steps, drawn from what happened before: a simulator for tests that loads no model."""
-    return [[_played_on(prefix, derive_seed(seed, n), steps) for n in range(samples)] for prefix in prefixes]
+def check_lesson(factory: Factory, others: Mapping[str, Floats], *, name: str | None = None) -> tuple[str, float]:
+    """The most similar of `others` (name -> lesson on `lesson.examples()`) and how far it is.
 
-
-def _played_on(prefix: Trajectory, seed: int, limit: int | None) -> Trajectory:
-    if prefix.terminated or prefix.truncated:
-        raise ValueError("an episode that is over cannot be played on")
-    rng = np.random.default_rng(derive_seed(seed, ascii((prefix.task.key, prefix.steps, prefix.final_observation))))
-    length, outcome = int(rng.integers(1, 4)), float(rng.choice([0.0, 0.5, 1.0]))
-    seen = [prefix.final_observation, *(f"room {rng.integers(4)}" for _ in range(length))]
-    tokens = Tokens((1,), (2, 3), (-0.5, -0.5))
-    more = [
-        Step(seen[n], f"Action: go {n}", f"go {n}", True, None, outcome * (n == length - 1), 0.5, tokens)
-        for n in range(length)
-    ]
-    whole = limit is None or length <= limit
-    return replace(
-        prefix,
-        steps=(*prefix.steps, *more[:limit]),
-        outcome=prefix.outcome + (outcome if whole else 0.0),
-        success=whole and outcome == 1.0,
-        terminated=whole and outcome == 1.0,
-        truncated=whole and outcome < 1.0,
-        final_observation=seen[-1] if whole else seen[limit or 0],
-        branch=len(prefix),
+    AssertionError where the two lessons are the same, or where the method teaches nothing at all.
+    """
+    method = Trial(factory, [], name=name).fresh()
+    with blame(name or type(method).__name__, "fit, rewards or advantages", code=type(method)):
+        mine = taught(method, *examples())
+    law = "it teaches something that no other method teaches"
+    _law(law, float(np.abs(mine).mean()) > SAME, "no step is better than another: it teaches nothing")
+    other, gap = nearest(mine, others)
+    _law(
+        law, gap > SAME, f"its advantages are those of {other} (mean |difference| {gap:.2g}, up to {SAME} is the same)"
     )
+    return other, gap
 
 
-def _fresh(factory: Callable[[], RewardMethod], seed: int) -> RewardMethod:
-    method = factory()
-    method.seed = seed
-    method.encoder = method.encoder or stand_in_encoder
-    method.simulator = method.simulator or stand_in_simulator
-    return method
+@dataclass(frozen=True)
+class Law:
+    """One thing that holds for every method; `hold` raises BrokenLaw where it does not."""
+
+    name: str
+    hold: Callable[[Trial], None]
+    basis: bool = False
+    """Where it is broken the other laws say nothing."""
 
 
-def _priced(
-    factory: Callable[[], RewardMethod], groups: Sequence[Group], seed: int
-) -> tuple[RewardMethod, list[list[Floats]]]:
-    """A fresh method after its walk through an experiment, and what it says of each group."""
-    method = _fresh(factory, seed)
-    explored = [trajectory for group in groups for trajectory in group]
-    method.fit(explored, [trajectory for trajectory in explored if trajectory.success])
-    method.observe(explored)
-    return method, [method.rewards(group) for group in groups]
+class Trial:
+    """A method on groups of episodes: makes it, calls it, and remembers what it said first."""
+
+    def __init__(self, factory: Factory, groups: Sequence[Group], seed: int = 0, name: str | None = None) -> None:
+        self.factory, self.groups, self.seed, self.name = factory, groups, seed, name
+        self._before, self._chance = _content(groups), _chance()
+
+    def hold(self, law: Law) -> None:
+        """Try one law; where the method changed the trajectories or drew from elsewhere, that is what is broken."""
+        try:
+            law.hold(self)
+        except BrokenLaw:
+            self.unchanged()
+            self.no_other_chance()
+            raise
+        self.unchanged()
+
+    def unchanged(self) -> None:
+        """BrokenLaw where the trajectories or their groups are not what they were."""
+        _law(UNCHANGED, _content(self.groups) == self._before)
+
+    def no_other_chance(self) -> None:
+        """BrokenLaw where a global generator has moved since the trial began."""
+        moved = [name for name, state in _chance().items() if self._chance.get(name, state) != state]
+        _law(CHANCE, not moved, f"it moved {' and '.join(moved)}")
+
+    def fresh(self) -> RewardMethod:
+        """An unfitted method with all that an experiment sets."""
+        code = self.factory if isinstance(self.factory, type) else None
+        with blame(self.name or (code.__name__ if code else "method"), "its constructor", code=code):
+            method = self.factory()
+        method.seed = self.seed
+        method.encoder = method.encoder or stand_in_encoder
+        method.simulator = method.simulator or stand_in_simulator
+        return method
+
+    def price(self, method: RewardMethod, *, backwards: bool = False) -> Prices:
+        """A method's walk through an experiment, and what it says of each group."""
+        groups = self.groups[::-1] if backwards else self.groups
+        explored = [trajectory for group in groups for trajectory in group]
+        given, experts = list(explored), [trajectory for trajectory in explored if trajectory.success]
+        figures = self.call(method, "fit", given, experts)
+        named = isinstance(figures, Mapping) and all(isinstance(v, float | int | np.number) for v in figures.values())
+        _law("fit gives figures, each a number with a name", named, ascii(figures)[:80])
+        self.call(method, "observe", given)
+        kept = len(given) == len(explored) and all(a is b for a, b in zip(given, explored, strict=True))
+        _law(UNCHANGED, kept, "fit or observe changed the list that it was given")
+        priced = [self.rewards(method, group) for group in groups]
+        return priced[::-1] if backwards else priced
+
+    def rewards(self, method: RewardMethod, group: Group) -> list[Floats]:
+        """What the method says of one group; BrokenLaw unless it is one finite number per step."""
+        priced: list[Floats] = self.call(method, "rewards", group)
+        _check_numbers(group, priced)
+        return priced
+
+    def call(self, method: RewardMethod, what: str, *arguments: Any) -> Any:
+        """Call the method; what it raises ends as a MethodError."""
+        with blame(self.name or type(method).__name__, what, code=type(method)):
+            return getattr(method, what)(*arguments)
+
+    @cached_property
+    def first(self) -> tuple[RewardMethod, Prices]:
+        """The fitted method and its prices that everything else is compared with."""
+        method = self.fresh()
+        return method, self.price(method)
 
 
-def _check_numbers(groups: Sequence[Group], prices: Sequence[Sequence[Floats]]) -> None:
-    for group, priced in zip(groups, prices, strict=True):
-        _law("one array per trajectory", len(priced) == len(group), f"{len(priced)} for {len(group)}")
-        for trajectory, rewards in zip(group, priced, strict=True):
-            _law("rewards are float64 arrays", isinstance(rewards, np.ndarray) and rewards.dtype == np.float64)
-            shape = f"shape {rewards.shape} for {len(trajectory)} steps"
-            _law("one number per step", rewards.shape == (len(trajectory),), shape)
-            _law("every number is finite", bool(np.isfinite(rewards).all()), str(rewards))
+def _numbers(trial: Trial) -> None:
+    """`Trial.rewards` looks at them whenever it is called."""
+    _ = trial.first
 
 
-def _check_advantages(method: RewardMethod, groups: Sequence[Group], prices: Sequence[Sequence[Floats]]) -> None:
-    for group, rewards in zip(groups, prices, strict=True):
-        values = [np.zeros(len(trajectory) + 1) for trajectory in group]
-        pairs = method.advantages(group, rewards, values, 1.0, 0.95)
-        _law("advantages come as one pair per trajectory", len(pairs) == len(group))
-        for trajectory, pair in zip(group, pairs, strict=True):
-            shaped = all(array.shape == (len(trajectory),) and np.isfinite(array).all() for array in pair)
-            _law("one finite advantage and one finite return per decision", shaped)
+def _check_numbers(group: Group, priced: object) -> None:
+    law = "one array per trajectory"
+    if not isinstance(priced, list | tuple):
+        raise BrokenLaw(law, f"a list is wanted, not {type(priced).__name__}")
+    _law(law, len(priced) == len(group), f"{len(priced)} for {len(group)}")
+    for trajectory, rewards in zip(group, priced, strict=True):
+        if not isinstance(rewards, np.ndarray) or rewards.dtype != np.float64:
+            raise BrokenLaw("rewards are float64 arrays", f"not {_kind(rewards)}")
+        shape = f"shape {rewards.shape} for {len(trajectory)} steps"
+        _law("one number per step", rewards.shape == (len(trajectory),), shape)
+        _law("every number is finite", bool(np.isfinite(rewards).all()), str(rewards))
 
 
-def _check_conservation(groups: Sequence[Group], prices: Sequence[Sequence[Floats]]) -> None:
-    for group, priced in zip(groups, prices, strict=True):
+def _advantages(trial: Trial) -> None:
+    method, prices = trial.first
+    for group, priced in zip(trial.groups, prices, strict=True):
+        played = [rewards[t.branch :] for t, rewards in zip(group, priced, strict=True)]
+        values = [np.zeros(len(rewards) + 1) for rewards in played]
+        pairs = trial.call(method, "advantages", group, played, values, 1.0, 0.95)
+        law = "one finite advantage and one finite return per decision"
+        paired = isinstance(pairs, list | tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs)
+        _law("advantages come as one pair per trajectory", paired, "a list of tuples of two is wanted")
+        _law("advantages come as one pair per trajectory", len(pairs) == len(group), f"{len(pairs)} for {len(group)}")
+        for rewards, pair in zip(played, pairs, strict=True):
+            for array in pair:
+                _law(law, isinstance(array, np.ndarray) and array.dtype == np.float64, f"not {_kind(array)}")
+                _law(law, array.shape == rewards.shape, f"shape {array.shape} for {len(rewards)} decisions")
+                _law(law, bool(np.isfinite(array).all()), str(array))
+
+
+def _branches(trial: Trial) -> None:
+    """A fresh method and a fitted one, asked about every point of every episode, forwards and then backwards."""
+    points = [t.until(k) for group in trial.groups for t in group for k in range(len(t) + 1)]
+    for method in (trial.fresh(), trial.first[0]):
+        asked = [trial.call(method, "branch", point) for point in points]
+        for answer in asked:
+            whole = isinstance(answer, int) and not isinstance(answer, bool)
+            _law("branch gives a whole number", whole, f"{answer!r}, {_kind(answer)}")
+            _law(f"branch asks for 0 to {WIDEST} replies", 0 <= answer <= WIDEST, str(answer))
+        again = [trial.call(method, "branch", point) for point in points[::-1]][::-1]
+        differing = [f"first {a}, then {b}" for a, b in zip(asked, again, strict=True) if a != b]
+        _law("branch says the same when it is asked again", not differing, differing[0] if differing else "")
+
+
+def _conservation(trial: Trial) -> None:
+    method, prices = trial.first
+    if not method.conserves_return:
+        return
+    for group, priced in zip(trial.groups, prices, strict=True):
         for trajectory, rewards in zip(group, priced, strict=True):
             gap = float(rewards.sum() - trajectory.outcome) if trajectory.steps else 0.0
-            _law("rewards add up to the outcome, as conserves_return says", abs(gap) <= TOLERANCE, f"gap {gap}")
+            _law("rewards add up to the outcome, as conserves_return says", abs(gap) <= TOLERANCE, f"gap {gap:.3g}")
 
 
-def _check_order(
-    factory: Callable[[], RewardMethod],
-    method: RewardMethod,
-    groups: Sequence[Group],
-    seed: int,
-    prices: Sequence[Sequence[Floats]],
-) -> None:
-    backwards = [method.rewards(group[::-1])[::-1] for group in groups]
+def _seeded(trial: Trial) -> None:
+    _law("the same seed gives the same numbers", _same(trial.first[1], trial.price(trial.fresh())))
+
+
+def _again(trial: Trial) -> None:
+    method, prices = trial.first
+    _law("pricing again gives the same numbers", _same(prices, [trial.rewards(method, g) for g in trial.groups]))
+
+
+def _order_within(trial: Trial) -> None:
+    method, prices = trial.first
+    backwards = [trial.rewards(method, group[::-1])[::-1] for group in trial.groups]
     _law("the order within a group does not matter", _close(prices, backwards))
-    # A fresh method, because this one has already priced the groups forwards.
-    _, backwards = _priced(factory, groups[::-1], seed)
-    _law("the order of the groups does not matter, to fit included", _close(prices, backwards[::-1]))
 
 
-def _check_state(
-    factory: Callable[[], RewardMethod],
-    method: RewardMethod,
-    groups: Sequence[Group],
-    seed: int,
-    prices: Sequence[Sequence[Floats]],
-) -> None:
-    state = method.state_dict()
-    _law("the state is made of arrays", all(isinstance(array, np.ndarray) for array in state.values()))
-    restored = _fresh(factory, seed)
-    restored.load_state_dict(copy.deepcopy(state))
-    again = restored.state_dict()
+def _order_of_groups(trial: Trial) -> None:
+    # A fresh method, because the first has already priced the groups forwards.
+    backwards = trial.price(trial.fresh(), backwards=True)
+    _law("the order of the groups does not matter, to fit included", _close(trial.first[1], backwards))
+
+
+def _state(trial: Trial) -> None:
+    """Ends the trial: the first method observes once more, to see whether a restored one goes on as it does."""
+    method, prices = trial.first
+    state = trial.call(method, "state_dict")
+    arrays = isinstance(state, Mapping) and all(isinstance(array, np.ndarray) for array in state.values())
+    _law("the state is made of arrays", arrays and all(isinstance(key, str) for key in state))
+    kinds = {str(array.dtype) for array in state.values() if array.dtype.kind not in "biuf"}
+    _law("the state is made of arrays of numbers", not kinds, f"safetensors cannot keep {', '.join(sorted(kinds))}")
+    restored = trial.fresh()
+    trial.call(restored, "load_state_dict", copy.deepcopy(state))
+    again = trial.call(restored, "state_dict")
     equal = state.keys() == again.keys() and all(
         state[key].dtype == again[key].dtype and np.array_equal(state[key], again[key]) for key in state
     )
     _law("the state survives a round trip", equal)
-    _law("a restored method gives the same numbers", _same(prices, [restored.rewards(group) for group in groups]))
+    numbers = [trial.rewards(restored, group) for group in trial.groups]
+    _law("a restored method gives the same numbers", _same(prices, numbers))
+    later = []
+    for one in (method, restored):
+        trial.call(one, "observe", [t for group in trial.groups[::2] for t in group])
+        later.append([trial.rewards(one, group) for group in trial.groups])
+    _law("a restored method goes on as the first one does", _same(*later), "after observe they differ")
+
+
+UNCHANGED = "trajectories stay as they were"
+CHANCE = "all chance comes from the seed"
+
+LAWS = (
+    Law("one finite number per step", _numbers, basis=True),
+    Law(UNCHANGED, Trial.unchanged, basis=True),
+    Law("one finite advantage and one finite return per decision", _advantages),
+    Law("rewards add up to the outcome, where conserves_return says so", _conservation),
+    Law("the same seed gives the same numbers", _seeded),
+    Law("pricing again gives the same numbers", _again),
+    Law("the order within a group does not matter", _order_within),
+    Law("the order of the groups does not matter, to fit included", _order_of_groups),
+    Law(f"branch gives a whole number from 0 to {WIDEST}, the same when asked again", _branches),
+    Law("a method restored from its state is the same method", _state),
+    Law(CHANCE, Trial.no_other_chance),
+)
+"""In the order they are tried. The error of a broken one says which part of it is broken, and by what."""
 
 
 def _law(law: str, kept: bool, detail: str = "") -> None:
     # Raised, not asserted: the check must also hold under `python -O`.
     if not kept:
-        raise AssertionError(f"{law}{f': {detail}' if detail else ''}")
+        raise BrokenLaw(law, detail)
 
 
-def _same(first: Sequence[Sequence[Floats]], second: Sequence[Sequence[Floats]]) -> bool:
-    return all(
-        np.array_equal(a, b) for one, two in zip(first, second, strict=True) for a, b in zip(one, two, strict=True)
+def _kind(value: object) -> str:
+    return f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"of type {type(value).__name__}"
+
+
+def _content(groups: Sequence[Group]) -> str:
+    """All that trajectories hold, attributes included that someone has hung on them."""
+    return ascii(
+        [
+            [(vars(t), vars(t.task), [(vars(s), s.tokens and vars(s.tokens)) for s in t.steps]) for t in group]
+            for group in groups
+        ]
     )
 
 
+def _chance() -> dict[str, str]:
+    """Where the global generators stand; torch's only where something has loaded it."""
+    found = {"random": ascii(random.getstate()), "numpy.random": ascii(np.random.get_state())}  # noqa: NPY002 - read
+    if torch := sys.modules.get("torch"):
+        found["torch"] = torch.get_rng_state().numpy().tobytes().hex()
+    return found
+
+
+def _same(first: Sequence[Sequence[Floats]], second: Sequence[Sequence[Floats]]) -> bool:
+    return _agree(first, second, np.array_equal)
+
+
 def _close(first: Sequence[Sequence[Floats]], second: Sequence[Sequence[Floats]]) -> bool:
+    return _agree(first, second, lambda a, b: np.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE))
+
+
+def _agree(
+    first: Sequence[Sequence[Floats]], second: Sequence[Sequence[Floats]], equal: Callable[[Floats, Floats], bool]
+) -> bool:
     return all(
-        a.shape == b.shape and np.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE)
+        all(a.shape == b.shape and equal(a, b) for a, b in zip(one, two, strict=True))
         for one, two in zip(first, second, strict=True)
-        for a, b in zip(one, two, strict=True)
     )

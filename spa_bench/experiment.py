@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench import ppo, records, registry
+from spa_bench.blame import MethodError
 from spa_bench.config import RunConfig
 from spa_bench.core import RewardMethod, UserError, derive_seed
 from spa_bench.progress import Progress
@@ -37,7 +38,7 @@ def run(config: RunConfig, results: Path, progress: Progress) -> Path:
         if not is_finished(folder):
             try:
                 Run(config, common, method, folder, progress).finish()
-            except ppo.TrainingError as error:
+            except (ppo.TrainingError, MethodError) as error:
                 folder.metrics.append({"kind": "failed", "reason": str(error)})
                 raise
     return path
@@ -107,8 +108,12 @@ def make_method(config: RunConfig) -> RewardMethod:
 
 
 def code_hash(method: RewardMethod) -> str:
-    """Digest of the file that a method's class is written in: a run is not resumed with an edited reward."""
-    return hashlib.sha256(Path(inspect.getfile(type(method))).read_bytes()).hexdigest()[:12]
+    """Digest of the files that a method's class and its parents are written in: an edited reward resumes no run."""
+    kinds = [kind for kind in type(method).__mro__ if issubclass(kind, RewardMethod) and kind is not RewardMethod]
+    digest = hashlib.sha256()
+    for file in dict.fromkeys(inspect.getfile(kind) for kind in kinds):
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def facts(common: start.Start) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,11 +17,15 @@ from typing import Any, cast
 import numpy as np
 
 from spa_bench import ppo, records
+from spa_bench.branching import Grower, branches
 from spa_bench.config import RunConfig
-from spa_bench.core import Agent, RewardMethod, Task, Trajectory, derive_seed
+from spa_bench.core import Agent, RewardMethod, Task, Trajectory, UserError, derive_seed
+from spa_bench.dose import Dose, so_far
 from spa_bench.progress import Progress
 from spa_bench.rollout import Request
+from spa_bench.simulator import PlayedOn
 from spa_bench.training import checkpoint, pricing, start
+from spa_bench.training.asked import Asked
 from spa_bench.training.policy import Policy
 
 TOLERANCES = {"fp32": {"ratio": 1e-3, "kl": 1e-4, "sampler": 1e-3}, "bf16": {"ratio": 0.3, "kl": 1e-4, "sampler": 0.1}}
@@ -40,6 +44,26 @@ class Clock:
         now = time.monotonic()
         seconds, self.last = now - self.last, now
         return seconds
+
+
+@dataclass
+class Learner:
+    """What changes while a run learns, and what it spends beyond what every run spends."""
+
+    agent: start.LanguageModel
+    policy: Policy
+    optimizer: Any
+    reference: pricing.Reference
+    simulator: PlayedOn
+
+    def extra(self) -> dict[str, int]:
+        """Tokens and environment steps that the method alone has cost since this was last asked."""
+        spent = {
+            "extra_tokens": self.reference.extra_tokens + self.simulator.tokens,
+            "extra_env_steps": self.simulator.env_steps,
+        }
+        self.reference.extra_tokens = self.simulator.tokens = self.simulator.env_steps = 0
+        return spent
 
 
 @dataclass
@@ -73,13 +97,17 @@ class Evaluation:
 
     def recorded(self, stage: str, iteration: int) -> dict[int, Trajectory]:
         """Episodes of an interrupted run, by index; of a double the first one counts."""
-        rows = (row for row in self.folder.episodes.scan() if row is not None)
-        mine = [row for row in rows if row.get("stage") == stage and row.get("iteration") == iteration]
-        return {row["index"]: records.from_row(row) for row in reversed(mine)}
+        return {row["index"]: records.from_row(row) for row in reversed(self._rows(stage, iteration))}
 
-    def log(self, trajectory: Trajectory, stage: str, iteration: int, index: int) -> None:
-        """Record one episode."""
-        place = {"stage": stage, "iteration": iteration, "index": index}
+    def _rows(self, stage: str, iteration: int) -> list[dict[str, Any]]:
+        rows = (row for row in self.folder.episodes.scan() if row is not None)
+        return [row for row in rows if row.get("stage") == stage and row.get("iteration") == iteration]
+
+    def log(self, trajectory: Trajectory, stage: str, iteration: int, index: int, parent: int | None = None) -> None:
+        """Record one episode; of a branch, `parent` is the index of the one that it left."""
+        place = {"stage": stage, "iteration": iteration, "index": index} | (
+            {} if parent is None else {"parent": parent}
+        )
         self.folder.episodes.append(records.to_row(trajectory) | place)
 
 
@@ -96,6 +124,9 @@ class Run(Evaluation):
     ) -> None:
         super().__init__(common, folder, progress)
         self.config, self.method = config, method
+        self.asked = Asked(records.reward_name(config.reward), method)
+        self.resumed = 1
+        """The first iteration of this process."""
 
     def finish(self) -> None:
         """All stages that are still to be done."""
@@ -108,14 +139,18 @@ class Run(Evaluation):
 
         reference = self._reference(policy_folder)
         agent, policy, optimizer, done = self._restore(policy_folder)
-        self.method.encoder = reference.encode
+        learner = Learner(agent, policy, optimizer, reference, PlayedOn(self.common.player, cast(Agent, agent)))
+        self.method.encoder, self.method.simulator = learner.reference.encode, learner.simulator
+        episodes = start.read_episodes(explored / "explore.jsonl")
+        self.resumed = done + 1
         if done == 0:
-            self._fit(explored, reference, clock)
-        for iteration in range(done + 1, self.config.ppo.iterations + 1):
-            # only the iteration in which a run was interrupted can have episodes on record
-            recorded = self.recorded("train", iteration) if iteration == done + 1 else {}
-            self._iterate(iteration, recorded, agent, policy, optimizer, reference)
-        self.play(agent)
+            self._fit(episodes, learner, clock)
+        dose = self._dose(episodes)
+        for iteration in itertools.count(done + 1):
+            if not (steps := dose.next()):
+                break
+            dose.add(self._iterate(iteration, steps, learner))
+        self.play(learner.agent)
         self.folder.metrics.append({"kind": "done"})
 
     def _copy_panel(self, explored: Path) -> None:
@@ -126,20 +161,22 @@ class Run(Evaluation):
                 self.log(trajectory, "warm_start", 0, index)
 
     def _reference(self, policy_folder: Path) -> pricing.Reference:
-        model = start.load_policy(self.common, policy_folder).model
-        policy = Policy(model, precision=self.common.precision, temperature=self.config.ppo.temperature)
-        return pricing.Reference(policy.requires_grad_(False), self.config.ppo.microbatch)
+        frozen = self._policy(start.load_policy(self.common, policy_folder))
+        return pricing.Reference(frozen.requires_grad_(False), self.config.ppo.microbatch)
+
+    def _policy(self, agent: start.LanguageModel) -> Policy:
+        return Policy(agent.model, precision=self.common.precision, temperature=self.config.ppo.temperature)
 
     def _restore(self, policy_folder: Path) -> tuple[start.LanguageModel, Policy, Any, int]:
         """Policy and optimiser as of the last complete checkpoint, and its number (0: the warm start)."""
         latest = self.folder.latest_checkpoint()
         number, folder = latest if latest is not None else (0, None)
         agent = start.load_policy(self.common, policy_folder if folder is None else folder / "policy")
-        policy = Policy(agent.model, precision=self.common.precision, temperature=self.config.ppo.temperature)
+        agent.temperature = self.config.ppo.temperature
+        policy = self._policy(agent)
         optimizer = checkpoint.make_optimizer(policy, self.config.ppo)
         if folder is not None:
-            row = checkpoint.load(folder, policy, optimizer, self.method)
-            self._heal_metrics(row)
+            self._heal_metrics(checkpoint.load(folder, policy, optimizer, self.asked))
         return agent, policy, optimizer, number
 
     def _heal_metrics(self, row: dict[str, Any]) -> None:
@@ -148,63 +185,122 @@ class Run(Evaluation):
         if row not in rows:
             self.folder.metrics.append(row)
 
-    def _fit(self, explored: Path, reference: pricing.Reference, clock: Clock) -> None:
-        episodes = start.read_episodes(explored / "explore.jsonl")
-        demonstrations = start.experts(self.common, self.progress) if self.method.uses_experts else []
+    def _fit(self, episodes: Sequence[Trajectory], learner: Learner, clock: Clock) -> None:
+        self.asked.place = "before training"
+        demonstrations = []
+        if self.method.uses_experts:
+            demonstrations = start.demonstrations(self.common, learner.agent, len(episodes), self.progress)
         with self.progress.stage("fit reward", total=1) as stage:
-            figures = self.method.fit(episodes, demonstrations)
+            figures = self.asked.fit(episodes, demonstrations)
             stage.advance(1, **figures)
-        figures = {name: value for name, value in figures.items() if np.isfinite(value)}
-        self.stage("fit reward", clock, extra_tokens=reference.extra_tokens, **figures)
+        self.stage("fit reward", clock, **learner.extra(), **figures)
 
-    def _iterate(
-        self,
-        iteration: int,
-        recorded: dict[int, Trajectory],
-        agent: start.LanguageModel,
-        policy: Policy,
-        optimizer: Any,
-        reference: pricing.Reference,
-    ) -> None:
-        settings, clock = self.config.ppo, Clock()
-        reference.extra_tokens = 0
-        trajectories = self._collect(iteration, agent, recorded)
-        tolerance = TOLERANCES[self.common.precision]
-        priced = pricing.price(
-            self.method, policy, reference, trajectories, settings, sampler_tolerance=tolerance["sampler"]
-        )
-        if iteration == 1 and priced.figures["largest_log_ratio_to_start"] > tolerance["kl"]:
-            raise ppo.TrainingError(
-                f"the KL to the warm start is not 0 before the first update (a log-prob differs by "
-                f"{priced.figures['largest_log_ratio_to_start']:.2g}): the policy is not the warm start"
-            )
-        rng = np.random.default_rng(derive_seed(self.config.seed, "minibatches", iteration))
-        figures = ppo.update(
-            policy, optimizer, priced.samples, settings,
-            rng=rng, kl_in_loss=not self.method.kl_in_reward, ratio_tolerance=tolerance["ratio"],
-            done=(iteration - 1) * settings.epochs * settings.minibatches,
-        )  # fmt: skip
-        row = {"kind": "iteration", "iteration": iteration, "seconds": clock.lap()}
-        row |= collection_figures(trajectories) | priced.figures | figures
-        row |= {"env_steps": settings.env_steps, "extra_tokens": reference.extra_tokens, "extra_env_steps": 0}
+    def _dose(self, episodes: Sequence[Trajectory]) -> Dose:
+        """What the run may still spend: all that is on record is counted."""
+        steps = [step for trajectory in episodes for step in trajectory.steps]
+        tokens = sum(len(step.tokens.reply) for step in steps if step.tokens is not None)
+        longest = self.common.make_env().max_steps * self.common.characters
+        dose = Dose(self.config.ppo, longest, tokens_a_step=tokens / max(len(steps), 1))
+        return so_far(dose, self.folder.metrics.read()[0])
+
+    def _iterate(self, iteration: int, steps: int, learner: Learner) -> dict[str, Any]:
+        """Collect, price, update, keep: once, or again and again while trees grow."""
+        clock = Clock()
+        self.asked.place = f"iteration {iteration}"
+        if branches(self.method):
+            trajectories, figures = self._learn_from_trees(iteration, steps, learner)
+        else:
+            trajectories = self._collect(iteration, steps, learner)
+            figures = self._learn(learner, trajectories, iteration, self.config.ppo.minibatches)
+        row: dict[str, Any] = {"kind": "iteration", "iteration": iteration, "seconds": clock.lap()}
+        row |= collection_figures(trajectories) | figures | {"env_steps": steps} | learner.extra()
         row = {
             name: value if not isinstance(value, float) or np.isfinite(value) else None for name, value in row.items()
         }
         with self.folder.checkpoint(iteration) as folder:
-            checkpoint.save(folder, agent, policy, optimizer, self.method, row)
+            checkpoint.save(folder, learner.agent, learner.policy, learner.optimizer, self.asked, row)
         self.folder.metrics.append(row)
         self.folder.prune(keep=1)
+        return row
 
-    def _collect(self, iteration: int, agent: start.LanguageModel, recorded: dict[int, Trajectory]) -> list[Trajectory]:
-        """Fresh episodes worth exactly `ppo.env_steps`, each recorded when its chunk is over."""
+    def _learn(
+        self,
+        learner: Learner,
+        trajectories: Sequence[Trajectory],
+        iteration: int,
+        minibatches: int,
+        *,
+        part: int = 0,
+        finished: Sequence[Trajectory] | None = None,
+    ) -> dict[str, float]:
+        """Price fresh episodes and update the policy; `part` counts the updates of one iteration."""
+        if not trajectories:
+            raise ppo.TrainingError(f"{self.asked.place}: no episode came to its end; raise ppo.env_steps")
+        settings = self.config.ppo.model_copy(update={"minibatches": minibatches})
+        tolerance = TOLERANCES[self.common.precision]
+        priced = pricing.price(
+            self.asked, learner.policy, learner.reference, trajectories, settings,
+            sampler_tolerance=tolerance["sampler"], finished=finished,
+        )  # fmt: skip
+        if (iteration, part) == (1, 0) and priced.figures["largest_log_ratio_to_start"] > tolerance["kl"]:
+            raise ppo.TrainingError(
+                f"the KL to the warm start is not 0 before the first update (a log-prob differs by "
+                f"{priced.figures['largest_log_ratio_to_start']:.2g}): the policy is not the warm start"
+            )
+        rng = np.random.default_rng(derive_seed(self.config.seed, "minibatches", iteration, *([part] if part else [])))
+        learned = {"env_steps_learned": float(sum(trajectory.played for trajectory in trajectories))}
+        return priced.figures | learned | ppo.update(
+            learner.policy, learner.optimizer, priced.samples, settings,
+            rng=rng, kl_in_loss=not self.method.kl_in_reward, ratio_tolerance=tolerance["ratio"],
+            done=settings.epochs * ((iteration - 1) * self.config.ppo.minibatches + part),
+        )  # fmt: skip
+
+    def _learn_from_trees(
+        self, iteration: int, steps: int, learner: Learner
+    ) -> tuple[list[Trajectory], dict[str, float]]:
+        """Episodes that the method steers; the policy learns when they are over, or in parts while they are played."""
         settings = self.config.ppo
-        agent.temperature = settings.temperature
+        if self.common.characters > 1:
+            raise UserError(f"reward {self.asked.name} branches: set world.options.characters=1")
+        if self.method.updates_between_steps and self.method.uses_critic:
+            raise UserError(
+                f"reward {self.asked.name} learns between steps: write advantages, with uses_critic = False"
+            )
+        games = self._games(iteration, 1)
+        grower = Grower(
+            (Request(index, task, seed) for index, (task, seed) in enumerate(games)),
+            self.common.player.worlds(settings.trees),
+            cast(Agent, learner.agent),
+            self.asked.branch,
+            self.asked.rewards,
+            wanted=settings.samples,
+        )
+        between = self.method.updates_between_steps
+        portion, minibatches = (-(-steps // settings.minibatches), 1) if between else (steps, settings.minibatches)
+        parts = []
+        with self.progress.stage(self._title(iteration), total=steps) as stage:
+            for part, harvest in enumerate(grower.harvests(steps, portion)):
+                stage.advance(grower.spent - stage.done, finished=len(harvest.finished))
+                # A critic does not know what comes after an episode that is still under way.
+                news = [t for t in harvest.news if not self.method.uses_critic or t.terminated or t.truncated]
+                parts.append(self._learn(learner, news, iteration, minibatches, part=part, finished=harvest.finished))
+        grown = grower.records()
+        have = {row["index"] for row in self._rows("train", iteration)} if iteration == self.resumed else set()
+        for number, parent, trajectory in grown:
+            if number not in have:
+                self.log(trajectory, "train", iteration, number, parent=parent)
+        return [trajectory for _, _, trajectory in grown], merged(parts)
+
+    def _collect(self, iteration: int, steps: int, learner: Learner) -> list[Trajectory]:
+        """Fresh episodes worth exactly so many environment steps, each recorded when its chunk is over."""
         trajectories = []
-        with self.progress.stage(f"iteration {iteration}/{settings.iterations}", total=settings.env_steps) as stage:
+        # Only the iteration in which a run was interrupted can have episodes on record.
+        recorded = self.recorded("train", iteration) if iteration == self.resumed else {}
+        with self.progress.stage(self._title(iteration), total=steps) as stage:
             wins = 0
-            requests = self._requests(iteration)
+            requests = start.seats(self.common, self._games(iteration, self.config.ppo.samples))
             for request, trajectory, new in self.common.player.play(
-                requests, cast(Agent, agent), recorded=recorded, budget=settings.env_steps
+                requests, cast(Agent, learner.agent), recorded=recorded, budget=steps
             ):
                 if new:
                     self.log(trajectory, "train", iteration, request.index)
@@ -213,31 +309,41 @@ class Run(Evaluation):
                 stage.advance(len(trajectory), success=wins / len(trajectories))
         return trajectories
 
-    def _requests(self, iteration: int) -> Iterator[Request]:
-        """Groups of one task each, without end, in an order that every method shares."""
-        return start.seats(self.common, self._games(iteration))
+    def _title(self, iteration: int) -> str:
+        settings = self.config.ppo
+        return f"iteration {iteration}{f'/{settings.iterations}' if settings.match == 'collected' else ''}"
 
-    def _games(self, iteration: int) -> Iterator[tuple[Task, int]]:
+    def _games(self, iteration: int, samples: int) -> Iterator[tuple[Task, int]]:
+        """Groups of one task each, without end, in an order that every method shares."""
         rng = np.random.default_rng(derive_seed(self.config.seed, "tasks", iteration))
         number = itertools.count()
         while True:
             for position in rng.permutation(len(self.common.train)):
                 task = self.common.train[position]
-                for _ in range(self.config.ppo.samples):
+                for _ in range(samples):
                     yield task, derive_seed(self.config.seed, "train", iteration, task.key, next(number))
 
 
 def collection_figures(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """What was collected: success, grounding, length, sampled tokens."""
-    steps = [step for trajectory in trajectories for step in trajectory.steps]
+    """What was collected: success of the episodes that are over, grounding, length, sampled tokens."""
+    steps = [step for trajectory in trajectories for step in trajectory.steps[trajectory.branch :]]
+    over = [trajectory for trajectory in trajectories if trajectory.terminated or trajectory.truncated]
     return {
-        "episodes": len(trajectories),
-        "success": float(np.mean([t.success for t in trajectories])) if trajectories else 0.0,
+        "episodes": len(over),
+        "success": float(np.mean([t.success for t in over])) if over else 0.0,
         "grounded": float(np.mean([step.grounded for step in steps])) if steps else 0.0,
-        "turns": float(np.mean([len(t) for t in trajectories])) if trajectories else 0.0,
-        "env_steps_learned": len(steps),
+        "turns": float(np.mean([len(t) for t in over])) if over else 0.0,
         "tokens_sampled": sum(len(step.tokens.reply) for step in steps if step.tokens is not None),
     }
+
+
+COUNTS = ("env_steps_learned", "updates", "skipped", "tokens_trained")
+
+
+def merged(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The figures of several updates as those of one: counts are added, all else is averaged."""
+    names = parts[0] if parts else {}
+    return {name: float((np.sum if name in COUNTS else np.mean)([part[name] for part in parts])) for name in names}
 
 
 def weights_hash(folder: Path) -> str:

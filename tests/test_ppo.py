@@ -13,9 +13,11 @@ from strategies import task
 from tiny import language_model
 
 from spa_bench import ppo
+from spa_bench.blame import MethodError
 from spa_bench.config import PPOConfig
 from spa_bench.core import Floats, RewardMethod, Step, Tokens, Trajectory
 from spa_bench.training import checkpoint, pricing
+from spa_bench.training.asked import Asked
 from spa_bench.training.policy import Policy, Sequences, microbatches, pack, pack_trajectory
 
 SETTINGS = PPOConfig(minibatches=1, microbatch=2, epochs=1)
@@ -241,7 +243,7 @@ class Short(Fixed):
 def price(policy: Policy, method: RewardMethod, trajectories: list[Trajectory], **changes: object) -> pricing.Priced:
     reference = pricing.Reference(copy.deepcopy(policy), 4)
     settings = PPOConfig(**({"gamma": 1.0, "lam": 1.0, "kl_coef": 0.5} | changes))  # type: ignore[arg-type]
-    return pricing.price(method, policy, reference, trajectories, settings, sampler_tolerance=1e-3)
+    return pricing.price(Asked("fixed", method), policy, reference, trajectories, settings, sampler_tolerance=1e-3)
 
 
 def batch(policy: Policy) -> list[Trajectory]:
@@ -295,9 +297,9 @@ def test_a_sampler_with_other_log_probs_is_an_error(policy: Policy) -> None:
         price(policy, Fixed(), [spoken(rng, 3)])
 
 
-@pytest.mark.parametrize(("method", "message"), [(Broken(), "NaN or infinity"), (Short(), "shapes")])
+@pytest.mark.parametrize(("method", "message"), [(Broken(), "gave nan for step"), (Short(), "for episodes of")])
 def test_a_method_that_breaks_its_contract_is_an_error(policy: Policy, method: RewardMethod, message: str) -> None:
-    with pytest.raises(ppo.TrainingError, match=message):
+    with pytest.raises(MethodError, match=message):
         price(policy, method, batch(policy))
 
 
@@ -307,7 +309,8 @@ def test_the_first_kl_is_zero_and_is_not_after_a_step(policy: Policy) -> None:
     assert price(policy, Fixed(), trajectories).figures["largest_log_ratio_to_start"] < 1e-5
     run(policy, random_batch(policy))
     reference = pricing.Reference(start, 4)
-    moved = pricing.price(Fixed(), policy, reference, sampled(policy, trajectories), SETTINGS, sampler_tolerance=1e-3)
+    fixed = Asked("fixed", Fixed())
+    moved = pricing.price(fixed, policy, reference, sampled(policy, trajectories), SETTINGS, sampler_tolerance=1e-3)
     assert moved.figures["largest_log_ratio_to_start"] > 1e-4
 
 

@@ -16,19 +16,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
-from strategies import episode, groups, task, trajectories
+from strategies import episode, groups, trajectories
 
-from spa_bench import credit, registry
+from spa_bench import registry
 from spa_bench.contract import check_reward, stand_in_encoder
-from spa_bench.core import Floats, RewardMethod, Step, Tokens, Trajectory, UserError
+from spa_bench.core import Trajectory, UserError
+from spa_bench.lesson import SAME, distance, examples, taught
 from spa_bench.rewards.all_on_last import AllOnLast
 from spa_bench.rewards.potential import Potential
 from spa_bench.rewards.random_split import RandomSplit
 from spa_bench.rewards.spa import SPA
 from spa_bench.rewards.time_only import TimeOnly
 from spa_bench.rewards.uniform import Uniform
-from spa_bench.training import pricing
-from spa_bench.training.policy import pack_trajectory
 
 
 @pytest.fixture(autouse=True)
@@ -271,44 +270,8 @@ def test_a_success_is_paid_for_nothing_but_its_progress(progress, start):
 # Each method teaches something
 
 
-def wander(rng: np.random.Generator, key: str, words: str = "") -> Trajectory:
-    """Four rooms that come back, some steps refused, progress up and down, replies of one to three tokens."""
-    here, progress, steps = 0, 0.5, []
-    for _ in range(int(rng.integers(2, 8))):
-        there, good, size = int(rng.integers(4)), bool(rng.random() < 0.7), int(rng.integers(1, 4))
-        progress = float(np.clip(progress + rng.normal(0.05, 0.1), 0, 0.95))
-        tokens = Tokens((1,), tuple(rng.integers(2, 9, size=size).tolist()), (-0.5,) * size)
-        seen, fault = f"room {here}{words}", None if good else "inadmissible"
-        steps.append(Step(seen, f"Action: go {there}", f"go {there}", good, fault, 0.0, progress, tokens))  # type: ignore[arg-type]
-        here = there if good else here
-    outcome = float(rng.choice([0.0, 0.0, 0.4, 1.0, 1.0]))
-    made = Trajectory(task(key), tuple(steps), outcome, outcome == 1, outcome == 1, outcome != 1, start_progress=0.5)
-    return replace(made, final_observation=f"room {here}{words}")
-
-
-def taught(method: RewardMethod, explored: Sequence[Trajectory], batch: Sequence[Trajectory]) -> Floats:
-    """What the trainer makes of a method with a critic that knows nothing: whitened advantages of all tokens."""
-    method.encoder = stand_in_encoder
-    method.fit(explored, [t for t in explored if t.success])
-    method.observe(batch)
-    spread: list[Floats] = [np.zeros(0)] * len(batch)
-    for indices in pricing.groups(batch):
-        group = [batch[i] for i in indices]
-        packed = [pack_trajectory(t) for t in group]
-        zeros = [np.zeros(len(e.where)) for e in packed]
-        paid = zip(pricing.checked(method, group), packed, zeros, strict=True)
-        streams = [pricing.stream(r, e, method.level, z) for r, e, z in paid]
-        values = [pricing.decision_values(z, e, method.level) for z, e in zip(zeros, packed, strict=True)]
-        judged = method.advantages(group, streams, values, 1.0, 0.95)
-        for i, e, (a, _) in zip(indices, packed, judged, strict=True):
-            spread[i] = credit.spread(a, e.lengths.tolist()) if method.level == "turn" else a
-    return np.concatenate(credit.whiten(spread))
-
-
 def test_no_method_teaches_what_another_teaches():
-    rng = np.random.default_rng(5)
-    explored = [wander(rng, f"task/{n % 4}") for n in range(32)]
-    batch = [wander(rng, f"task/{n % 3}") for n in range(11)]
+    explored, batch = examples()
     lessons = {name: taught(registry.find("rewards", name)(), explored, batch) for name in registry.names("rewards")}
     for (one, a), (other, b) in itertools.combinations(lessons.items(), 2):
-        assert np.abs(a - b).mean() > 0.02, f"{one} teaches what {other} teaches"
+        assert distance(a, b) > SAME, f"{one} teaches what {other} teaches"

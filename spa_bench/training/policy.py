@@ -45,28 +45,34 @@ class Sequences:
         return sum(len(ids) for ids in self.ids)
 
 
-def pack(turns: Sequence[Tokens | None]) -> Sequences:
-    """Join the turns of one episode; raises ValueError where a turn was not sampled by a language model."""
+def pack(turns: Sequence[Tokens | None], past: int = 0) -> Sequences:
+    """Join the turns of one episode; the first `past` of them are only context, and no turns of what is returned.
+
+    Raises ValueError where a turn was not sampled by a language model.
+    """
+    known = [tokens for tokens in turns if tokens is not None]
+    if len(known) < len(turns):
+        raise ValueError("an episode without tokens cannot train a language model")
+    first = max((k for k, tokens in enumerate(known[: past + 1]) if tokens.restart), default=0)
     sequences: list[list[int]] = []
     where: list[tuple[int, int]] = []
     lengths = []
-    for tokens in turns:
-        if tokens is None:
-            raise ValueError("an episode without tokens cannot train a language model")
+    for turn, tokens in enumerate(known[first:], start=first):
         if tokens.restart or not sequences:
             sequences.append([])
         row = sequences[-1]
         row += tokens.context
-        where += [(len(sequences) - 1, len(row) + k) for k in range(len(tokens.reply))]
+        if turn >= past:
+            where += [(len(sequences) - 1, len(row) + k) for k in range(len(tokens.reply))]
+            lengths.append(len(tokens.reply))
         row += tokens.reply
-        lengths.append(len(tokens.reply))
     ids = tuple(np.array(row, dtype=np.int64) for row in sequences)
     return Sequences(ids, np.array(where, dtype=np.int64).reshape(-1, 2), np.array(lengths, dtype=np.int64))
 
 
 def pack_trajectory(trajectory: Trajectory) -> Sequences:
-    """`pack` of an episode's recorded tokens."""
-    return pack([step.tokens for step in trajectory.steps])
+    """`pack` of an episode's recorded tokens; the turns are those from its `branch` on."""
+    return pack([step.tokens for step in trajectory.steps], trajectory.branch)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from spa_bench import credit
 from spa_bench.config import PPOConfig
-from spa_bench.core import Floats, Level, RewardMethod, Trajectory
+from spa_bench.core import Floats, Level, Trajectory
 from spa_bench.ppo import Sample, TrainingError
-from spa_bench.training.policy import Policy, Sequences, microbatches, pack_trajectory
+from spa_bench.training.asked import Asked
+from spa_bench.training.policy import Policy, Sequences, microbatches, pack, pack_trajectory
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,13 @@ class Reference:
 
     def encode(self, trajectories: Sequence[Trajectory]) -> list[NDArray[np.float32]]:
         """`core.Encoder`: hidden states at turn ends, one (T, D) array per trajectory."""
-        missing = [t for t in trajectories if id(t) not in self._known]
-        episodes = [pack_trajectory(t) for t in missing]
+        # Of a branch the known score has the turns of its own only.
+        known = {id(t): scored for t, scored in self._known.values() if not t.branch}
+        missing = [t for t in trajectories if id(t) not in known]
+        episodes = [pack([step.tokens for step in t.steps]) for t in missing]
         fresh = {id(t): s for t, s in zip(missing, score(self.policy, episodes, self.microbatch), strict=True)}
         self.extra_tokens += sum(episode.size for episode in episodes)
-        return [(self._known[id(t)][1] if id(t) in self._known else fresh[id(t)]).turn_ends for t in trajectories]
+        return [(known.get(id(t)) or fresh[id(t)]).turn_ends for t in trajectories]
 
 
 @dataclass(frozen=True)
@@ -85,18 +88,21 @@ class Priced:
 
 
 def price(
-    method: RewardMethod,
+    asked: Asked,
     policy: Policy,
     reference: Reference,
     trajectories: Sequence[Trajectory],
     settings: PPOConfig,
     *,
     sampler_tolerance: float,
+    finished: Sequence[Trajectory] | None = None,
 ) -> Priced:
-    """PPO samples of freshly collected episodes.
+    """PPO samples of freshly collected episodes; of a branch, only from its `branch` on.
 
-    Raises TrainingError where the sampler's log-probs are not the policy's, or a reward is not finite or misshapen.
+    `finished` are the episodes that the method observes, where not all of these are over. Raises TrainingError where
+    the sampler's log-probs are not the policy's, MethodError where a reward is not finite or misshapen.
     """
+    method = asked.method
     episodes = [pack_trajectory(trajectory) for trajectory in trajectories]
     current = score(policy, episodes, settings.microbatch)
     start = reference.score(trajectories, episodes)
@@ -107,18 +113,18 @@ def price(
             "use model.precision=fp32, or report this model"
         )
     level = settings.level or method.level
-    method.observe(trajectories)
+    asked.observe(trajectories if finished is None else finished)
     rewards: list[Floats] = [np.zeros(0)] * len(trajectories)
     credits: list[tuple[Floats, Floats]] = [(np.zeros(0), np.zeros(0))] * len(trajectories)
     for indices in groups(trajectories):
         group = [trajectories[i] for i in indices]
-        earned = checked(method, group)
+        earned = [r[t.branch :] for r, t in zip(asked.rewards(group), group, strict=True)]
         kl = [current[i].logprobs - start[i].logprobs for i in indices]
         penalty = settings.kl_coef if method.kl_in_reward else 0.0
         streams = [stream(r, episodes[i], level, penalty * k) for r, i, k in zip(earned, indices, kl, strict=True)]
         values = [decision_values(current[i].values, episodes[i], level) for i in indices]
         for i, r, c in zip(
-            indices, earned, method.advantages(group, streams, values, settings.gamma, settings.lam), strict=True
+            indices, earned, asked.advantages(group, streams, values, settings.gamma, settings.lam), strict=True
         ):
             rewards[i], credits[i] = r, c
     whitened = credit.whiten([advantage for advantage, _ in credits])
@@ -144,18 +150,6 @@ def groups(trajectories: Sequence[Trajectory]) -> list[list[int]]:
     for index, trajectory in enumerate(trajectories):
         found.setdefault(trajectory.task.key, []).append(index)
     return list(found.values())
-
-
-def checked(method: RewardMethod, group: Sequence[Trajectory]) -> list[Floats]:
-    """The method's rewards; TrainingError unless there is one finite number per step."""
-    rewards = method.rewards(group)
-    shapes = [reward.shape for reward in rewards]
-    wanted = [(len(trajectory),) for trajectory in group]
-    if shapes != wanted:
-        raise TrainingError(f"{type(method).__name__}.rewards gave shapes {shapes} for steps {wanted}")
-    if not all(np.isfinite(reward).all() for reward in rewards):
-        raise TrainingError(f"{type(method).__name__}.rewards gave NaN or infinity on task {group[0].task.key}")
-    return rewards
 
 
 def stream(rewards: Floats, episode: Sequences, level: Level, penalty: Floats) -> Floats:
@@ -184,7 +178,8 @@ def sample(episode: Sequences, now: Scored, then: Scored, advantages: Floats, ta
 
 def sampler_gap(trajectories: Sequence[Trajectory], current: Sequence[Scored]) -> float:
     """Mean absolute difference between the sampler's log-probs and the trainer's."""
-    sampled = [lp for t in trajectories for step in t.steps if step.tokens is not None for lp in step.tokens.logprobs]
+    own = [step.tokens for t in trajectories for step in t.steps[t.branch :] if step.tokens is not None]
+    sampled = [logprob for tokens in own for logprob in tokens.logprobs]
     return float(np.abs(np.array(sampled) - np.concatenate([scored.logprobs for scored in current])).mean())
 
 

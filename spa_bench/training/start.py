@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -211,10 +211,10 @@ def read_episodes(path: Path) -> list[Trajectory]:
     return [records.from_row(row) for row in rows]
 
 
-def experts(start: Start, progress: Progress, slip: float = 0.0) -> list[Trajectory]:
-    """Successful demonstrations of the searching expert on the train tasks, cycling: slips differ every time."""
+def experts(start: Start, count: int, progress: Progress, slip: float = 0.0) -> list[Trajectory]:
+    """Successful episodes among `count` of the searching expert on train tasks, cycling: slips differ every time."""
     agent = registry.build("agents", "expert", prompt=start.prompt, slip=slip)
-    tasks = start.train_tasks(start.config.warm_start.episodes)
+    tasks = start.train_tasks(count)
     with progress.stage("demonstrate", total=len(tasks)) as stage:
         shown = []
         for _, trajectory, _ in start.player.play(make_requests(start, "expert", 0, tasks, 1), agent):
@@ -223,18 +223,28 @@ def experts(start: Start, progress: Progress, slip: float = 0.0) -> list[Traject
     return [trajectory for trajectory in shown if trajectory.success]
 
 
+def demonstrations(start: Start, agent: LanguageModel, count: int, progress: Progress) -> list[Trajectory]:
+    """What a method that needs experts is shown: episodes without slips, in the policy's tokens (log-probs zero)."""
+    instructions = start.make_env().instructions
+    shown = []
+    for trajectory in experts(start, count, progress):
+        turns = zip(trajectory.steps, agent.tokenise(instructions, trajectory), strict=True)
+        shown.append(replace(trajectory, steps=tuple(replace(step, tokens=tokens) for step, tokens in turns)))
+    return shown
+
+
 def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
     from spa_bench.training.warm_start import Demonstration, clone
 
     config = start.config
     agent = load_policy(start, None)
     instructions = start.make_env().instructions
-    demonstrations = [
+    shown = [
         Demonstration(
             pack(agent.tokenise(instructions, trajectory)),
             np.array([step.action == step.expert_action for step in trajectory.steps]),
         )
-        for trajectory in experts(start, progress, slip=config.warm_start.slip)
+        for trajectory in experts(start, config.warm_start.episodes, progress, slip=config.warm_start.slip)
     ]
     with progress.stage("warm start", total=None) as stage:
 
@@ -244,7 +254,7 @@ def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
 
         seed = derive_seed(config.seed, "warm start")
         figures = clone(
-            agent.model, agent.tokenizer, demonstrations, config.warm_start,
+            agent.model, agent.tokenizer, shown, config.warm_start,
             precision=start.precision, seed=seed, on_step=show,
         )  # fmt: skip
     agent.save(folder)

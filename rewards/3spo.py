@@ -1,0 +1,77 @@
+"""3SPO whole: its reward, and a rollout that tries many replies where much is left to learn, one or none elsewhere.
+
+Paper: arXiv 2606.09961; code genalyu/3SPO (da38445).
+Equation: the reward of `3spo-lite`; n(s) = ceil(G_max * S(s)) replies are tried in state s: none cuts the episode off,
+  one goes on, several are compared: A_t = r_t - mean of r over the replies tried in this state. The episode goes on
+  with the reply of the highest r and, when it is over, comes back to the others, best first.
+Defaults: max_replies 8 (G_max) <- README and run_alfworld_7B.sh; those of `3spo-lite`.
+Deviations: the released trainer never calls its rollout (it trains GRPO); this one does, and goes back by snapshots of
+  the world, where the code's search only puts the observation back. The policy is updated after every
+  ppo.env_steps / ppo.minibatches steps of all trees together, while the episodes are under way, instead of after each
+  state: as many optimiser steps as every other method takes. A task is left after ppo.samples finished episodes (the
+  code: 32), and a tree with nowhere to go back to begins its task anew. Replies with one action are all executed, but
+  gone on with once. Every executed reply counts as an environment step. An episode that is cut off counts as failed. A
+  reply tried alone has no advantage, but its KL counts. The trainer scales the advantages of a batch to unit variance,
+  as for every method (the paper does not normalise them). Statistics follow the deviations of `3spo-lite`; what a
+  batch of steps teaches them is known from the next one on.
+Conserves return: no; as `3spo-lite`.
+Needs: snapshots of the world; explored episodes, unless explored=False.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.rewards._groups import Compared
+from spa_bench.rewards._state_scores import StateScores
+from spa_bench.rewards._states import states
+
+
+class ThreeSPO(StateScores, Compared):
+    """Adaptive rollouts, and steps compared with those that were tried in the same state.
+
+    `max_replies` (G_max) is how many are tried in a state of which nothing is known; `3spo-lite` explains the others.
+    """
+
+    typed = "3spo"
+    conserves_return = False
+    updates_between_steps = True
+
+    def __init__(
+        self,
+        *,
+        max_replies: int = 8,
+        alpha: float = 50.0,
+        xi: float = 10.0,
+        zeta: float = 0.1,
+        k: float = 0.1,
+        key: Literal["task", "history", "released"] = "task",
+        novelty: Literal["paper", "released"] = "paper",
+        explored: bool = True,
+    ) -> None:
+        if not isinstance(max_replies, int) or not 1 <= max_replies <= 64:
+            raise UserError(f"reward 3spo: max_replies={max_replies!r}: use a whole number from 1 to 64")
+        super().__init__(alpha=alpha, xi=xi, zeta=zeta, k=k, key=key, novelty=novelty, explored=explored)
+        self.max_replies = max_replies
+
+    def branch(self, state: Trajectory) -> int:
+        """n(s)."""
+        return math.ceil(self.max_replies * self.score(state))
+
+    def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
+        """Each step against all steps taken after exactly the same past; 0 for a step without company."""
+        tried: dict[int, list[tuple[int, int]]] = {}
+        for index, trajectory in enumerate(group):
+            for turn, state in enumerate(states(trajectory, history=len(trajectory))[trajectory.branch : -1]):
+                tried.setdefault(state, []).append((index, turn))
+        judged = [np.zeros(len(steps)) for steps in rewards]
+        for places in tried.values():
+            mean = float(np.mean([rewards[index][turn] for index, turn in places]))
+            for index, turn in places:
+                judged[index][turn] = rewards[index][turn] - mean
+        return judged

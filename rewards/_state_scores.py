@@ -1,0 +1,105 @@
+"""The state score of 3SPO and the reward that is made of it; the cards of the methods that use it say what is whose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa_bench.core import Floats, RewardMethod, Trajectory, UserError
+from spa_bench.rewards._states import Visits, states
+
+
+class StateScores(RewardMethod):
+    """Statistics of whole episodes, success by the world's own test; a partial outcome is no success.
+
+    `alpha` (α) sharpens the score; a state is hopeless after `xi` (ξ) failures at a rate of success up to `zeta` (ζ);
+    `k` makes novelty worth less with each visit; `key` says what a state is, `novelty` what is new.
+    """
+
+    typed: ClassVar[str]
+    """Name of the method in messages."""
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 50.0,
+        xi: float = 10.0,
+        zeta: float = 0.1,
+        k: float = 0.1,
+        key: Literal["task", "history", "released"] = "task",
+        novelty: Literal["paper", "released"] = "paper",
+        explored: bool = True,
+    ) -> None:
+        for name, number in (("alpha", alpha), ("xi", xi), ("zeta", zeta), ("k", k)):
+            if not isinstance(number, float | int) or not 0 <= number < math.inf:
+                raise UserError(f"reward {self.typed}: {name}={number!r}: use a number, 0 or above")
+        if key not in ("task", "history", "released"):
+            raise UserError(f"reward {self.typed}: key={key!r}: use task, history or released")
+        if novelty not in ("paper", "released"):
+            raise UserError(f"reward {self.typed}: novelty={novelty!r}: use paper or released")
+        if not isinstance(explored, bool):
+            raise UserError(f"reward {self.typed}: explored={explored!r}: use true or false")
+        self.alpha, self.xi, self.zeta, self.k = alpha, xi, zeta, k
+        self.key, self.novelty, self.explored = key, novelty, explored
+        self._known = Visits()
+        """Episodes of earlier batches: what prices are made of."""
+        self._latest = Visits()
+        """The batch that is being priced; known when the next one comes."""
+
+    def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
+        """Count the explored episodes, where they are wanted."""
+        if self.explored:
+            self._known.merge(self._count(trajectories))
+        return {"episodes": float(self._known.episodes), "states": float(len(self._known))}
+
+    def observe(self, trajectories: Sequence[Trajectory]) -> None:
+        """Take over what was observed before, and keep these for the next time."""
+        self._known.merge(self._latest)
+        self._latest = self._count(trajectories)
+
+    def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
+        """Novelty, difference of scores and success, weighted."""
+        return [self._priced(trajectory) for trajectory in group]
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """All counts."""
+        return self._known.arrays("known") | self._latest.arrays("latest")
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what `state_dict` gave."""
+        self._known, self._latest = Visits.of_arrays("known", state), Visits.of_arrays("latest", state)
+
+    def score(self, state: Trajectory) -> float:
+        """S of the state that an episode under way is in."""
+        return self._known.score(self._states(state)[-1], alpha=self.alpha, xi=self.xi, zeta=self.zeta)
+
+    def _count(self, trajectories: Sequence[Trajectory]) -> Visits:
+        visits = Visits()
+        for trajectory in trajectories:
+            if trajectory.error is None:
+                visits.add(self._states(trajectory), trajectory.success)
+        return visits
+
+    def _priced(self, trajectory: Trajectory) -> Floats:
+        met = self._states(trajectory)
+        scores = np.array([self._known.score(s, alpha=self.alpha, xi=self.xi, zeta=self.zeta) for s in met])
+        weight = 0.5 * np.exp([-self.k * self._known.met(s) for s in met[:-1]])
+        priced: Floats = weight * self._new(trajectory, met) + (0.5 - weight) * (scores[:-1] - scores[1:])
+        priced[-1:] += 0.5 * trajectory.success
+        return priced
+
+    def _new(self, trajectory: Trajectory, met: list[int]) -> Floats:
+        """1 for each step that led to something new, else 0."""
+        if self.novelty == "released":
+            texts = states(trajectory, shared=True)
+            return np.array([after != before for before, after in pairwise(texts)], dtype=np.float64)
+        return np.array([state not in met[: t + 1] for t, state in enumerate(met[1:])], dtype=np.float64)
+
+    def _states(self, trajectory: Trajectory) -> list[int]:
+        history = len(trajectory) if self.key == "history" else 0
+        return states(trajectory, history=history, shared=self.key == "released")

@@ -1,0 +1,145 @@
+"""How much better the policy ends from the state after a step than from the one before it, measured by playing on.
+
+Paper: Kazemnejad et al. 2024, arXiv 2410.01679 (VinePPO: these differences are the advantages); values by continuations
+  before it in Wang et al. 2023, arXiv 2312.08935 (Math-Shepherd), and of agents in Xiong et al. 2024, arXiv 2406.11176
+  (IPR).
+Equation: r_t = V(s_t) - V(s_(t-1)) with s_t the state after step t, V(s_t) for 0 < t < T the mean outcome of `samples`
+  episodes that the policy plays on from s_t, V(s_0) the mean outcome of the batch's episodes of the task, V(s_T) = R;
+  the advantage of every decision of a turn is its reward.
+Defaults: samples 2, states 2 <- ours, for the cost: at most four more episodes for each one played. VinePPO's code has
+  samples 9 (polIter_rho1bSft2_vineppo_MATH.jsonnet) and measures the state before every step.
+Deviations: of the states inside an episode, `states` are drawn and measured, and what V changes from one to the next is
+  shared evenly by the steps between them; states=0 measures all, as the paper does. V(s_0) costs nothing, because the
+  episodes of the batch are continuations from the start; the episode's own outcome is one of them, so that the sums of
+  a task's episodes add up to 0 in a batch, and a lone episode's steps do. A step is a turn of an agent in a world. A
+  state is all that the policy has read and written so far: episodes that share it share its value, and it is played on
+  from once. Continuations that went wrong outside the agent's control are left out, and a state without any other
+  counts as not measured; an episode that went wrong so earns zeros. Values are forgotten with the next batch, because
+  the policy has changed. The trainer whitens the advantages of a batch, as for every method. No critic is used, and
+  none is trained.
+Conserves return: no; the sum is R - V(s_0), the outcome less a number that all episodes of the task share in a batch.
+Needs: the simulator (the policy played on from recorded states, counted as its cost), so one character at a time, and
+  several episodes of each task.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa_bench.core import Floats, Trajectory, UserError, derive_seed
+from spa_bench.rewards._fingerprint import fingerprint
+from spa_bench.rewards._groups import Compared, among_peers
+
+
+class MonteCarlo(Compared):
+    """Each batch is measured when it is observed, in one call of the simulator; what is priced unseen, when priced.
+
+    `samples` is how many continuations a state is measured by, `states` how many states of an episode are measured
+    besides the first and the last (0: all).
+    """
+
+    conserves_return = False
+
+    def __init__(self, *, samples: int = 2, states: int = 2) -> None:
+        if not isinstance(samples, int) or samples < 1:
+            raise UserError(f"reward monte-carlo: samples={samples!r}: use a number of continuations, 1 or above")
+        if not isinstance(states, int) or states < 0:
+            raise UserError(f"reward monte-carlo: states={states!r}: use a number of states, or 0 for all of them")
+        self.samples, self.states = samples, states
+        self._batches = 0
+        """Batches observed: each is measured with a chance of its own."""
+        self._values: dict[int, float] = {}
+        """V of each state that this batch's policy has been measured in; NaN where every continuation went wrong."""
+
+    def observe(self, trajectories: Sequence[Trajectory]) -> None:
+        """Forget the last batch and measure this one."""
+        self._batches += 1
+        means = among_peers(trajectories, _mean)
+        self._values = {_start(t): float(v) for t, v in zip(trajectories, means, strict=True) if t.error is None}
+        self._measure(trajectories)
+
+    def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
+        """Differences of values; a task that was not observed has the mean outcome of `group` for V(s_0)."""
+        self._measure(group)
+        means = among_peers(group, _mean)
+        return [self._priced(t, self._values.get(_start(t), float(v))) for t, v in zip(group, means, strict=True)]
+
+    def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
+        """The rewards themselves: a difference of values is an advantage."""
+        return list(rewards)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """The values of this batch, because the policy that they are of will be gone."""
+        known = sorted(self._values)
+        return {
+            "batches": np.array([self._batches], dtype=np.int64),
+            "states": np.array(known, dtype=np.uint64),
+            "values": np.array([self._values[state] for state in known], dtype=np.float64),
+        }
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what `state_dict` gave."""
+        self._batches = int(state["batches"][0])
+        self._values = dict(zip(state["states"].tolist(), state["values"].tolist(), strict=True))
+
+    def _measure(self, trajectories: Sequence[Trajectory]) -> None:
+        """Play on from the drawn states that have no value yet, all at once."""
+        met: dict[int, list[Trajectory]] = {}
+        for trajectory in trajectories:
+            for prefix in self._drawn(trajectory).values():
+                if (state := _state(prefix)) not in self._values:
+                    met.setdefault(state, []).append(prefix)
+        if not met:
+            return
+        if self.simulator is None:
+            raise RuntimeError("monte-carlo plays on: set `simulator` before observe and rewards")
+        states = sorted(met)
+        # One of them stands for all, the same one in whatever order they came: they differ in no word.
+        prefixes = [min(met[state], key=ascii) for state in states]
+        seed = derive_seed(self.seed, "monte-carlo", self._batches)
+        for state, played in zip(states, self.simulator(prefixes, self.samples, seed), strict=True):
+            outcomes = [episode.outcome for episode in played if episode.error is None]
+            self._values[state] = math.fsum(outcomes) / len(outcomes) if outcomes else math.nan
+
+    def _drawn(self, trajectory: Trajectory) -> dict[int, Trajectory]:
+        """The states of an episode that are measured: the turns before them, in order, and what happened so far."""
+        inner = len(trajectory) - 1
+        turns = np.arange(1, inner + 1)
+        if trajectory.error is not None:
+            turns = turns[:0]
+        elif 0 < self.states < inner:
+            rng = np.random.default_rng(derive_seed(self.seed, "monte-carlo", fingerprint(trajectory)))
+            turns = np.sort(rng.choice(turns, self.states, replace=False))
+        return {turn: trajectory.until(turn) for turn in turns.tolist()}
+
+    def _priced(self, trajectory: Trajectory, start: float) -> Floats:
+        if trajectory.error is not None or not trajectory.steps:
+            return np.zeros(len(trajectory))
+        inner = {turn: self._values[_state(prefix)] for turn, prefix in self._drawn(trajectory).items()}
+        measured = {turn: value for turn, value in inner.items() if not math.isnan(value)}
+        values = {0: start, **measured, len(trajectory): trajectory.outcome}
+        lengths = np.diff(list(values))
+        return np.repeat(np.diff(list(values.values())) / lengths, lengths)
+
+
+def _mean(outcomes: Floats) -> Floats:
+    """The mean for each of them, (N,) to (N,), the same to the bit in whatever order they come."""
+    return np.full(len(outcomes), math.fsum(outcomes) / len(outcomes))
+
+
+def _start(trajectory: Trajectory) -> int:
+    """The state that every episode of a task and character begins in, as a number."""
+    return derive_seed(ascii((trajectory.task.env, trajectory.task.key, trajectory.character)))
+
+
+def _state(prefix: Trajectory) -> int:
+    """The state at the end of `prefix`, as a number.
+
+    Replies are part of it, because the policy reads its own words: after other words it goes on in other ways.
+    """
+    return derive_seed(prefix.character, fingerprint(prefix))

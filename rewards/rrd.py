@@ -1,0 +1,130 @@
+"""Randomized return decomposition: the mean of a few random steps of an episode predicts its outcome per step.
+
+Paper: Ren et al. 2022, arXiv 2111.13485; code Stilwell-Git/Randomized-Return-Decomposition (bc80473).
+Equation: r_t = MLP(h_t), h_t the last hidden state at the end of turn t; loss (mean_(t in I) r_t - R / T)^2 over
+  explored episodes, I a random set of min(subset, T) steps, drawn without replacement each time. unbiased=True takes
+  (1 - K / T) * s^2 / K from it, with K = |I| and s^2 the sample variance (K - 1) of the drawn r_t: the loss then
+  has the mean (sum_t r_t / T - R / T)^2 over all sets I. Without it, it has (1 - K / T) * S^2 / K more, S^2 the
+  variance (T - 1) of all r_t: even rewards cost less.
+Defaults: subset 8 <- ours, see Deviations; unbiased off <- common.py (rrd_bias_correction); exact off <- the paper;
+  hidden 128, epochs 40, patience 6, learning_rate 1e-3, weight_decay 0.01, batch 32, holdout 0.2 <- as `spa` here, so
+  that the two differ in their loss alone (the code: two layers of 256 and a rate of 3e-4).
+Deviations: the code draws 64 steps (32 in Atari) of episodes of up to 1000; here that would be all of them, which
+  leaves nothing random, and the loss of `spa` but for the weight 1 / T^2 of an episode. Where an episode is shorter
+  than the set, the code draws with replacement; here all steps are taken once, and there is nothing to correct. Rewards
+  are learned once, from episodes of the warm start (the code: all along, from a replay buffer), and read the history up
+  to the turn's end (the code: state, action and next state). Training starts from even credit; held-out episodes choose
+  when to stop, by the mean of the loss over all sets. exact=True adds what the rewards lack to R on the last step, as
+  in `spa`.
+Conserves return: no; rewards are fitted to the outcome and not made to add up to it, unless exact=True.
+Needs: explored episodes and the encoder (one forward pass per episode, at fit and at pricing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.rewards import _network
+from spa_bench.rewards._decomposition import sums
+from spa_bench.rewards._learned import FromOutcomes, check_switch, check_training, check_whole
+from spa_bench.rewards._network import Training, Weights, estimate
+
+
+class RRD(FromOutcomes):
+    """With fewer than two usable explored episodes all rewards are zero.
+
+    `subset` (K) is how many steps of an episode are drawn; `unbiased` takes out what a small set adds to the loss;
+    `exact` adds what the rewards lack to the outcome on the last step. `Training` explains the others.
+    """
+
+    name = "rrd"
+
+    def __init__(
+        self,
+        *,
+        subset: int = 8,
+        unbiased: bool = False,
+        exact: bool = False,
+        hidden: int = 128,
+        epochs: int = 40,
+        patience: int = 6,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.01,
+        batch: int = 32,
+        holdout: float = 0.2,
+    ) -> None:
+        check_whole("rrd", "subset", subset)
+        check_switch("rrd", "unbiased", unbiased)
+        check_switch("rrd", "exact", exact)
+        if unbiased and subset < 2:
+            raise UserError("reward rrd: subset=1 has no variance that unbiased=True could correct by: use 2 or above")
+        self.subset, self.unbiased, self.exact = subset, unbiased, exact
+        how = Training(hidden, epochs, patience, learning_rate, weight_decay, batch, holdout)
+        self.training = check_training("rrd", how)
+
+    def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
+        """The learned reward of each step; raises RuntimeError before `fit`."""
+        learned = self.numbers(group)
+        if self.exact:
+            for r, trajectory in zip(learned, group, strict=True):
+                r[-1:] += trajectory.outcome - r.sum()
+        return learned
+
+    def learn(
+        self, features: Sequence[Tensor], outcomes: Tensor, rng: torch.Generator
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Weights of the best held-out epoch, and figures; `valid_r2` is of the sum of rewards, as in `spa`."""
+        lengths = torch.tensor([len(h) for h in features])
+
+        def loss(weights: Weights, picks: Tensor) -> Tensor:
+            drawn = [features[i][torch.randperm(len(features[i]), generator=rng)[: self.subset]] for i in picks]
+            r, owner = _joined(weights, drawn)
+            return subset_loss(r, owner, outcomes[picks], lengths[picks], unbiased=self.unbiased)
+
+        def error(weights: Weights, part: Tensor) -> Tensor:
+            r, owner = _joined(weights, [features[i] for i in part])
+            return mean_loss(r, owner, outcomes[part], subset=None if self.unbiased else self.subset)
+
+        weights, epoch, parts = _network.learn(
+            features, lambda train: (outcomes / lengths)[train].mean(), loss, error, self.training, rng
+        )
+        figures = _network.explained(lambda part: sums(weights, features, part), outcomes, parts)
+        return weights, {"epoch": float(epoch), **figures}
+
+
+def subset_loss(r: Tensor, owner: Tensor, outcomes: Tensor, lengths: Tensor, *, unbiased: bool) -> Tensor:
+    """The loss of some drawn steps (N,): `owner` is the episode of each, among those of `outcomes` and `lengths`."""
+    count, mean, variance = _moments(r, owner, len(lengths))
+    squared = (mean - outcomes / lengths) ** 2
+    if unbiased:
+        squared = squared - (1 - count / lengths) * variance / count
+    return squared.mean()
+
+
+def mean_loss(r: Tensor, owner: Tensor, outcomes: Tensor, *, subset: int | None) -> Tensor:
+    """Mean of `subset_loss` over all sets of `subset` steps (None: without its bias); `r` (N,) is of all steps."""
+    lengths, mean, variance = _moments(r, owner, len(outcomes))
+    squared = (mean - outcomes / lengths) ** 2
+    if subset is not None:
+        count = lengths.clamp(max=subset)
+        squared = squared + (1 - count / lengths) * variance / count
+    return squared.mean()
+
+
+def _joined(weights: Weights, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The network's number for each step of each, and whose it is."""
+    owner = torch.repeat_interleave(torch.tensor([len(h) for h in features]))
+    return estimate(weights, torch.cat(list(features))), owner
+
+
+def _moments(r: Tensor, owner: Tensor, episodes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Count, mean and sample variance (0 of a single step) of the steps of each episode."""
+    count = torch.bincount(owner, minlength=episodes).to(r.dtype)
+    zeros = torch.zeros(episodes, dtype=r.dtype)
+    mean = zeros.index_add(0, owner, r) / count
+    variance = zeros.index_add(0, owner, (r - mean[owner]) ** 2) / (count - 1).clamp(min=1)
+    return count, mean, variance

@@ -1,0 +1,86 @@
+"""Return decomposition by prediction: each step earns what it changes of the outcome that is predicted.
+
+Paper: Arjona-Medina et al. 2019, arXiv 1806.07857 (RUDDER); code ml-jku/rudder-demonstration-code (d728413).
+Equation: r_t = g_t - g_(t-1) for t < T and r_T = R - g_(T-1), with g_t = MLP(h_t), h_t the last hidden state at the end
+  of turn t, and g_0 = 0. That is g_t - g_(t-1) on every step, and on the last what the prediction lacks, R - g_T. Loss
+  (g_T - R)^2 + continuous * mean_t (g_t - R)^2 over explored episodes.
+Defaults: continuous 0.5 <- rudder.py (continuous_pred_factor); g_0 = 0 <- rudder.py: the first step earns the first
+  prediction; hidden 128, epochs 40, patience 6, learning_rate 1e-3, weight_decay 0.01, batch 32, holdout 0.2 <- as
+  `spa` here, so that the two differ in what they learn alone.
+Deviations: no LSTM: a causal language model has read all that came before turn t, and its hidden state is frozen at the
+  warm start. No lessons buffer: the predictor is learned once, from episodes of the warm start. The remainder is paid
+  on the last step, so that no step is paid by what comes after it (the authors' PyTorch tutorial spreads it over all
+  steps, which pays for delay). Each episode counts once in the loss, whatever its length (the code: each position of a
+  batch). Training starts by predicting the mean outcome; held-out episodes choose when to stop.
+Conserves return: yes.
+Needs: explored episodes and the encoder (one forward pass per episode, at fit and at pricing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spa_bench.core import Floats, Trajectory
+from spa_bench.rewards import _network
+from spa_bench.rewards._learned import FromOutcomes, check_number, check_training
+from spa_bench.rewards._network import Training, Weights, estimate
+
+
+class RUDDER(FromOutcomes):
+    """With fewer than two usable explored episodes the prediction is 0, and the last step earns the outcome.
+
+    `continuous` weighs predictions on the way beside that at the end. `Training` explains the others.
+    """
+
+    name = "rudder"
+    conserves_return = True
+
+    def __init__(
+        self,
+        *,
+        continuous: float = 0.5,
+        hidden: int = 128,
+        epochs: int = 40,
+        patience: int = 6,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.01,
+        batch: int = 32,
+        holdout: float = 0.2,
+    ) -> None:
+        check_number("rudder", "continuous", continuous, 0.0)
+        self.continuous = continuous
+        how = Training(hidden, epochs, patience, learning_rate, weight_decay, batch, holdout)
+        self.training = check_training("rudder", how)
+
+    def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
+        """Differences of predictions, and on the last step what is lacking; raises RuntimeError before `fit`."""
+        predicted = zip(self.numbers(group), group, strict=True)
+        return [np.diff([0.0, *g[:-1], t.outcome])[: len(t)] for g, t in predicted]
+
+    def learn(
+        self, features: Sequence[Tensor], outcomes: Tensor, rng: torch.Generator
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Weights of the best held-out epoch, and figures; `valid_r2` is of the prediction at the end."""
+
+        def loss(weights: Weights, picks: Tensor) -> Tensor:
+            some = [features[i] for i in picks]
+            g = torch.split(estimate(weights, torch.cat(some)), [len(h) for h in some])
+            return prediction_loss(g, outcomes[picks], self.continuous)
+
+        def at_end(part: Tensor) -> Tensor:
+            return estimate(weights, torch.stack([features[i][-1] for i in part]))
+
+        weights, epoch, parts = _network.learn(
+            features, lambda train: outcomes[train].mean(), loss, loss, self.training, rng
+        )
+        return weights, {"epoch": float(epoch), **_network.explained(at_end, outcomes, parts)}
+
+
+def prediction_loss(predicted: Sequence[Tensor], outcomes: Tensor, continuous: float) -> Tensor:
+    """The loss of some episodes: `predicted` holds g_1 to g_T of each."""
+    errors = [(g - outcome) ** 2 for g, outcome in zip(predicted, outcomes, strict=True)]
+    return torch.stack([e[-1] + continuous * e.mean() for e in errors]).mean()

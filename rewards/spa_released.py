@@ -1,0 +1,70 @@
+"""What SPA's released code pays: the outcome against the task's other episodes and grounding, times the turns to come.
+
+Paper: none; code WangHanLinHenry/SPA-RL-Agent (ed20087), released with Wang et al. 2025, arXiv 2505.20732 (`spa`).
+Equation: r_k = (T - k) * (A_i + beta * g_k) on the last token of turn k, for k = 1 to T, with
+  A_i = R_i - mean_(j != i) R_j over the episodes of the task (R_i where there is no other), g_k = 0 where the text that
+  follows turn k has "Nothing happens" in it, else 1, and g_T = 1; the KL penalty on every token; GAE over tokens.
+Defaults: beta 0.5 <- prm/rl_data_org.py; position on <- compute_rewards of ppo/step_ppotrainer.py (off: without the
+  factor T - k, as rl_data_org.py writes it); gamma, lambda and the weight of the KL are the trainer's, because the file
+  that the code reads them from (StepTool_ppo.json) was never released.
+Deviations: no estimator is trained, because rl_data_org.py replaces what it says by A_i; so there is no alpha either.
+  A_i is taken over the batch that the policy has just played; in the code over the explored episodes, once, and PPO is
+  one epoch over these. Tokens of observations are no decisions here; the code's GAE runs through them, so that credit
+  hardly crosses turns. Every episode is used, and whole; the code leaves out those of 35 turns and more, keeps at most
+  1,596, and drops what lies more than 4,096 tokens before the last reply. Its grounding is kept as it is: only that
+  text counts, so that whatever a world says in other words is grounded, and a world without it (WebShop) grounds every
+  step; but here ALFWorld and VirtualHome say it to malformed replies too (not in VirtualHome's protocol of the same
+  name), the code's own do not. Its factor is kept as it is: the last turn earns nothing, whatever happened there. Where
+  several characters act, each is compared with those in its own seat; an episode that went wrong outside the agent's
+  control is nobody's peer and has A_i = 0.
+Conserves return: no; the sum is A_i * T * (T - 1) / 2 and the bonuses, so that an episode of one step earns nothing.
+Needs: several episodes of each task.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from spa_bench.core import Floats, RewardMethod, Trajectory, UserError
+from spa_bench.rewards._groups import among_peers
+from spa_bench.rewards.rloo import leave_one_out
+
+REFUSED = "Nothing happens"
+"""The only text by which the code knows that a step was not executed."""
+
+
+class SPAReleased(RewardMethod):
+    """`beta` (β) weighs grounding; `position` multiplies each turn's pay by the number of turns after it.
+
+    An episode without steps has no rewards.
+    """
+
+    level = "token"
+    kl_in_reward = True
+
+    def __init__(self, *, beta: float = 0.5, position: bool = True) -> None:
+        if not isinstance(beta, float | int) or not math.isfinite(beta):
+            raise UserError(f"reward spa-released: beta={beta!r}: use a finite number")
+        if not isinstance(position, bool):
+            raise UserError(f"reward spa-released: position={position!r}: use true or false")
+        self.beta, self.position = beta, position
+
+    def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
+        """The comparison at every turn and the bonus, times the turns to come."""
+        compared = among_peers(group, _against_the_others)
+        paid = [a + self.beta * _grounded(t) for a, t in zip(compared, group, strict=True)]
+        return [p * np.arange(len(p))[::-1] for p in paid] if self.position else paid
+
+
+def _against_the_others(outcomes: Floats) -> Floats:
+    """Leave-one-out, but one alone keeps its outcome: it is compared with nothing."""
+    return leave_one_out(outcomes) if len(outcomes) > 1 else outcomes
+
+
+def _grounded(trajectory: Trajectory) -> Floats:
+    """What the code takes for grounding, (T,): it reads the next message of the chat, and the last turn has none."""
+    answers = [step.observation for step in trajectory.steps[1:]]
+    return np.array([*(REFUSED not in answer for answer in answers), True], dtype=np.float64)[: len(trajectory)]

@@ -1,0 +1,156 @@
+"""How much a step looks like an expert's, by a discriminator that is trained again on each batch of episodes.
+
+Paper: Deng et al. 2024, arXiv 2411.03817 (StepAgent-Inverse); no public code: re-implementation from description.
+Equation: r_t = log D_t - log(1 - D_t) (form=airl), -log(1 - D_t) (gail) or log D_t (log), with D_t = sigmoid(MLP(h_t)),
+  h_t the last hidden state at the end of turn t. Loss -(mean of log D over experts' steps + mean of log(1 - D) over
+  the policy's steps) / 2, each with targets 1 - smoothing and smoothing in place of 1 and 0.
+Defaults: form airl <- ours, because it alone both pays and costs: gail pays every step, and with that length, and log
+  costs every step; airl is the reward of Fu et al. 2018, arXiv 1710.11248, gail <- Ho and Ermon 2016, arXiv 1606.03476;
+  smoothing 0.1, expert_steps 4096, epochs 20, updates 2, hidden 128, learning_rate 1e-3, weight_decay 0.01, batch 256
+  <- ours: the description names no architecture and no sizes.
+Deviations: written from descriptions of the paper, not from its text: which of the forms it pays, and whether its D is
+  high for experts, they do not say. The discriminator is a head on the backbone frozen at the warm start. `fit` trains
+  it on the explored episodes; each batch then trains it for `updates` passes, with a fresh optimiser, before it is
+  priced. Experts' steps are as many as `expert_steps`, drawn once: their hidden states are saved with each checkpoint.
+  Classes count the same however many steps they have. log D - log(1 - D) is kept within what smoothing aims at,
+  +-log((1 - smoothing) / smoothing), so that no step is paid without bound. Without experts, or before any step of the
+  policy, D is 1/2. No outcome is added.
+Conserves return: no; it pays likeness to experts, whatever the outcome.
+Needs: expert episodes, explored episodes and the encoder (two forward passes per collected episode).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.rewards._learned import Learned, check_number, check_training, check_whole, usable
+from spa_bench.rewards._network import Training, Weights, copy, estimate, passes, start
+
+
+class StepAgentInverse(Learned):
+    """The policy's steps are those of the explored episodes at first, then of each batch in turn.
+
+    `form` says what likeness is paid as; `smoothing` (ε) how sure the discriminator may become; `expert_steps` how many
+    steps of experts are kept; `epochs` and `updates` how many passes train it at first and on each batch of episodes;
+    `batch` is in steps. `Training` explains the others.
+    """
+
+    name = "stepagent-inverse"
+    uses_experts = True
+
+    def __init__(
+        self,
+        *,
+        form: Literal["airl", "gail", "log"] = "airl",
+        smoothing: float = 0.1,
+        expert_steps: int = 4096,
+        epochs: int = 20,
+        updates: int = 2,
+        hidden: int = 128,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.01,
+        batch: int = 256,
+    ) -> None:
+        if form not in ("airl", "gail", "log"):
+            raise UserError(f"reward stepagent-inverse: form={form!r}: use airl, gail or log")
+        check_number(self.name, "smoothing", smoothing, 1e-6, 0.499)
+        check_whole(self.name, "expert_steps", expert_steps)
+        check_whole(self.name, "updates", updates, least=0)
+        self.form, self.smoothing, self.expert_steps, self.updates = form, smoothing, expert_steps, updates
+        # Nothing is held out: the policy moves on, and each batch asks for another discriminator.
+        how = Training(hidden, epochs, epochs, learning_rate, weight_decay, batch, 0.0)
+        self.training = check_training(self.name, how, holds_out=False)
+        self._experts: Tensor | None = None
+        """Hidden states (N, D) of the experts' steps; None where there are none."""
+        self._batches = 0
+        """How many batches were observed: each has chance of its own."""
+
+    def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
+        """Keep the experts' steps, and train on them and on the explored ones; the order they come in is no matter."""
+        self._weights, self._experts, self._batches = {}, self._steps(experts), 0
+        if self._experts is not None:
+            kept = torch.randperm(len(self._experts), generator=self.rng("experts"))[: self.expert_steps]
+            self._experts = self._experts[kept.sort().values].clone()
+        return self._train(self._steps(trajectories), self.training.epochs)
+
+    def observe(self, trajectories: Sequence[Trajectory]) -> None:
+        """Go on training, against these episodes; raises RuntimeError before `fit`."""
+        if self._weights is None:
+            raise RuntimeError(f"{self.name} cannot go on training before fit: call fit or load a fitted state")
+        self._batches += 1
+        self._train(self._steps(trajectories), self.updates)
+
+    def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
+        """Likeness to experts, in the form asked for; raises RuntimeError before `fit`."""
+        most = math.log((1 - self.smoothing) / self.smoothing)
+        return [paid(np.clip(logits, -most, most), self.form) for logits in self.numbers(group)]
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """The discriminator, the experts' steps and the count of batches; empty before `fit`."""
+        state = super().state_dict()
+        if self._weights is not None:
+            state["batches"] = np.array([self._batches], dtype=np.int64)
+        if self._experts is not None:
+            state["experts"] = self._experts.numpy().copy()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what `state_dict` gave, to the bit."""
+        own = ("batches", "experts")
+        super().load_state_dict({key: array for key, array in state.items() if key not in own})
+        self._batches = int(state["batches"][0]) if "batches" in state else 0
+        self._experts = torch.from_numpy(np.array(state["experts"])) if "experts" in state else None
+
+    def _steps(self, trajectories: Sequence[Trajectory]) -> Tensor | None:
+        """Hidden states (N, D) of all steps that were played for these episodes alone; None where there are none."""
+        kept = usable(trajectories)
+        steps = [h[t.branch :] for h, t in zip(self.encode(kept), kept, strict=True)]
+        return torch.cat(steps) if any(len(h) for h in steps) else None
+
+    def _train(self, policy: Tensor | None, epochs: int) -> dict[str, float]:
+        """Go through experts and policy so many times; figures by the trained discriminator."""
+        if policy is None or self._experts is None or self._weights is None:
+            return {"expert_steps": float(len(self._experts)) if self._experts is not None else 0.0}
+        rng = self.rng("batch", self._batches)
+        steps, shown = torch.cat([self._experts, policy]), len(self._experts)
+        weights = copy(self._weights) or start(steps, torch.zeros(1), self.training.hidden, rng)
+        targets = torch.full((len(steps),), self.smoothing)
+        targets[:shown] = 1 - self.smoothing
+        even = class_weights(shown, len(policy))
+
+        def loss(weights: Weights, picks: Tensor) -> Tensor:
+            logits = estimate(weights, steps[picks])
+            return F.binary_cross_entropy_with_logits(logits, targets[picks], weight=even[picks])
+
+        for _ in passes(weights, loss, torch.arange(len(steps)), replace(self.training, epochs=epochs), rng):
+            pass
+        self._weights = copy(weights)
+        with torch.inference_mode():
+            right = (estimate(self._weights, steps) > 0) == (targets > 0.5)
+            figures = {"loss": loss(self._weights, torch.arange(len(steps))), "accuracy": (right * even).mean()}
+        counts = {"expert_steps": float(shown), "policy_steps": float(len(policy))}
+        return counts | {name: float(figure) for name, figure in figures.items()}
+
+
+def paid(logits: Floats, form: str) -> Floats:
+    """The reward where log D - log(1 - D) is `logits`; no form overflows."""
+    if form == "airl":
+        return logits
+    priced: Floats = np.logaddexp(0.0, logits) if form == "gail" else -np.logaddexp(0.0, -logits)
+    return priced
+
+
+def class_weights(experts: int, policy: int) -> Tensor:
+    """One weight per step, experts first: each class has half of the total, and the mean is 1."""
+    total = experts + policy
+    return torch.cat([torch.full((n,), total / (2 * n)) for n in (experts, policy)])

@@ -1,0 +1,122 @@
+"""Executed counterfactuals: what a step changed, by playing on from after it and from before it.
+
+After "Credit Without Ground Truth" (arXiv 2608.19760): at a state of a recorded episode the policy's alternatives are
+resampled and played to the end. The effect of the step is V(s_(t+1)) - V(s_t), an estimate of its advantage under the
+policy: no oracle is asked, and a step that no alternative would have bettered or worsened has none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from spa_bench.core import Floats, Simulator, Trajectory, derive_seed
+
+Point = tuple[int, int]
+"""Position of the trajectory in its list, and the turn (0 to T - 1)."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one step changed."""
+
+    trajectory: int
+    turn: int
+    effect: float
+    """Mean outcome after the step less the mean outcome where the policy chooses again, -1 to 1."""
+    error: float | None
+    """Standard error of `effect`; None where a single sample says nothing about the spread."""
+    alternatives: int
+    """Different actions, other than the step's own, that the policy chose instead; with none it would not have been
+    otherwise, and `effect` is the chance of what followed."""
+
+
+def choose_points(trajectories: Sequence[Trajectory], count: int, seed: int) -> list[Point]:
+    """`count` steps of the episodes without errors (all where there are not so many), sorted.
+
+    Spread over tasks, over the episodes of a task, and over the relative turns, the last ones included. Which steps is
+    a matter of the seed and of what the episodes say, not of their order.
+    """
+    order = _by_task_in_turn(trajectories, seed)
+    quotas = dict.fromkeys(order, 0)
+    left = min(count, sum(len(trajectories[i]) for i in order))
+    while left > 0:
+        open_to_more = [i for i in order if quotas[i] < len(trajectories[i])][:left]
+        for i in open_to_more:
+            quotas[i] += 1
+        left -= len(open_to_more)
+    chosen = [i for i in order if quotas[i]]
+    points = []
+    for rank, i in enumerate(chosen):
+        # Ranks are even over [0, 1), and so are the relative turns of episodes that have one point each.
+        phase, step = (rank + 0.5) / len(chosen), len(trajectories[i]) / quotas[i]
+        points += [(i, int((n + phase) * step)) for n in range(quotas[i])]
+    return sorted(points)
+
+
+def effects(
+    simulator: Simulator, trajectories: Sequence[Trajectory], points: Sequence[Point], samples: int, seed: int
+) -> list[Effect]:
+    """The effect of each point's step, in the order of the points, from `samples` episodes on either side.
+
+    One call of the simulator; states that several points share are played on once. After an episode's last step its
+    own outcome is the value. Episodes with an error count for nothing; a point left without any is left out.
+    """
+    if samples < 1:
+        raise ValueError(f"samples={samples}: an effect needs at least one episode on either side")
+    prefixes: dict[object, Trajectory] = {}
+    for i, turn in points:
+        for t in (turn, turn + 1):
+            if t < len(trajectories[i]):
+                prefixes.setdefault(_state(trajectories[i], t), trajectories[i].until(t))
+    played = simulator(list(prefixes.values()), samples, seed) if prefixes else []
+    ends = {
+        state: [episode for episode in episodes if episode.error is None]
+        for state, episodes in zip(prefixes, played, strict=True)
+    }
+    found = []
+    for i, turn in points:
+        trajectory = trajectories[i]
+        over = turn + 1 == len(trajectory)
+        after = [trajectory] if over else ends[_state(trajectory, turn + 1)]
+        again = ends[_state(trajectory, turn)]
+        if after and again:
+            found.append(_effect((i, turn), trajectory.steps[turn].action, after, again, over))
+    return found
+
+
+def _effect(point: Point, action: str, after: Sequence[Trajectory], again: Sequence[Trajectory], over: bool) -> Effect:
+    known, chosen = (np.array([episode.outcome for episode in side]) for side in (after, again))
+    instead = {episode.steps[point[1]].action for episode in again} - {action}
+    # What the episode's last step led to is no estimate.
+    error = _error([chosen] if over else [known, chosen])
+    return Effect(*point, float(known.mean() - chosen.mean()), error, len(instead))
+
+
+def _error(sides: Sequence[Floats]) -> float | None:
+    """Standard error of a difference of means; None where a side has a single outcome."""
+    if min(len(outcomes) for outcomes in sides) < 2:
+        return None
+    return math.sqrt(sum(float(outcomes.var(ddof=1)) / len(outcomes) for outcomes in sides))
+
+
+def _state(trajectory: Trajectory, turn: int) -> object:
+    """All that decides how an episode goes on from before its step `turn`."""
+    before = trajectory.until(turn)
+    return before.task, before.character, before.steps, before.final_observation
+
+
+def _by_task_in_turn(trajectories: Sequence[Trajectory], seed: int) -> list[int]:
+    """Positions of the usable episodes: one of each task, then a second one of each, in an order of chance."""
+    usable = [i for i, trajectory in enumerate(trajectories) if trajectory.steps and trajectory.error is None]
+    drawn = sorted((derive_seed(seed, ascii(trajectories[i])), i) for i in usable)
+    rounds: list[tuple[int, int, int]] = []
+    met: dict[tuple[str, str], int] = {}
+    for chance, i in drawn:
+        task = trajectories[i].task.split, trajectories[i].task.key
+        met[task] = met.get(task, 0) + 1
+        rounds.append((met[task], chance, i))
+    return [i for _, _, i in sorted(rounds)]

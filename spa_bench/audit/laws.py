@@ -1,0 +1,66 @@
+"""What priced probes say of a reward's laws, as numbers; the episodes themselves come from `probes`.
+
+Pure functions over sums of step rewards. Every law is about sums without discount.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+TOLERANCE = 1e-6
+"""Below it two sums are equal: sums in another order differ in their last bits, and outcomes may have been fp32."""
+
+
+class Spread(NamedTuple):
+    """One number per probe, told by two."""
+
+    mean: float
+    largest: float
+    """The largest absolute value: a law that holds on average only is broken."""
+
+
+def loop_slope(sums: ArrayLike, times: Sequence[int]) -> Spread:
+    """What one more walk around a loop pays: least-squares slope of sum r on the number of walks.
+
+    `sums` is (probes, len(times)), in the unit of the reward. A potential pays 0 (Ng, Harada and Russell 1999); where
+    it is positive, walking in circles is worth a salary. Raises ValueError without probes, or for fewer than two
+    different numbers of walks.
+    """
+    paid, walks = np.asarray(sums, dtype=np.float64), np.asarray(times, dtype=np.float64)
+    if paid.ndim != 2 or paid.shape[1] != len(walks) or len(set(times)) < 2:
+        raise ValueError(f"sums of shape {paid.shape} for loops walked {list(times)} times: (probes, {len(walks)})")
+    centred = walks - walks.mean()
+    return _spread((paid - paid.mean(axis=1, keepdims=True)) @ centred / (centred @ centred))
+
+
+def broken_orders(sums: ArrayLike) -> float:
+    """Share of pairs (success, failure) of one task, (pairs, 2), whose failure is paid at least as much.
+
+    The optimal policy of such a reward is not that of the task.
+    """
+    pairs = np.asarray(sums, dtype=np.float64)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs):
+        raise ValueError(f"sums of shape {pairs.shape}: at least one (success, failure)")
+    return float(np.mean(pairs[:, 1] >= pairs[:, 0] - TOLERANCE))
+
+
+def cut_gap(whole: ArrayLike, cut: ArrayLike) -> Spread:
+    """How much more sum r - R an episode has where the step limit ends it early than where it ends by itself.
+
+    `whole` and `cut` are (episodes,), sum r - R of each episode and of the same one cut. A potential must be 0 at
+    every end, the step limit included (Grześ 2017); then the gap is 0, else being cut is a reward of its own.
+    """
+    first, second = np.asarray(whole, dtype=np.float64), np.asarray(cut, dtype=np.float64)
+    if first.ndim != 1 or first.shape != second.shape:
+        raise ValueError(f"{first.shape} whole episodes and {second.shape} cut ones: one of each")
+    return _spread(second - first)
+
+
+def _spread(numbers: np.ndarray) -> Spread:
+    if not len(numbers):
+        raise ValueError("no probes, no law")
+    return Spread(float(numbers.mean()), float(np.abs(numbers).max()))

@@ -1,0 +1,242 @@
+"""Rollouts that a method steers: it says how many replies are tried at each state, from 0 (cut off) to many.
+
+Read `Grower.round` first. Every task in play has a tree of episodes. One of them is under way; where several replies
+are tried, each is executed from a snapshot of the world, the episode goes on with the one that `rewards` pays most, and
+when it is over the tree goes back to the others, best first (depth-first search with ranked backtracking). A tree that
+has nowhere to go back to starts its task anew, until it has as many finished episodes as a group has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from spa_bench.core import (
+    Agent,
+    Conversation,
+    Floats,
+    Reply,
+    RewardMethod,
+    TextEnv,
+    Tokens,
+    Trajectory,
+    UserError,
+    derive_seed,
+)
+from spa_bench.rollout import Episode, Game, Request, advance, begin
+
+BARREN = 1000
+"""Trees without a single step, one after another, after which a method is taken to cut off everything."""
+
+
+def branches(method: RewardMethod) -> bool:
+    """The method wants to be asked at each state; all others are played without trees."""
+    return type(method).branch is not RewardMethod.branch
+
+
+@dataclass
+class Path:
+    """An episode, and the world as it left it."""
+
+    number: int
+    """Identity of its record."""
+    episode: Episode
+    state: Any
+    learned: int
+    """Its first steps are no news any more: of another episode, or already handed to the trainer."""
+    parent: int | None = None
+    """Number of the episode that its first steps are recorded in."""
+    told: bool = False
+    """Its end has been handed to the trainer."""
+
+    def tokens(self) -> list[Tokens]:
+        """Of all replies so far."""
+        return [step.tokens for step in self.episode.steps if step.tokens is not None]
+
+
+@dataclass
+class Tree:
+    """The episodes of one task that began together."""
+
+    request: Request
+    env: TextEnv
+    current: Path | None = None
+    waiting: list[Path] = field(default_factory=list)
+    """Replies that were tried and not gone on with; the last one is the next."""
+    finished: int = 0
+    asked: int = 0
+    """Conversations opened: each has a seed of its own."""
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """What was played since the last one."""
+
+    news: list[Trajectory]
+    """Every episode with new steps; they begin at its `branch`."""
+    finished: list[Trajectory]
+    """Whole episodes that came to their end, each once."""
+
+
+class Grower:
+    """Plays trees side by side until so many environment steps have been taken, alternatives included."""
+
+    def __init__(
+        self,
+        games: Iterator[Request],
+        worlds: Sequence[TextEnv],
+        agent: Agent,
+        branch: Callable[[Trajectory], int],
+        rewards: Callable[[Sequence[Trajectory]], list[Floats]],
+        *,
+        wanted: int,
+    ) -> None:
+        """`games` gives one request for each tree, without end; `worlds` one world for each tree in play.
+
+        `wanted` is the number of finished episodes after which a tree makes room for the next task.
+        """
+        self.games, self.agent, self.branch, self.rewards, self.wanted = games, agent, branch, rewards, wanted
+        self.trees = [Tree(next(games), env) for env in worlds]
+        self.spent = 0
+        """Environment steps so far."""
+        self.paths: dict[int, Path] = {}
+        """Every episode, by its number."""
+        self._opened = 0
+
+    def harvests(self, budget: int, portion: int) -> Iterator[Harvest]:
+        """Grow until the budget is spent to the step; a harvest after every `portion` steps, and the rest at the end.
+
+        The agent may have learned between two harvests, so it forgets what it has read of the conversations.
+        """
+        due = portion
+        while self.spent < budget:
+            self.round(budget - self.spent)
+            if self.spent >= min(due, budget):
+                due = self.spent + portion
+                yield self._harvest()
+                self._forget()
+
+    def round(self, left: int) -> None:
+        """One step of every tree, as far as `left` steps reach; a tree that is done makes room for the next task."""
+        moves: list[tuple[Tree, list[Path]]] = []
+        for place in range(len(self.trees)):
+            tree, count = self._next(place)
+            if tries := self._tries(tree, min(count, left)):
+                left -= len(tries)
+                moves.append((tree, tries))
+        replies = self.agent.act([path.episode.conversation for _, tries in moves for path in tries])
+        self.spent += len(replies)
+        answers = iter(replies)
+        for tree, tries in moves:
+            for path in tries:
+                self._step(tree, path, next(answers))
+            self._choose(tree, tries)
+
+    def records(self) -> list[tuple[int, int | None, Trajectory]]:
+        """Number, parent and whole episode; the first `branch` steps of one are in its parent's record."""
+        return [(number, path.parent, path.episode.trajectory()) for number, path in sorted(self.paths.items())]
+
+    def _next(self, place: int) -> tuple[Tree, int]:
+        """The tree in this place that is to go on, and how many replies it tries."""
+        for _ in range(BARREN):
+            tree = self.trees[place]
+            if count := self._count(tree):
+                return tree, count
+            self.trees[place] = Tree(next(self.games), tree.env)
+        raise UserError(f"branch gave 0 at the start of {BARREN} episodes in a row: nothing can be played")
+
+    def _count(self, tree: Tree) -> int:
+        """How many replies are tried in this tree now; 0 where it is done."""
+        while tree.current is not None or tree.finished < self.wanted:
+            path = tree.current or self._go_back(tree)
+            if count := self.branch(path.episode.trajectory()):
+                tree.current = path
+                return count
+            path.episode.truncated = True
+            self._close(tree, path)
+            tree.current = None
+        return 0
+
+    def _go_back(self, tree: Tree) -> Path:
+        """The best reply that was not gone on with, or the task from its start."""
+        if tree.waiting:
+            path = tree.waiting.pop()
+            path.episode.conversation.past = path.tokens()
+            return path
+        self._opened += 1
+        request = replace(tree.request, index=self._opened, seed=self._seed(tree))
+        game = begin([request], tree.env, self.agent)
+        path = self.paths[self._opened] = Path(self._opened, game.episodes[0], tree.env.snapshot(), 0)
+        return path
+
+    def _tries(self, tree: Tree, count: int) -> list[Path]:
+        """The current episode, or copies of it that are about to part; the first copy takes its place."""
+        assert tree.current is not None
+        if count <= 1:
+            return [tree.current] * count
+        talk = tree.current.episode.conversation
+        copies = [self._copy(tree, tree.current, first=n == 0) for n in range(count)]
+        self.agent.fork([(talk, [path.episode.conversation for path in copies])])
+        self.agent.forget([talk.id])
+        self.paths |= {path.number: path for path in copies}
+        return copies
+
+    def _copy(self, tree: Tree, path: Path, *, first: bool) -> Path:
+        self._opened += 1
+        old, length = path.episode, len(path.episode.steps)
+        talk = Conversation(self._opened, self._seed(tree), list(old.conversation.messages), past=path.tokens())
+        talk.admissible = old.conversation.admissible
+        episode = replace(old, conversation=talk, steps=list(old.steps), branch=old.branch if first else length)
+        if first:
+            return replace(path, episode=episode)
+        return Path(self._opened, episode, path.state, learned=length, parent=path.number)
+
+    def _seed(self, tree: Tree) -> int:
+        tree.asked += 1
+        return derive_seed(tree.request.seed, tree.asked)
+
+    def _step(self, tree: Tree, path: Path, reply: Reply) -> None:
+        """Execute a reply from the snapshot of its state."""
+        tree.env.restore(path.state)
+        advance(Game(tree.env, [path.episode]), self.agent, [reply])
+        path.state = tree.env.snapshot()
+
+    def _choose(self, tree: Tree, tries: list[Path]) -> None:
+        """Close what is over, go on with the best of the others, keep the rest for later; of equal actions one."""
+        paid = [0.0]
+        if len(tries) > 1:
+            paid = [float(steps[-1]) for steps in self.rewards([path.episode.trajectory() for path in tries])]
+        alive: dict[str, Path] = {}
+        for index in sorted(range(len(tries)), key=lambda index: -paid[index]):
+            path = tries[index]
+            if path.episode.over:
+                self._close(tree, path)
+            else:
+                alive.setdefault(path.episode.steps[-1].action, path)
+        ranked = list(alive.values())
+        tree.current = ranked[0] if ranked else None
+        tree.waiting += ranked[:0:-1]
+        self.agent.forget([path.episode.conversation.id for path in tries if path is not tree.current])
+
+    def _close(self, tree: Tree, path: Path) -> None:
+        tree.finished += 1
+        self.agent.forget([path.episode.conversation.id])
+
+    def _harvest(self) -> Harvest:
+        paths = [path for _, path in sorted(self.paths.items())]
+        fresh = [path for path in paths if len(path.episode.steps) > path.learned]
+        over = [path for path in paths if path.episode.over and not path.told]
+        news = [replace(path.episode.trajectory(), branch=path.learned) for path in fresh]
+        for path in fresh:
+            path.learned = len(path.episode.steps)
+        for path in over:
+            path.told = True
+        return Harvest(news, [path.episode.trajectory() for path in over])
+
+    def _forget(self) -> None:
+        """Episodes under way go on from their recorded tokens: the agent may answer otherwise now."""
+        for tree in self.trees:
+            if tree.current is not None:
+                self.agent.forget([tree.current.episode.conversation.id])
+                tree.current.episode.conversation.past = tree.current.tokens()

@@ -1,0 +1,77 @@
+"""How much a run may spend, and what one more iteration may cost: what makes unequal methods comparable.
+
+By default every method collects the same number of environment steps, and what it spends beyond them (continuations
+from snapshots, passes of an encoder) is on top and printed. A matched dose takes it out of the same budget instead: a
+method that spends more on each step then learns from fewer of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spa_bench.config import PPOConfig
+
+
+@dataclass
+class Dose:
+    """The budget of one run in its unit, and what is left of it. Amounts are known after each iteration only."""
+
+    settings: PPOConfig
+    longest: int
+    """Environment steps of the longest game: less cannot be collected."""
+    tokens_a_step: float
+    """Tokens sampled for one step when the warm start explored: what `tokens` is counted in."""
+    iterations: int = 0
+    collected: int = 0
+    """Environment steps of the iterations so far."""
+    spent: float = 0.0
+    """Of the budget, by the iterations so far."""
+    fitted: float = 0.0
+    """Of the budget, by the method's fit."""
+
+    @property
+    def budget(self) -> float:
+        """Environment steps or tokens: what the iterations of the configuration collect, nothing else counted."""
+        steps = self.settings.iterations * self.settings.env_steps
+        return steps * (self.tokens_a_step if self.settings.match == "tokens" else 1.0)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Count an iteration, or the fit, from its row of metrics."""
+        cost = self._cost(row)
+        if row["kind"] == "iteration":
+            self.iterations += 1
+            self.collected += int(row["env_steps"])
+            self.spent += cost
+        else:
+            self.fitted += cost
+
+    def next(self) -> int:
+        """Environment steps that the next iteration collects; 0 when the run is over.
+
+        In a matched dose an iteration is as long as what is left pays for, at the price of a step so far.
+        """
+        if self.settings.match == "collected":
+            return self.settings.env_steps if self.iterations < self.settings.iterations else 0
+        first = self.tokens_a_step if self.settings.match == "tokens" else 1.0
+        price = self.spent / self.collected if self.collected else first
+        left = int((self.budget - self.spent - self.fitted) / price) if price > 0 else 0
+        steps = min(self.settings.env_steps, left)
+        return steps if steps >= self.longest else 0
+
+    def _cost(self, row: Mapping[str, Any]) -> float:
+        if self.settings.match == "tokens":
+            return float(row.get("tokens_sampled") or 0) + float(row.get("extra_tokens") or 0)
+        return float(row.get("env_steps") or 0) + float(row.get("extra_env_steps") or 0)
+
+
+def so_far(dose: Dose, rows: Iterable[Mapping[str, Any]]) -> Dose:
+    """The dose with everything counted that is on record; of a repeated iteration the last row counts."""
+    spent: dict[Any, Mapping[str, Any]] = {}
+    for row in rows:
+        if row.get("kind") == "iteration" or row.get("stage") == "fit reward":
+            spent[row.get("iteration")] = row
+    for row in spent.values():
+        dose.add(row)
+    return dose

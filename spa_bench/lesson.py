@@ -1,0 +1,67 @@
+"""What a method teaches: the advantages that the trainer would make of its rewards, and whose are the same.
+
+Two methods whose rewards differ may teach the same: a constant on every step of equally long episodes is lost when
+advantages are whitened. So methods are compared by what reaches the policy, with a critic that knows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from spa_bench import credit
+from spa_bench.core import Floats, RewardMethod, Trajectory
+from spa_bench.stand_ins import stand_in_encoder, stand_in_simulator, wander
+
+SAME = 0.02
+"""Mean |difference| up to which two lessons count as one; advantages have unit variance."""
+
+
+def examples(seed: int = 5) -> tuple[list[Trajectory], list[Trajectory]]:
+    """What lessons are compared on: 32 explored episodes of four tasks, and a batch of eleven of three of them."""
+    rng = np.random.default_rng(seed)
+    return [wander(rng, f"task/{n % 4}") for n in range(32)], [wander(rng, f"task/{n % 3}") for n in range(11)]
+
+
+def taught(method: RewardMethod, explored: Sequence[Trajectory], batch: Sequence[Trajectory]) -> Floats:
+    """Fit a fresh method and give its lesson: whitened advantages, one per token of the batch."""
+    method.encoder = method.encoder or stand_in_encoder
+    method.simulator = method.simulator or stand_in_simulator
+    method.fit(explored, [trajectory for trajectory in explored if trajectory.success])
+    method.observe(batch)
+    return lesson(method, batch)
+
+
+def lesson(method: RewardMethod, batch: Sequence[Trajectory]) -> Floats:
+    """What the trainer makes of a fitted method with a critic of zeros, no KL penalty and no discount.
+
+    Every step of the batch must have tokens.
+    """
+    groups: dict[str, list[int]] = {}
+    for index, trajectory in enumerate(batch):
+        groups.setdefault(trajectory.task.key, []).append(index)
+    spread: list[Floats] = [np.zeros(0)] * len(batch)
+    for indices in groups.values():
+        group = [batch[i] for i in indices]
+        lengths = [[len(step.tokens.reply) for step in t.steps[t.branch :] if step.tokens] for t in group]
+        streams = [r[t.branch :] for t, r in zip(group, method.rewards(group), strict=True)]
+        if method.level == "token":
+            streams = [credit.on_last_token(r, n) for r, n in zip(streams, lengths, strict=True)]
+        values = [np.zeros(len(r) + 1) for r in streams]
+        judged = method.advantages(group, streams, values, 1.0, 0.95)
+        for i, n, (a, _) in zip(indices, lengths, judged, strict=True):
+            spread[i] = credit.spread(a, n) if method.level == "turn" else a
+    return np.concatenate(credit.whiten(spread))
+
+
+def distance(one: Floats, other: Floats) -> float:
+    """Mean |difference| of two lessons: 0 for the same, about 1 for two that have nothing to do with each other."""
+    return float(np.abs(one - other).mean())
+
+
+def nearest(mine: Floats, others: Mapping[str, Floats]) -> tuple[str, float]:
+    """The name whose lesson is the most similar to `mine`, and how far it is; `others` must not be empty."""
+    distances = {name: distance(mine, other) for name, other in sorted(others.items())}
+    name = min(distances, key=distances.__getitem__)
+    return name, distances[name]

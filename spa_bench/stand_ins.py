@@ -1,0 +1,135 @@
+"""What stands in for a model and a world where reward methods are tried: episodes, an encoder, a simulator.
+
+Nothing is loaded and nothing is played; all of it is drawn from seeds, the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa_bench.core import Fault, Step, Task, Tokens, Trajectory, derive_seed
+
+HOSTILE = ("", "\x00", "\ud800", "\r\n\u2028", "\u202eabc", "a" * 300, "go [bold]north[/]", "\U0001f600 {0} %s")
+"""What a world or a model may write: nothing, NUL, a lone surrogate, odd line ends, right-to-left marks, markup."""
+
+
+def stand_in_encoder(trajectories: Sequence[Trajectory]) -> list[NDArray[np.float32]]:
+    """Eight features per step, drawn from what the step says: an encoder for tests that loads no model."""
+    return [
+        np.array(
+            [
+                np.random.default_rng(derive_seed(ascii((step.observation, step.reply, turn)))).normal(size=8)
+                for turn, step in enumerate(trajectory.steps)
+            ],
+            dtype=np.float32,
+        ).reshape(-1, 8)
+        for trajectory in trajectories
+    ]
+
+
+def stand_in_simulator(
+    prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None = None
+) -> list[list[Trajectory]]:
+    """Ends of one to three steps, drawn from what happened before: a simulator for tests that loads no model."""
+    return [[_played_on(prefix, derive_seed(seed, n), steps) for n in range(samples)] for prefix in prefixes]
+
+
+def _played_on(prefix: Trajectory, seed: int, limit: int | None) -> Trajectory:
+    if prefix.terminated or prefix.truncated:
+        raise ValueError("an episode that is over cannot be played on")
+    rng = np.random.default_rng(derive_seed(seed, ascii((prefix.task.key, prefix.steps, prefix.final_observation))))
+    length, outcome = int(rng.integers(1, 4)), float(rng.choice([0.0, 0.5, 1.0]))
+    seen = [prefix.final_observation, *(f"room {rng.integers(4)}" for _ in range(length))]
+    tokens = Tokens((1,), (2, 3), (-0.5, -0.5))
+    more = [
+        Step(seen[n], f"Action: go {n}", f"go {n}", True, None, outcome * (n == length - 1), 0.5, tokens)
+        for n in range(length)
+    ]
+    whole = limit is None or length <= limit
+    return replace(
+        prefix,
+        steps=(*prefix.steps, *more[:limit]),
+        outcome=prefix.outcome + (outcome if whole else 0.0),
+        success=whole and outcome == 1.0,
+        terminated=whole and outcome == 1.0,
+        truncated=whole and outcome < 1.0,
+        final_observation=seen[-1] if whole else seen[limit or 0],
+        branch=len(prefix),
+    )
+
+
+def wander(rng: np.random.Generator, key: str, words: str = "", length: int | None = None) -> Trajectory:
+    """Four rooms that come back, some steps refused, progress up and down, replies of one to three tokens."""
+    here, progress, steps = 0, 0.5, []
+    for _ in range(int(rng.integers(2, 8)) if length is None else length):
+        there, good, size = int(rng.integers(4)), bool(rng.random() < 0.7), int(rng.integers(1, 4))
+        progress = float(np.clip(progress + rng.normal(0.05, 0.1), 0, 0.95))
+        tokens = Tokens((1,), tuple(rng.integers(2, 9, size=size).tolist()), (-0.5,) * size)
+        fault: Fault | None = None if good else "inadmissible"
+        steps.append(
+            Step(f"room {here}{words}", f"Action: go {there}", f"go {there}", good, fault, 0.0, progress, tokens)
+        )
+        here = there if good else here
+    outcome = float(rng.choice([0.0, 0.0, 0.4, 1.0, 1.0]))
+    task = Task("stand-in", key, "train", "wander", 7)
+    won = outcome == 1.0
+    return Trajectory(task, tuple(steps), outcome, won, won, not won, 0.5, f"room {here}{words}", goal="get out")
+
+
+def standard_groups(seed: int = 0) -> list[list[Trajectory]]:
+    """Groups that a method must be able to price: usual ones, and every odd one that an experiment can bring.
+
+    Odd are: an episode alone, twins, episodes without steps, all won, all lost, an error of the world, a branch of
+    another episode, two characters of one task, text of any kind, and a scripted agent's episodes, without tokens.
+    """
+    rng = np.random.default_rng(derive_seed(seed, "standard groups"))
+    usual = [[wander(rng, f"usual/{n}") for _ in range(6)] for n in range(3)]
+    nothing = replace(wander(rng, "odd/empty", length=0), outcome=0.0, success=False, terminated=False, truncated=True)
+    twin, alone = wander(rng, "odd/twins"), wander(rng, "odd/alone")
+    broken = replace(ended(wander(rng, "odd/error"), 0.0), error="the world timed out")
+    seen = wander(rng, "odd/branch", length=4)
+    sides = [replace(wander(rng, "odd/sides"), character=n % 2) for n in range(4)]
+    return [
+        *usual,
+        [alone],
+        [twin, wander(rng, "odd/twins"), twin],
+        [nothing, wander(rng, "odd/empty")],
+        [replace(nothing, task=replace(nothing.task, key="odd/nothing"))],
+        [ended(wander(rng, "odd/won", length=1 + n), 1.0) for n in range(3)],
+        [ended(wander(rng, "odd/lost", length=1 + n), 0.0) for n in range(3)],
+        [broken, wander(rng, "odd/error")],
+        [ended(seen, 0.0), *(s for (s,) in stand_in_simulator([seen.until(2), seen.until(3)], 1, seed))],
+        sides,
+        [_hostile(wander(rng, "odd/text", length=len(HOSTILE)), n) for n in range(3)],
+        [_scripted(wander(rng, "odd/script")) for _ in range(3)],
+    ]
+
+
+def ended(trajectory: Trajectory, outcome: float) -> Trajectory:
+    """The same steps with another end."""
+    won = outcome == 1.0
+    return replace(trajectory, outcome=outcome, success=won, terminated=won, truncated=not won)
+
+
+def _hostile(trajectory: Trajectory, shift: int) -> Trajectory:
+    texts = [HOSTILE[(n + shift) % len(HOSTILE)] for n in range(len(trajectory) + 1)]
+    steps = [
+        replace(s, observation=text, reply=text, action="", grounded=False, fault="format")
+        for s, text in zip(trajectory.steps, texts, strict=False)
+    ]
+    return replace(trajectory, steps=tuple(steps), final_observation=texts[-1], goal=texts[0])
+
+
+def _scripted(trajectory: Trajectory) -> Trajectory:
+    return replace(trajectory, steps=tuple(replace(s, tokens=None) for s in trajectory.steps))
+
+
+def crowd(episodes: int = 64, length: int = 20, seed: int = 0) -> list[list[Trajectory]]:
+    """As much as a small training step brings: episodes of equal length, eight of each task."""
+    rng = np.random.default_rng(derive_seed(seed, "crowd"))
+    made = [wander(rng, f"crowd/{n // 8}", length=length) for n in range(episodes)]
+    return [made[n : n + 8] for n in range(0, episodes, 8)]

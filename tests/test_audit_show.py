@@ -1,0 +1,326 @@
+"""The table, the JSON and the figure of an audit: what they hold, that they fit, that they repeat to the byte."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from spa_bench.audit.effects import Effect
+from spa_bench.audit.measures import Measured
+from spa_bench.audit.show import STYLE, columns, draw, footer, plot, show, to_json
+from spa_bench.audit.summary import Audit, Margin, MethodAudit, audit_method
+from spa_bench.core import Step, Task, Trajectory, UserError
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+LIMITS = (5, 10)
+MANY = [f"stepagent-invers{letter}" for letter in "abcdefghijklmnopqr"]
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal; its width is that of COLUMNS."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def recording() -> list[Trajectory]:
+    rng = np.random.default_rng(0)
+    made = []
+    for n in range(24):
+        progress = np.clip(np.cumsum(rng.choice([-1, 0, 1, 1], size=rng.integers(4, 12))), 0, 6) / 6
+        steps = tuple(Step("o", "r", "go", True, None, 0.0, float(p)) for p in progress)
+        task = Task("w", f"t{n % 8}", "train", "k", 3 + n % 8)
+        made.append(Trajectory(task, steps, float(n % 2), n % 2 == 1, n % 2 == 1, n % 2 == 0))
+    return made
+
+
+RECORDED = recording()
+
+
+def method(name: str, noise: float | None, **more: Any) -> MethodAudit:
+    """A method that pays progress and noise; None pays all the same."""
+    rng = np.random.default_rng(len(name))
+    paid = [
+        np.ones(len(one))
+        if noise is None
+        else np.diff([0.0, *(step.progress for step in one.steps)]) + noise * rng.normal(size=len(one))
+        for one in RECORDED
+    ]
+    return audit_method(name, RECORDED, paid, paid, limits=LIMITS, seed=0, **more)
+
+
+def an_audit(*names: str) -> Audit:
+    shuffled = [np.random.default_rng(1).normal(size=len(one)) for one in RECORDED]
+    some = {"placebos": {"shuffled": shuffled}, "probes": {"loop": 0.25}, "costs": {"extra_tokens": 123456.0}}
+    points = [Effect(n, 1, n % 3 - 1.0, None, 1) for n in range(24)]
+    found = [
+        method("spa", 0.2, effects=points, **some),
+        method("clock", 0.5, placebo=True, **some),
+        method("last", 2.0, placebo=True, **some),
+        method("even", None, conserves=True, **some),
+        *(method(name, 0.3, **some) for name in names),
+    ]
+    return Audit(
+        about={"world": "alfworld", "policy": "warm start", "seed": 0},
+        methods=tuple(found),
+        limits=LIMITS,
+        floor=("clock", "last", "not audited"),
+        probes={"loop": "what one more walk around a loop pays"},
+        costs={"extra_tokens": "forward tokens beyond training"},
+        excluded=2,
+        notes=("short of tasks",),
+    )
+
+
+SMALL = an_audit()
+
+
+def printed(audit: Audit, stream: io.StringIO | None = None) -> str:
+    stream = stream or io.StringIO()
+    show(audit, stream)
+    return stream.getvalue()
+
+
+def cells(audit: Audit, name: str) -> dict[str, str]:
+    (found,) = (one for one in audit.methods if one.name == name)
+    return {column.header: column.cell(found) for column in columns(audit)}
+
+
+# The table
+
+
+def test_a_row_shows_the_figures_of_its_method():
+    spa = SMALL.methods[0]
+    known = replace(
+        spa,
+        conserves=True,
+        gap=replace(spa.gap, mean=0.123456, largest=0.5, mean_beyond_task=1e-15, slope=-0.0333, inversions=0.126),
+        agreement=replace(
+            spa.agreement,
+            spearman=Measured(0.514, 0.4, 0.6, 20, 24, 8),
+            kendall=Measured(-0.001, None, None, 20, 24, 8),
+            auprc=Measured(0.75, 0.7, 0.8, 20, 24, 8),
+            base_rate=0.25,
+        ),
+        margins=(
+            Margin("weak", Measured(0.5, 0.4, 0.6, 20, 24, 8)),
+            Margin("strong", Measured(-0.1, -0.2, 0.01, 20, 24, 8)),
+            Margin("undefined", Measured(None, None, None, 0, 24, 0)),
+        ),
+        last_turn_share=Measured(0.333, None, None, 20, 24, 8),
+        signal_to_noise=None,
+    )
+    shown = cells(replace(SMALL, methods=(known,)), "spa")
+    for header, text in {
+        "claims": "yes!",
+        "gap": "0.123",
+        "in task": "0",
+        "slope": "-0.0333",
+        "invert %": "13",
+        "loop": "0.25",
+        "Spearman": "0.51 [0.40, 0.60]",
+        "n": "20",
+        "Kendall": "0.00",
+        "AUPRC": "0.75 (0.25)",
+        "margin": "-0.10 [-0.20, 0.01]",
+        "last %": "33",
+        "SNR": "-",
+        "extra tokens": "123,456",
+    }.items():
+        assert shown[header] == text, header
+    assert known.best_placebo.placebo == "strong"
+    for length in ("short", "medium", "long"):
+        value = spa.by_length[length].spearman.value
+        assert shown[length] == ("-" if value is None else f"{value:.2f}")
+    assert shown["effect"] == f"{spa.effects.spearman.value:.2f}"
+
+
+def test_what_is_undefined_is_a_dash():
+    shown = cells(SMALL, "even")
+    assert {shown[name] for name in ("Spearman", "Kendall", "partial", "effect", "margin", "short")} == {"-"}
+    assert (shown["n"], shown["Gini"], shown["claims"]) == ("0", "0.00", "yes!")
+
+
+@pytest.mark.parametrize(
+    ("conserves", "largest", "text"), [(True, 1e-9, "yes"), (True, 0.1, "yes!"), (False, 0.1, "no")]
+)
+def test_a_claim_that_does_not_hold_is_marked(conserves: bool, largest: float, text: str):
+    one = SMALL.methods[0]
+    one = replace(one, conserves=conserves, gap=replace(one.gap, largest=largest))
+    assert cells(replace(SMALL, methods=(one,)), "spa")["claims"] == text
+
+
+def test_rows_stand_in_the_order_of_names_and_placebos_are_marked():
+    lines = [line.split() for line in printed(SMALL).splitlines()]
+    rows = [line[:2] for line in lines if line[:1] in (["clock"], ["even"], ["last"], ["spa"])]
+    assert [row[0] for row in rows[:4]] == ["clock", "even", "last", "spa"]
+    assert {row[0] for row in rows if row[1] == "*"} == {"clock", "last"}
+
+
+def test_the_footer_names_the_floor_what_was_usable_and_each_column():
+    lines = footer(SMALL)
+    clock = next(one for one in SMALL.methods if one.name == "clock")
+    (floor,) = (line for line in lines if line.startswith("floor: clock"))
+    assert f"Spearman {clock.agreement.spearman.value:.2f} [" in floor
+    assert any(line.startswith("floor: last") for line in lines)
+    assert not any("not audited" in line for line in lines)
+    assert "trajectories: 24 usable, 2 left out" in "\n".join(lines)
+    assert "world alfworld, policy warm start, seed 0" in lines
+    assert "short of tasks" in lines
+    for column in columns(SMALL):
+        assert sum(line.startswith(f"{column.header}: ") for line in lines) == 1, column.header
+    assert all(line in printed(SMALL).splitlines() for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 100, 240])
+def test_the_table_is_whole_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    audit = an_audit(*MANY)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", printed(audit, Terminal()))
+    assert "…" not in text
+    table = text[: text.index("world alfworld")].splitlines()
+    assert max(map(len, table)) <= width
+    heads = [line for line in table if line.strip().startswith("method")]
+    assert len(heads) == {80: 4, 100: 3, 240: 1}[width]
+    for column in columns(audit):
+        assert sum(f" {column.header} " in f" {line} " for line in heads) == 1, column.header
+    for name in MANY:
+        assert sum(line.split()[:1] == [name] for line in table) == len(heads)
+
+
+def test_an_audit_of_nothing_is_a_table_too():
+    nothing = Audit({}, (), LIMITS)
+    assert "Spearman" in printed(nothing)
+    assert to_json(nothing)["methods"] == []
+
+
+def test_names_from_outside_do_not_steer_the_terminal_or_the_markup():
+    text = printed(replace(SMALL, methods=(replace(SMALL.methods[0], name="[red]a[/x]\x1b[2J"),), notes=("\x1b[2J",)))
+    assert "[red]a[/x]\\x1b[2J" in text and "\x1b" not in text
+
+
+# JSON
+
+
+def strict(text: str) -> Any:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_the_json_is_the_audit_in_plain_values():
+    stream = io.StringIO()
+    show(SMALL, stream, as_json=True)
+    found = strict(stream.getvalue())
+    assert found == to_json(SMALL)
+    assert [one["name"] for one in found["methods"]] == ["clock", "even", "last", "spa"]
+    spa, told = SMALL.methods[0], found["methods"][3]
+    assert told["agreement"]["spearman"]["low"] == spa.agreement.spearman.low
+    assert told["by_length"]["short"]["kendall"]["value"] == spa.by_length["short"].kendall.value
+    assert told["effects"]["points"] == 24 and told["margins"][0]["placebo"] == "shuffled"
+    assert told["gap"]["pairs"] == spa.gap.pairs and told["costs"] == {"extra_tokens": 123456.0}
+    assert found["limits"] == [5, 10] and found["floor"] == ["clock", "last", "not audited"]
+
+
+def test_the_json_is_sorted_and_holds_only_finite_numbers():
+    odd = {"z": math.nan, "a": np.float32(0.5), "m": np.array([1, 2]), "path": Path("x"), "n": float("-inf"), "b": True}
+    spa = replace(SMALL.methods[0], probes={"loop": math.inf, "cut": np.float64("nan")})
+    stream = io.StringIO()
+    show(replace(SMALL, about=odd, methods=(spa,)), stream, as_json=True)
+    found = strict(stream.getvalue())
+    assert found["about"] == {"a": 0.5, "b": True, "m": [1, 2], "n": None, "path": "x", "z": None}
+    assert found["methods"][0]["probes"] == {"cut": None, "loop": None}
+    assert list(found) == sorted(found) and list(found["about"]) == sorted(found["about"])
+    assert cells(replace(SMALL, methods=(spa,)), "spa")["loop"] == "-"
+
+
+def test_the_order_of_methods_changes_no_byte():
+    turned = replace(SMALL, methods=SMALL.methods[::-1])
+    assert printed(turned) == printed(SMALL)
+    assert to_json(turned) == to_json(SMALL)
+
+
+# The figure
+
+
+def test_the_figure_shows_each_method_its_interval_and_the_floors():
+    left, right = draw(SMALL).axes
+    names = [label.get_text() for label in left.get_yticklabels()]
+    assert set(names) == {"spa", "clock", "last", "even"} and names[0] == "even"  # the undefined one is lowest
+    dots = {float(line.get_xdata()[0]): float(line.get_ydata()[0]) for line in left.lines if len(line.get_xdata()) == 1}
+    bars = [segment for bar in left.collections for segment in bar.get_segments()]
+    for one in SMALL.methods:
+        found = one.agreement.spearman
+        if found.value is not None:
+            row = names.index(one.name)
+            assert dots[found.value] == row
+            assert any(np.allclose(bar, [[found.low, row], [found.high, row]]) for bar in bars)
+    values = [one.agreement.spearman.value for one in SMALL.floors()]
+    lines = [line.get_xdata()[0] for line in left.lines if str(line.get_label()).startswith("floor: ")]
+    assert lines == values
+    assert [text.get_text().strip() for text in left.texts] == ["undefined: nothing to rank"]
+    seen = {float(line.get_xdata()[0]) for line in right.lines if len(line.get_xdata()) == 1}
+    lengths = [part.spearman.value for one in SMALL.methods for part in one.by_length.values()]
+    assert seen == {value for value in lengths if value is not None}
+
+
+def test_no_words_of_the_figure_overlap_with_many_methods():
+    with matplotlib.rc_context(STYLE):
+        figure = draw(an_audit(*MANY))
+        FigureCanvasAgg(figure).draw()
+    left, right = figure.axes
+    words = [*left.get_yticklabels(), left.title, right.title, left.xaxis.label, right.xaxis.label, figure._suptitle]
+    words += [text for legend in figure.legends for text in legend.get_texts()]
+    boxes = [word.get_window_extent() for word in words if word.get_text()]
+    assert len(boxes) >= 22 + 5 + 6
+    for place, box in enumerate(boxes):
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, words[place]
+        assert not any(box.overlaps(other) for other in boxes[:place]), words[place]
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
+def test_a_figure_repeats_to_the_byte_and_leaves_settings_alone(ending: str, tmp_path: Path):
+    with matplotlib.rc_context({"font.size": 31, "axes.facecolor": "red"}):
+        before = dict(matplotlib.rcParams)
+        plot(SMALL, tmp_path / f"a.{ending}")
+        assert dict(matplotlib.rcParams) == before
+    plot(SMALL, tmp_path / f"b.{ending}")
+    first = (tmp_path / f"a.{ending}").read_bytes()
+    assert len(first) > 5000 and first == (tmp_path / f"b.{ending}").read_bytes()
+
+
+def test_a_figure_of_nothing_is_drawn_and_another_ending_refused(tmp_path: Path):
+    plot(Audit({"world": "a$b$c"}, (), LIMITS), tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 0
+    with pytest.raises(UserError, match=r"a\.bmp: a figure is saved as"):
+        plot(SMALL, tmp_path / "a.bmp")
+
+
+def test_names_in_the_figure_are_no_mathematics(tmp_path: Path):
+    plot(
+        replace(SMALL, methods=(replace(SMALL.methods[0], name=r"$\frac{$"),), floor=(r"$\frac{$",)), tmp_path / "a.svg"
+    )
+
+
+def test_a_table_loads_no_deep_learning_no_room_and_no_plotting():
+    code = (
+        "import sys, spa_bench.audit.show; print([name for name in sys.modules if name.split('.')[0] in "
+        "('torch', 'transformers', 'trl', 'datasets', 'matplotlib') or name.startswith('spa_bench.rewards')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

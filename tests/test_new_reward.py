@@ -1,0 +1,198 @@
+"""`spa-bench new reward` writes files that pass as written, and the walk in docs/rewards.md does what it says."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from spa_bench import registry, scaffold
+from spa_bench.check import examine
+from spa_bench.cli import app
+from spa_bench.core import UserError
+from spa_bench.rewards.__main__ import card
+
+ROOT = Path(__file__).resolve().parent.parent
+WALK = ROOT / "docs" / "rewards.md"
+MODULES = {"spa-bench": "spa_bench", "python": None}
+NAMES = ("q", "on-what-worked", "zz_9", "ReturnToGo", "a" * scaffold.LONGEST)
+
+
+def invoke(*words: str) -> Any:
+    return CliRunner().invoke(app, ["new", "reward", *words])
+
+
+def python(*words: str, folder: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=folder, env=os.environ | extra)
+
+
+# The files
+
+
+def test_the_files_pass_their_test_and_the_check_as_written(tmp_path: Path):
+    """In a folder with a space, and with no configuration of ours around."""
+    folder = tmp_path / "my methods"
+    folder.mkdir()
+    found = invoke("return-to-go", "--folder", str(folder))
+    assert found.exit_code == 0, found.output
+    file, test, *commands = found.stdout.splitlines()
+    assert (Path(file), Path(test)) == (folder / "return_to_go.py", folder / "test_return_to_go.py")
+    check, run_test, run = map(shlex.split, commands)
+    assert check == ["spa-bench", "check", "--reward", f"{file}:ReturnToGo"]
+    assert run_test == ["python", "-m", "pytest", test]
+    assert run == ["spa-bench", "run", "--env", registry.names("environments")[0], "--reward", f"{file}:ReturnToGo"]
+    tested = python(*run_test[1:], "-q", "-p", "no:cacheprovider", folder=folder)
+    assert (tested.returncode, "6 passed" in tested.stdout) == (0, True), tested.stdout
+    report = examine(check[-1], {})
+    assert (report.problem, {verdict.state for verdict in report.laws}) == (None, {"ok"})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_files_are_short_and_the_card_is_complete(name: str, tmp_path: Path):
+    file, test, address = scaffold.reward(name, tmp_path)
+    for written in (file, test):
+        assert len(written.read_text(encoding="utf-8").splitlines()) < 60
+        assert not re.search(r"CLASS|MODULE|NAME", written.read_text(encoding="utf-8"))
+    assert card(file)["Conserves return"] == "yes."
+    assert registry.build("rewards", address, refused=0.5).conserves_return
+    with pytest.raises(UserError, match=rf"^reward {name}: refused=0: use more than 0, up to 1$"):
+        registry.build("rewards", address, refused=0)
+    assert sorted(os.listdir(tmp_path)) == sorted([file.name, test.name])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ruff") is None, reason="ruff is not installed: tox's lint has it")
+def test_the_files_are_as_tidy_as_the_house(tmp_path: Path):
+    configured = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
+    rules = configured["lint"]
+    for name in NAMES:
+        scaffold.reward(name, tmp_path)
+    lint = ["check", "--select", ",".join(rules["select"]), "--ignore", ",".join(rules["ignore"])]
+    tests = ["--per-file-ignores", "test_*:D"]
+    for words in ([*lint, *tests], ["format", "--check"]):
+        done = python("-m", "ruff", *words, "--isolated", "--line-length", "120", ".", folder=tmp_path)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed: tox's type has it")
+def test_the_files_pass_mypy_strict(tmp_path: Path):
+    file, test, _ = scaffold.reward("on-what-worked", tmp_path)
+    cache = ["--cache-dir", str(tmp_path / "cache")]
+    words = ["--strict", "--config-file", os.devnull, "--follow-imports", "silent", *cache, file.name, test.name]
+    done = python("-m", "mypy", *words, folder=tmp_path, MYPYPATH=str(ROOT))
+    assert done.returncode == 0, done.stdout
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "cannot name a method: use letters, digits and '-'"),
+        ("3po", "beginning with a letter"),
+        ("_mine", "beginning with a letter"),
+        ("my method", "cannot name a method"),
+        ("lambda", "no word of Python's own"),
+        ("mine.py", "cannot name a method"),
+        ("../mine", "cannot name a method"),
+        ("/tmp/mine", "cannot name a method"),
+        ("a/b", "cannot name a method"),
+        ("mine\n", "cannot name a method"),
+        ("größe", "cannot name a method"),
+        ("a" * (scaffold.LONGEST + 1), f"up to {scaffold.LONGEST} characters"),
+        ("sparse", "there is a reward sparse already: choose another name"),
+        ("all-on-last", "there is a reward all-on-last already"),
+        ("all_on_last", "there is a reward all-on-last already"),
+        ("Sparse", "there is a reward sparse already"),
+        ("numpy", "would hide something of that name"),
+        ("json", "would hide something of that name"),
+        ("trajectory", "would hide something of that name"),
+        ("user-error", "would hide something of that name"),
+    ],
+)
+def test_a_bad_name_is_one_line_and_nothing_is_written(name: str, message: str, tmp_path: Path):
+    found = invoke("--folder", str(tmp_path), "--", name)
+    assert (found.exit_code, found.stdout, found.stderr.count("\n")) == (2, "", 1), found.output
+    assert found.stderr.startswith("error: ") and message in found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("existing", ["mine.py", "test_mine.py"])
+def test_a_file_that_exists_is_kept(existing: str, tmp_path: Path):
+    (tmp_path / existing).write_text("precious")
+    found = invoke("mine", "--folder", str(tmp_path))
+    assert found.exit_code == 2
+    assert found.stderr == f"error: {tmp_path / existing} is there already: choose another name, or another --folder\n"
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {existing: "precious"}
+
+
+def test_a_missing_folder_is_named(tmp_path: Path):
+    found = invoke("mine", "--folder", str(tmp_path / "absent"))
+    assert (found.exit_code, "there is no folder" in found.stderr) == (2, True)
+
+
+def test_where_the_second_file_fails_the_first_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def write(path: Path, text: str) -> None:
+        if path.name.startswith("test_"):
+            raise OSError(28, "No space left on device")
+        path.write_text(text)
+
+    monkeypatch.setattr(scaffold, "write_whole", write)
+    with pytest.raises(UserError, match="No space left on device; choose another --folder"):
+        scaffold.reward("mine", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# The walk
+
+
+def console(page: Path) -> list[tuple[str, list[str]]]:
+    """Commands of a page, each with the lines that it is said to print."""
+    blocks = re.findall(r"^```console\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    found: list[tuple[str, list[str]]] = []
+    for line in "".join(blocks).splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+def shown(expected: str, line: str) -> bool:
+    """Whether a line is as the page says, where `...` may be anything."""
+    return re.fullmatch(".*".join(map(re.escape, expected.split("..."))), line) is not None
+
+
+def test_the_walk_can_be_walked(tmp_path: Path):
+    text = WALK.read_text(encoding="utf-8")
+    (settings,) = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "quick.toml").write_text(settings, encoding="utf-8")
+    walk = console(WALK)
+    assert [command.split()[:2] for command, _ in walk] == [
+        ["spa-bench", "new"],
+        ["python", "-m"],
+        *[["spa-bench", "check"]] * 3,
+        ["spa-bench", "run"],
+    ]
+    for command, expected in walk:
+        program, *words = shlex.split(command)
+        module = MODULES[program]
+        done = python(*(["-m", module] if module else []), *words, folder=tmp_path)
+        printed = [*done.stdout.splitlines(), *done.stderr.splitlines()]
+        missing = [line for line in expected if not any(shown(line, got) for got in printed)]
+        assert (missing, done.returncode) == ([], 2 if expected[-1].startswith("error: ") else 0), "\n".join(printed)
+        if expected[0].startswith("ok "):
+            assert [line.split(": ")[0] for line in expected] == [line.split(": ")[0] for line in printed]
+
+
+def test_the_page_says_how_a_package_offers_its_method():
+    assert '[project.entry-points."spa_bench.rewards"]' in WALK.read_text(encoding="utf-8")
