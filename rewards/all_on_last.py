@@ -21,6 +21,8 @@ from spa_bench.rewards.spa import SPA
 class AllOnLast(SPA):
     """What `sparse` would be if it paid as much as `spa`: the grounding bonus is in it, the density is not."""
 
+    placebo = "floor"
+
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """Zeros and, last, the sum of `spa`."""
         priced = [np.zeros(len(trajectory)) for trajectory in group]

@@ -22,6 +22,7 @@ from spa_bench.rewards._fingerprint import fingerprint
 class RandomSplit(RewardMethod):
     """An episode's split depends on that episode alone: not on its group, nor on the worker that prices it."""
 
+    placebo = "chance"
     conserves_return = True
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:

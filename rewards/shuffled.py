@@ -22,6 +22,8 @@ from spa_bench.rewards.spa import SPA
 class Shuffled(SPA):
     """An episode's permutation depends on that episode alone: not on its group, nor on the worker that prices it."""
 
+    placebo = "chance"
+
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """The same numbers as `spa`, at other steps."""
         return [

@@ -26,6 +26,7 @@ from spa_bench.rewards.spa import SPA
 class TimeOnly(SPA):
     """A step's reward is a function of its turn, and on the last step of the outcome; all else is averaged out."""
 
+    placebo = "floor"
     _profile: Floats | None = None
     """m_t; None before `fit`."""
     _surplus: float = 0.0

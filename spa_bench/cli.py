@@ -218,6 +218,47 @@ def bench(
 
 @app.command()
 @command
+def audit(
+    env: Env = None,
+    reward: Annotated[str, typer.Option(help="Methods, separated by commas; default: all. NAME:OPTION=VALUE.")] = "",
+    recorded: Annotated[
+        Path | None, typer.Option("--from", help="Run folder whose last episodes are priced, instead of fresh ones.")
+    ] = None,
+    groups: Annotated[int, typer.Option(min=1, help="Tasks that are played.")] = 50,
+    samples: Annotated[int, typer.Option(min=1, help="Episodes of each.")] = 4,
+    points: Annotated[int, typer.Option(min=0, help="Steps whose effect is executed.")] = 100,
+    alternatives: Annotated[int, typer.Option(min=1, help="Episodes played on, before and after each step.")] = 4,
+    probes: Annotated[int, typer.Option(min=0, help="Tasks on which the laws are probed.")] = 20,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything; default 0.")] = None,
+    model: Model = None,
+    tasks: Tasks = None,
+    data: Data = None,
+    assign: Assign = None,
+    config: File = None,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Measure credit itself: every method prices the same episodes; no policy is trained."""
+    from spa_bench import registry
+    from spa_bench.evaluate import settings_to_audit
+
+    names = list(dict.fromkeys(name.strip() for name in reward.split(",") if name.strip())) or registry.names("rewards")
+    flags = Flags(env, model, tasks, data, None, config, assign or ())
+    configs = [settings_to_audit(flags, recorded, name, seed) for name in names]
+    for settings in configs:
+        check(settings)
+    from spa_bench.audit import run as auditing
+    from spa_bench.audit.show import show
+
+    size = auditing.Size(groups, samples, points, alternatives, probes)
+    found = auditing.audit(configs, recorded, size, _progress(as_json))
+    folder = auditing.save(found, results)
+    show(found, sys.stdout, as_json)
+    print(f"written to {folder}", file=sys.stderr)
+
+
+@app.command()
+@command
 def report(
     folders: Annotated[list[Path] | None, typer.Argument(help="Run folders, or folders that hold some.")] = None,
     as_json: Json = False,

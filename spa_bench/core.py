@@ -315,6 +315,8 @@ class RewardMethod(ABC):
     """`fit` needs expert trajectories: an information budget that the table names."""
     uses_critic: ClassVar[bool] = True
     """`advantages` reads the value estimates."""
+    placebo: ClassVar[Literal["", "chance", "floor"]] = ""
+    """What a method must beat: credit drawn by lot, or by a rule that looks at nothing but a step's place."""
     updates_between_steps: ClassVar[bool] = False
     """The policy learns from steps while their episodes are under way (only for methods that write `branch`)."""
     level: ClassVar[Level] = "turn"

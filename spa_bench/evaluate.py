@@ -7,7 +7,7 @@ from pathlib import Path
 from spa_bench import registry
 from spa_bench.config import RunConfig, build, override
 from spa_bench.core import UserError
-from spa_bench.options import Flags
+from spa_bench.options import Flags, method_options
 from spa_bench.records import read_run
 
 POLICY = "policy"
@@ -27,6 +27,15 @@ def settings_for(flags: Flags, agent: str | None, checkpoint: Path | None, seed:
     config = flags.config(reward=agent or POLICY, seed=seed)
     registry.find("environments", config.env)
     return config, agent or POLICY
+
+
+def settings_to_audit(flags: Flags, recorded: Path | None, reward: str, seed: int | None) -> RunConfig:
+    """Configuration of one method of an audit; of recorded episodes, that of their run but for the method."""
+    if recorded is None:
+        return flags.config(reward=reward, seed=seed)
+    name, options = method_options(reward)
+    config = _of_checkpoint(flags, recorded, seed)
+    return config.model_copy(update={"reward": name, "reward_options": options})
 
 
 def _of_checkpoint(flags: Flags, checkpoint: Path, seed: int | None) -> RunConfig:

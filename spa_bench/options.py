@@ -44,8 +44,12 @@ class Flags:
         return values | {key: value for key, value in {"env": self.env, **fixed}.items() if value is not None}
 
     def config(self, **fixed: Any) -> RunConfig:
-        """The checked configuration."""
+        """The checked configuration; `reward` may have options of its own (`method_options`)."""
         values = self.values(**fixed)
+        if "reward" in values:
+            values["reward"], own_options = method_options(str(values["reward"]))
+            if own_options:
+                values["reward_options"] = {**_section(values, "reward_options"), **own_options}
         for key, room in (("env", "environments"), ("reward", "rewards")):
             if key not in values:
                 known = registry.names("environments" if room == "environments" else "rewards")
@@ -61,6 +65,14 @@ def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(section, dict):
         raise UserError(f"setting {name} is a section, not the value {section!r}")
     return section
+
+
+def method_options(reward: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of `spa:alpha=2:bonus=sum` or `mine.py:Mine:size=3`: what follows a colon and has an `=`."""
+    name, *parts = reward.split(":")
+    while parts and "=" not in parts[0]:
+        name = f"{name}:{parts.pop(0)}"
+    return name, override({}, parts)
 
 
 def check(config: RunConfig) -> None:

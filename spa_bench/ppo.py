@@ -138,7 +138,7 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     sums = {"policy_loss": 0.0, "value_loss": 0.0, "kl": 0.0, "entropy": 0.0, "clip_share": 0.0, "approx_kl": 0.0}
     ratio_gap, finite = 0.0, True
-    for indices in microbatches([sample.sequences.size for sample in batch], settings.microbatch):
+    for indices in microbatches([sample.sequences for sample in batch], settings.microbatch):
         part = losses(policy, [batch[i] for i in indices], settings)
         loss = part.policy / tokens - settings.entropy_coef * part.entropy / tokens
         loss = loss + settings.value_coef * part.value / max(decisions, 1)

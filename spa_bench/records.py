@@ -44,6 +44,7 @@ __all__ = [
     "facts",
     "from_row",
     "read_run",
+    "reward_label",
     "reward_name",
     "run_path",
     "to_row",
@@ -203,6 +204,12 @@ def reward_name(reward: str) -> str:
     """A method as folders and tables call it: `folder/mine.py:Mine` is `mine.Mine`."""
     location, colon, class_name = reward.rpartition(":")
     return f"{Path(location).stem}.{class_name}" if colon else reward
+
+
+def reward_label(reward: str, options: Mapping[str, Any]) -> str:
+    """A method with its options as tables call it: `spa (beta=0.1)`."""
+    said = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
+    return f"{reward_name(reward)} ({said})" if said else reward_name(reward)
 
 
 class RunFolder:

@@ -18,7 +18,7 @@ from spa_bench.config import PPOConfig
 from spa_bench.core import Floats, RewardMethod, Step, Tokens, Trajectory
 from spa_bench.training import checkpoint, pricing
 from spa_bench.training.asked import Asked
-from spa_bench.training.policy import Policy, Sequences, microbatches, pack, pack_trajectory
+from spa_bench.training.policy import Policy, Sequences, join, microbatches, pack, pack_trajectory
 
 SETTINGS = PPOConfig(minibatches=1, microbatch=2, epochs=1)
 
@@ -334,6 +334,76 @@ def test_hidden_states_are_those_of_the_turns_last_token(policy: Policy) -> None
     np.testing.assert_allclose(got, states[episode.where[episode.ends, 1]].numpy(), atol=1e-5)
 
 
+def of_size(size: int) -> Sequences:
+    turns = [Tokens((1,) * (size - 2), (2,), (-1.0,), restart=True), Tokens((), (3,), (-1.0,))]
+    return pack(turns)
+
+
 def test_microbatches_cover_everything_once_with_similar_sizes_together() -> None:
-    groups = list(microbatches([5, 1, 9, 1, 7], 2))
+    groups = list(microbatches([of_size(size) for size in (5, 2, 9, 2, 7)], 2))
     assert groups == [[1, 3], [0, 4], [2]]
+
+
+# Replies that were tried in one state
+
+
+def siblings(rng: np.random.Generator, past: int, count: int) -> list[Sequences]:
+    """So many replies of one to four tokens to the same `past` of some turns."""
+    steps = spoken(rng, past + 1).steps
+    tried = []
+    for _ in range(count):
+        reply = tuple(int(i) for i in rng.integers(5, 60, size=rng.integers(1, 5)))
+        tokens = replace(steps[-1].tokens, reply=reply, logprobs=(-1.0,) * len(reply))  # type: ignore[type-var]
+        tried.append(pack([*(step.tokens for step in steps[:-1]), tokens], past))
+    return tried
+
+
+def alone(episode: Sequences) -> Sequences:
+    """The same tokens as a row of its own: two rows are never joined where an episode has two turns."""
+    return replace(episode, lengths=np.append(episode.lengths, 0))
+
+
+@pytest.mark.parametrize("past", [0, 1, 4])
+def test_replies_to_one_past_are_scored_as_if_each_stood_alone(policy: Policy, past: int) -> None:
+    rng = np.random.default_rng(past)
+    torch.nn.init.normal_(policy.value.weight)
+    mixed = [*siblings(rng, past, 3), pack_trajectory(spoken(rng, 3)), *siblings(rng, 2, 2)]
+    mixed = [mixed[i] for i in (4, 0, 3, 2, 5, 1)]
+    together, apart = policy(mixed), policy([alone(episode) for episode in mixed])
+    for got, want in zip(vars(together).values(), vars(apart).values(), strict=True):
+        torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
+    gradients = []
+    for episodes in (mixed, [alone(episode) for episode in mixed]):
+        policy.zero_grad()
+        scores = policy(episodes)
+        (scores.logprobs.square().sum() + scores.entropy.sum()).backward()
+        gradients.append([p.grad.clone() for p in policy.model.parameters() if p.grad is not None])
+    for got, want in zip(*gradients, strict=True):
+        torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-3)
+
+
+def test_what_replies_share_is_computed_once_and_only_they_share() -> None:
+    rng = np.random.default_rng(3)
+    family, other = siblings(rng, 3, 5), siblings(rng, 3, 2)
+    whole = [pack_trajectory(spoken(rng, 4)) for _ in range(2)]
+    joined = join([*family, *other, *whole])
+    assert len(joined.ids) == 4
+    own = sum(int(episode.lengths[0]) for episode in family)
+    assert int((joined.ids[0] != 0).sum()) == family[0].size - int(family[0].lengths[0]) + own
+    assert join(whole).branches is None
+    (mine,) = [group for group in microbatches([*whole, *family[:2], *other, *family[2:]], 1) if 2 in group]
+    assert mine == [2, 3, 6, 7, 8]
+
+
+def test_the_past_of_a_branch_is_context_and_no_turn_of_its_own() -> None:
+    """Three turns, the second begins a new sequence: of the last two, and of the last one alone."""
+    turns = [
+        Tokens((1, 2), (3, 4), (-1.0, -1.0), restart=True),
+        Tokens((5,), (6,), (-1.0,), restart=True),
+        Tokens((7,), (8, 9), (-1.0, -1.0)),
+    ]
+    for past, lengths, where in ((1, [1, 2], [[0, 1], [0, 3], [0, 4]]), (2, [2], [[0, 3], [0, 4]])):
+        packed = pack(turns, past)
+        assert [row.tolist() for row in packed.ids] == [[5, 6, 7, 8, 9]]
+        assert packed.lengths.tolist() == lengths and packed.where.tolist() == where
+    assert [row.tolist() for row in pack(turns, 0).ids] == [[1, 2, 3, 4], [5, 6, 7, 8, 9]]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench.core import UserError
-from spa_bench.records import Journal, read_run, reward_name
+from spa_bench.records import Journal, read_run, reward_label
 
 PANELS = ("warm_start", "eval")
 """Stages that play the held-out panel: before training, and after it with the final checkpoint."""
@@ -66,9 +66,7 @@ class Run:
         """Name of the table's row: the method with its options, or the agent that was only evaluated."""
         if agent := self.facts.get("agent"):
             return str(agent)
-        options = ", ".join(f"{key}={value}" for key, value in sorted(self.config["reward_options"].items()))
-        name = reward_name(self.config["reward"])
-        return f"{name} ({options})" if options else name
+        return reward_label(self.config["reward"], self.config["reward_options"])
 
 
 def find(paths: Iterable[Path]) -> list[Path]:

@@ -35,7 +35,7 @@ def score(policy: Policy, episodes: Sequence[Sequences], microbatch: int) -> lis
     """Score episodes without gradient, in order."""
     policy.eval()
     out: list[Scored | None] = [None] * len(episodes)
-    for indices in microbatches([episode.size for episode in episodes], microbatch):
+    for indices in microbatches(episodes, microbatch):
         scores = policy([episodes[i] for i in indices])
         counts = [len(episodes[i].where) for i in indices]
         parts = zip(

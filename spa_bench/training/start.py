@@ -224,13 +224,15 @@ def experts(start: Start, count: int, progress: Progress, slip: float = 0.0) -> 
 
 
 def demonstrations(start: Start, agent: LanguageModel, count: int, progress: Progress) -> list[Trajectory]:
-    """What a method that needs experts is shown: episodes without slips, in the policy's tokens (log-probs zero)."""
+    """What a method that needs experts is shown: episodes without slips, in the policy's tokens."""
     instructions = start.make_env().instructions
-    shown = []
-    for trajectory in experts(start, count, progress):
-        turns = zip(trajectory.steps, agent.tokenise(instructions, trajectory), strict=True)
-        shown.append(replace(trajectory, steps=tuple(replace(step, tokens=tokens) for step, tokens in turns)))
-    return shown
+    return [in_tokens(agent, instructions, trajectory) for trajectory in experts(start, count, progress)]
+
+
+def in_tokens(agent: LanguageModel, instructions: str, trajectory: Trajectory) -> Trajectory:
+    """A scripted episode as the model would have written it, log-probs zero."""
+    turns = zip(trajectory.steps, agent.tokenise(instructions, trajectory), strict=True)
+    return replace(trajectory, steps=tuple(replace(step, tokens=tokens) for step, tokens in turns))
 
 
 def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:

@@ -1,0 +1,331 @@
+"""`spa-bench audit`: the same episodes priced by every method, and what each price is worth. No policy is trained.
+
+Read `audit` first. What is played, the alternatives and the probes included, is played once and is the same for all
+methods; a method learns from the explored episodes that a run would give it, and then prices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from spa_bench import credit, experiment, records
+from spa_bench.audit import effects, laws, measures, probes, show, summary
+from spa_bench.config import RunConfig
+from spa_bench.core import Agent, Floats, TextEnv, Trajectory, UserError, derive_seed
+from spa_bench.paths import folder_whole, remove
+from spa_bench.progress import Progress
+from spa_bench.rollout import Player
+from spa_bench.simulator import PlayedOn
+from spa_bench.training import pricing, start
+from spa_bench.training.asked import Asked
+from spa_bench.training.policy import Policy
+
+LOOPS = (0, 1, 2, 3)
+"""Times that a loop is walked."""
+
+PROBES = {
+    "loop": "what one more walk around a reversible loop pays: the largest of all tasks; 0 for a potential",
+    "busy %": "tasks where a busy failure of full length is paid at least as much as the expert's success",
+    "cut": "what an episode is paid more or less, beyond its outcome, when a step limit cuts it in half",
+}
+COSTS = {
+    "extra steps": "environment steps that the method alone has played, to learn and to price",
+    "extra tokens": "tokens that were encoded or sampled for the method alone",
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured."""
+
+    tasks: int = 50
+    """Train tasks, none of which was explored as long as there are others."""
+    samples: int = 4
+    """Episodes of each."""
+    points: int = 100
+    """Steps whose effect is executed."""
+    alternatives: int = 4
+    """Episodes played on from before such a step, and as many from after it."""
+    probes: int = 20
+    """Tasks on which the laws are probed."""
+
+
+@dataclass
+class Encoded:
+    """One encoder pass for all methods; counts what each would have spent alone."""
+
+    encode: Callable[[Sequence[Trajectory]], list[Any]]
+    tokens: int = 0
+    _known: dict[int, tuple[Trajectory, Any]] = field(default_factory=dict)
+
+    def __call__(self, trajectories: Sequence[Trajectory]) -> list[Any]:
+        """`core.Encoder`."""
+        missing = list({id(t): t for t in trajectories if id(t) not in self._known}.values())
+        # The trajectory is kept beside its features: an id is only unique while its object lives.
+        self._known |= {id(t): (t, h) for t, h in zip(missing, self.encode(missing), strict=True)}
+        self.tokens += sum(_tokens(t) for t in trajectories)
+        return [self._known[id(t)][1] for t in trajectories]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Episodes on which laws are tried; see `probes`."""
+
+    loops: list[list[Trajectory]]
+    pairs: list[list[Trajectory]]
+    cuts: list[list[Trajectory]]
+    """A whole episode and the same one cut."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Everything that is the same for all methods."""
+
+    common: start.Start
+    agent: start.LanguageModel
+    explored: list[Trajectory]
+    trajectories: list[Trajectory]
+    points: list[effects.Effect]
+    probes: Probes
+    encoder: Encoded
+    simulator: PlayedOn
+    roomy: PlayedOn
+    """The same in worlds with room for looped episodes."""
+
+
+def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progress: Progress) -> summary.Audit:
+    """Measure the method of each configuration, which differ in nothing else.
+
+    The episodes are fresh ones of the warm start, or those of the last iteration of the run folder `recorded`, whose
+    last checkpoint then plays the alternatives. Raises MethodError where a method fails.
+    """
+    stage = _prepare(configs[0], recorded, size, progress)
+    labels = [records.reward_label(config.reward, config.reward_options) for config in configs]
+    methods = [experiment.make_method(config) for config in configs]
+    prices: dict[str, tuple[list[Floats], list[Floats]]] = {}
+    more: dict[str, tuple[dict[str, float | None], dict[str, float | None]]] = {}
+    with progress.stage("price", total=len(methods)) as bar:
+        for label, method in zip(labels, methods, strict=True):
+            prices[label], more[label] = _measure(Asked(label, method), stage, progress)
+            bar.advance(1, last=label)
+    placebos = {label: prices[label][0] for label, method in zip(labels, methods, strict=True) if method.placebo}
+    reference = _reference(stage, configs[0])
+    limits = stage.common.make_env().buckets
+    found = [
+        summary.audit_method(
+            label, stage.trajectories, *prices[label], limits=limits, seed=configs[0].seed, reference=reference,
+            placebos=placebos, effects=stage.points, conserves=method.conserves_return, placebo=bool(method.placebo),
+            probes=more[label][0], costs=more[label][1],
+        )
+        for label, method in zip(labels, methods, strict=True)
+    ]  # fmt: skip
+    return summary.Audit(
+        about=_about(configs[0], stage, recorded, size),
+        methods=tuple(found),
+        limits=limits,
+        floor=tuple(label for label, method in zip(labels, methods, strict=True) if method.placebo == "floor"),
+        probes=PROBES,
+        costs=COSTS,
+        excluded=len(stage.trajectories) - len(summary.usable(stage.trajectories)),
+    )
+
+
+def save(found: summary.Audit, results: Path) -> Path:
+    """Write `audit.json` and the figure as PNG and PDF; returns the folder, which is named by what is in it."""
+    content = json.dumps(show.to_json(found), indent=1, sort_keys=True, allow_nan=False) + "\n"
+    name = f"{found.about['seed']}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    path = results / "audits" / str(found.about["world"]) / name
+    if path.exists():
+        remove(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with folder_whole(path) as folder:
+        (folder / "audit.json").write_text(content, encoding="utf-8")
+        for ending in ("png", "pdf"):
+            show.plot(found, folder / f"audit.{ending}")
+    return path
+
+
+def _prepare(config: RunConfig, recorded: Path | None, size: Size, progress: Progress) -> Stage:
+    common = start.begin(config)
+    if common.characters > 1:
+        raise UserError("an audit plays on from recorded states: set world.options.characters=1")
+    policy_folder = start.warm_start(common, progress)
+    explored = start.read_episodes(start.explore(common, policy_folder, progress) / "explore.jsonl")
+    agent = start.load_policy(common, experiment.last_policy(recorded) if recorded else policy_folder)
+    agent.temperature = config.ppo.temperature
+    simulator = PlayedOn(common.player, cast(Agent, agent))
+    trajectories = _recorded(recorded, size) if recorded else _fresh(common, agent, size, progress)
+    points = effects.choose_points(trajectories, size.points, derive_seed(config.seed, "points"))
+    with progress.stage("play alternatives", total=len(points)) as bar:
+        seed = derive_seed(config.seed, "alternatives")
+        executed = effects.effects(simulator, trajectories, points, size.alternatives, seed) if points else []
+        bar.advance(len(points))
+    frozen = Policy(
+        start.load_policy(common, policy_folder).model, precision=common.precision, temperature=config.ppo.temperature
+    )
+    reference = pricing.Reference(frozen.requires_grad_(False), config.ppo.microbatch)
+    return Stage(
+        common=common,
+        agent=agent,
+        explored=explored,
+        trajectories=trajectories,
+        points=executed,
+        probes=_probes(common, agent, trajectories, size),
+        encoder=Encoded(reference.encode),
+        simulator=PlayedOn(common.player, cast(Agent, agent)),
+        roomy=PlayedOn(Player(lambda: _roomy(common), config.batch), cast(Agent, agent)),
+    )
+
+
+def _roomy(common: start.Start) -> TextEnv:
+    """A world whose episodes may be longer by the loops that are walked in them."""
+    env = common.make_env()
+    env.max_steps += 2 * max(LOOPS)
+    return env
+
+
+def _fresh(common: start.Start, agent: start.LanguageModel, size: Size, progress: Progress) -> list[Trajectory]:
+    """Episodes of the policy on train tasks that were not explored, as far as there are such."""
+    first = common.config.explore.tasks
+    tasks = [common.train[(first + n) % len(common.train)] for n in range(size.tasks)]
+    requests = start.make_requests(common, "audit", 0, tasks, size.samples)
+    with progress.stage("play", total=len(requests)) as bar:
+        played = []
+        for _, trajectory, _ in common.player.play(requests, cast(Agent, agent)):
+            played.append(trajectory)
+            bar.advance()
+    return played
+
+
+def _recorded(folder: Path, size: Size) -> list[Trajectory]:
+    """Whole groups of the last iteration on record; branches, whose past is elsewhere, are left out."""
+    rows = [row for row in records.Journal(folder / "episodes.jsonl").scan() if row and row.get("stage") == "train"]
+    last = max((row["iteration"] for row in rows), default=0)
+    whole = [records.from_row(row) for row in rows if row["iteration"] == last and row.get("parent") is None]
+    whole = [trajectory for trajectory in whole if trajectory.terminated or trajectory.truncated]
+    if not whole:
+        raise UserError(f"{folder} holds no episodes of training: finish the run first")
+    groups: dict[str, list[Trajectory]] = {}
+    for trajectory in whole:
+        groups.setdefault(trajectory.task.key, []).append(trajectory)
+    return [trajectory for same in [*groups.values()][: size.tasks] for trajectory in same]
+
+
+def _probes(common: start.Start, agent: start.LanguageModel, trajectories: Sequence[Trajectory], size: Size) -> Probes:
+    """Of the first episode of each of the first tasks."""
+    env = common.make_env()
+    first = {t.task.key: t for t in reversed(trajectories) if t.steps and t.error is None}
+    chosen = [first[key] for key in dict.fromkeys(t.task.key for t in trajectories) if key in first][: size.probes]
+    render = common.prompt.render
+
+    def told(episodes: Sequence[Trajectory]) -> list[Trajectory]:
+        return [start.in_tokens(agent, env.instructions, episode) for episode in episodes]
+
+    loops, pairs, cuts = [], [], []
+    for number, episode in enumerate(chosen):
+        rng = np.random.default_rng(derive_seed(common.config.seed, "probe", number))
+        if looped := probes.loops(env, episode, rng, render, LOOPS):
+            loops.append(told(looped))
+        if pair := probes.ordered_pair(env, episode.task, env.max_steps, rng, render):
+            pairs.append(told(pair))
+        if len(episode) > 1:
+            cuts.append([episode, probes.cut(episode, len(episode) // 2)])
+    return Probes(loops, pairs, cuts)
+
+
+def _measure(
+    asked: Asked, stage: Stage, progress: Progress
+) -> tuple[tuple[list[Floats], list[Floats]], tuple[dict[str, float | None], dict[str, float | None]]]:
+    """Rewards and advantages of one method, then what it pays on the probes and what all of it has cost."""
+    method, config = asked.method, stage.common.config
+    asked.place = "audit"
+    stage.encoder.tokens = stage.simulator.tokens = stage.simulator.env_steps = 0
+    method.encoder, method.simulator = stage.encoder, stage.simulator
+    experts = []
+    if method.uses_experts:
+        experts = start.demonstrations(stage.common, stage.agent, len(stage.explored), progress)
+    asked.fit(stage.explored, experts)
+    asked.observe(stage.trajectories)
+    rewards: list[Floats] = [np.zeros(0)] * len(stage.trajectories)
+    advantages = list(rewards)
+    for indices in pricing.groups(stage.trajectories):
+        group = [stage.trajectories[i] for i in indices]
+        paid = asked.rewards(group)
+        values = _usual(paid, config.ppo.gamma)
+        judged = asked.advantages(group, paid, values, config.ppo.gamma, config.ppo.lam)
+        for i, r, (advantage, _) in zip(indices, paid, judged, strict=True):
+            rewards[i], advantages[i] = r, advantage
+    costs: dict[str, float | None] = {
+        "extra steps": float(stage.simulator.env_steps),
+        "extra tokens": float(stage.encoder.tokens + stage.simulator.tokens),
+    }
+    method.simulator = stage.roomy
+    return (rewards, advantages), (_laws(asked, stage.probes), costs)
+
+
+def _laws(asked: Asked, made: Probes) -> dict[str, float | None]:
+    def sums(groups: Sequence[Sequence[Trajectory]]) -> list[list[float]]:
+        return [[float(r.sum()) for r in asked.rewards(group)] for group in groups]
+
+    loops, pairs = sums(made.loops), sums(made.pairs)
+    beyond = [
+        [paid - t.outcome for paid, t in zip(of_both, both, strict=True)]
+        for of_both, both in zip(sums(made.cuts), made.cuts, strict=True)
+    ]
+    whole, cut = ([gap[side] for gap in beyond] for side in (0, 1))
+    return {
+        "loop": laws.loop_slope(loops, LOOPS).largest if loops else None,
+        "busy %": 100.0 * laws.broken_orders(pairs) if pairs else None,
+        "cut": laws.cut_gap(whole, cut).mean if whole else None,
+    }
+
+
+def _usual(rewards: Sequence[Floats], gamma: float) -> list[Floats]:
+    """In place of a critic: the mean return to go of the task's other episodes at the same turn, (T + 1,) each."""
+    to_go = [credit.returns(r, gamma) for r in rewards]
+    longest = max(map(len, to_go), default=0)
+    table = np.array([np.pad(g, (0, longest - len(g))) for g in to_go])
+    others = max(len(to_go) - 1, 1)
+    means = (table.sum(axis=0) - table) / others
+    return [np.append(mean[: len(r)], 0.0) for mean, r in zip(means, rewards, strict=True)]
+
+
+def _reference(stage: Stage, config: RunConfig) -> list[Floats]:
+    """Advantages of the oracle's progress as a reward, for the cosine."""
+    out: list[Floats] = [np.zeros(0)] * len(stage.trajectories)
+    for indices in pricing.groups(stage.trajectories):
+        made = [measures.progress_made(stage.trajectories[i]) for i in indices]
+        for i, r, values in zip(indices, made, _usual(made, config.ppo.gamma), strict=True):
+            out[i] = credit.gae(r, values, config.ppo.gamma, config.ppo.lam)[0]
+    return out
+
+
+def _about(config: RunConfig, stage: Stage, recorded: Path | None, size: Size) -> dict[str, Any]:
+    trajectories = stage.trajectories
+    played = "the last iteration of a run" if recorded else "the warm start, on tasks that it has not explored"
+    return {
+        "world": config.env,
+        "tasks": len({t.task.key for t in trajectories}),
+        "trajectories": len(trajectories),
+        "steps": sum(len(t) for t in trajectories),
+        "success": round(float(np.mean([t.success for t in trajectories])), 4) if trajectories else None,
+        "policy": played,
+        "model": config.model.name,
+        "seed": config.seed,
+        "explored": len(stage.explored),
+        "points": len(stage.points),
+        "alternatives": size.alternatives,
+        "probes": len(stage.probes.loops),
+        "protocol": stage.common.make_env().protocol,
+    }
+
+
+def _tokens(trajectory: Trajectory) -> int:
+    return sum(len(s.tokens.context) + len(s.tokens.reply) for s in trajectory.steps if s.tokens is not None)
