@@ -241,7 +241,7 @@ class CausalLM(Agent):
         Where one pass would mostly compute padding there are two, over the short chunks and over the long ones.
         """
         parts = split([len(chunk) for chunk in chunks])
-        if len(parts) == 1:
+        if len(parts[0]) == len(chunks):
             return self._pass(chunks, None)
         logits: torch.Tensor | None = None
         for rows in parts:

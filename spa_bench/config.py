@@ -92,7 +92,7 @@ class PPOConfig(Section):
     env_steps: int = Field(3000, ge=1, description="environment steps per iteration: the dose, equal for all methods")
     match: Literal["collected", "env-steps", "tokens"] = Field(
         "collected",
-        description="what all methods spend alike: steps collected, or steps or tokens with a method's extra ones",
+        description="what all spend alike: steps collected, or steps or sampled tokens with a method's extra ones",
     )
     trees: int = Field(16, ge=1, description="tasks played at once by methods that branch (3SPO: 16)")
     samples: int = Field(

@@ -2,7 +2,8 @@
 
 By default every method collects the same number of environment steps, and what it spends beyond them (continuations
 from snapshots, passes of an encoder) is on top and printed. A matched dose takes it out of the same budget instead: a
-method that spends more on each step then learns from fewer of them.
+method that spends more on each step then learns from fewer of them. Tokens are those that the policy writes: what is
+only read, by it or by an encoder, is printed and is no part of the dose.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Dose:
 
     def _cost(self, row: Mapping[str, Any]) -> float:
         if self.settings.match == "tokens":
-            return float(row.get("tokens_sampled") or 0) + float(row.get("extra_tokens") or 0)
+            return float(row.get("tokens_sampled") or 0) + float(row.get("extra_tokens_sampled") or 0)
         return float(row.get("env_steps") or 0) + float(row.get("extra_env_steps") or 0)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from spa_bench.core import Agent, TextEnv, Trajectory, UserError, derive_seed
+from spa_bench.core import Agent, Step, TextEnv, Trajectory, UserError, derive_seed
 from spa_bench.rollout import Game, Player, play_out, resume
 
 
@@ -26,6 +26,8 @@ class PlayedOn:
         """Steps played beyond the prefixes. Going back to a state is not counted: a snapshot does it."""
         self.tokens = 0
         """Tokens that the agent has read and written for it, where it is a language model."""
+        self.tokens_sampled = 0
+        """Those that it has written."""
 
     def __call__(
         self, prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None = None
@@ -45,7 +47,9 @@ class PlayedOn:
             ]
             played += _records(play_out(games, self.agent, turns=steps))
         self.env_steps += sum(trajectory.played for trajectory in played)
-        self.tokens += sum(_tokens(trajectory) for trajectory in played)
+        self.tokens += sum(_tokens(step) for trajectory in played for step in trajectory.steps)
+        own = [step for trajectory in played for step in trajectory.steps[trajectory.branch :]]
+        self.tokens_sampled += sum(len(step.tokens.reply) for step in own if step.tokens)
         return [played[i * samples : (i + 1) * samples] for i in range(len(prefixes))]
 
 
@@ -95,5 +99,5 @@ def _records(games: Sequence[Game]) -> Iterator[Trajectory]:
     return (episode.trajectory() for game in games for episode in game.episodes)
 
 
-def _tokens(trajectory: Trajectory) -> int:
-    return sum(len(step.tokens.context) + len(step.tokens.reply) for step in trajectory.steps if step.tokens)
+def _tokens(step: Step) -> int:
+    return len(step.tokens.context) + len(step.tokens.reply) if step.tokens else 0

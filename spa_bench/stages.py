@@ -58,11 +58,13 @@ class Learner:
 
     def extra(self) -> dict[str, int]:
         """Tokens and environment steps that the method alone has cost since this was last asked."""
+        reference, simulator = self.reference, self.simulator
         spent = {
-            "extra_tokens": self.reference.extra_tokens + self.simulator.tokens,
-            "extra_env_steps": self.simulator.env_steps,
+            "extra_tokens": reference.extra_tokens + simulator.tokens,
+            "extra_tokens_sampled": simulator.tokens_sampled,
+            "extra_env_steps": simulator.env_steps,
         }
-        self.reference.extra_tokens = self.simulator.tokens = self.simulator.env_steps = 0
+        reference.extra_tokens = simulator.tokens = simulator.tokens_sampled = simulator.env_steps = 0
         return spent
 
 
