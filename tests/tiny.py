@@ -20,7 +20,15 @@ TEXTS = (
 SETTINGS: dict[str, Any] = {
     "batch": 8,
     "world": {"max_steps": 6, "options": {"train": 24, "valid": 6}},
-    "model": {"hidden": 32, "layers": 1, "heads": 2, "precision": "fp32", "context": 512, "max_new_tokens": 10},
+    "model": {
+        "hidden": 32,
+        "layers": 1,
+        "heads": 2,
+        "precision": "fp32",
+        "context": 512,
+        "max_new_tokens": 10,
+        "threads": 1,
+    },
     "warm_start": {"episodes": 24, "epochs": 2},
     "explore": {"tasks": 6, "samples": 2},
     "ppo": {"iterations": 2, "env_steps": 80, "samples": 2, "minibatches": 2, "microbatch": 4, "epochs": 1},

@@ -1,0 +1,207 @@
+"""The audit from end to end: worlds, a tiny policy, all kinds of methods, and what theory says of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import SETTINGS
+from typer.testing import CliRunner
+
+from spa_bench import experiment, records, registry
+from spa_bench.audit import run as auditing
+from spa_bench.audit.show import to_json
+from spa_bench.blame import MethodError
+from spa_bench.cli import app
+from spa_bench.config import RunConfig, build
+from spa_bench.core import RewardMethod, UserError
+from spa_bench.progress import Progress
+from spa_bench.training import start
+
+SIZE = auditing.Size(tasks=5, samples=3, points=6, alternatives=2, probes=3)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def config(reward: str, env: str = "alfworld", **options: Any) -> RunConfig:
+    world = {
+        "max_steps": 12,
+        "options": {"products": 200, "valid": 6} if env == "webshop" else {"train": 24, "valid": 6},
+    }
+    return build({"env": env, "reward": reward, "reward_options": options} | SETTINGS | {"world": world})
+
+
+def audited(*configs: RunConfig, recorded: Path | None = None) -> Any:
+    return auditing.audit(configs, recorded, SIZE, Progress.quiet())
+
+
+def shown(common: Any, agent: Any, size: auditing.Size, progress: Progress) -> Any:
+    """In place of the tiny policy, which gets nowhere: an expert that errs, in the policy's tokens."""
+    expert = registry.build("agents", "expert", prompt=common.prompt, slip=0.4)
+    tasks = common.train[: size.tasks]
+    played = common.player.play(start.make_requests(common, "audit", 0, tasks, size.samples), expert)
+    told = common.make_env().instructions
+    return [start.in_tokens(agent, told, trajectory) for _, trajectory, _ in played]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def able() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(auditing, "_fresh", shown)
+        yield
+
+
+@pytest.fixture(scope="module")
+def found(able: Any) -> Any:
+    torch.set_num_threads(1)
+    names = ("potential", "rudder", "sparse", "random-split", "spa", "shuffled", "time-only", "all-on-last", "3spo")
+    more = (
+        config("spa", bonus="sum", alpha=0.0),
+        config("3spo-lite", explored=False),
+        config("monte-carlo", samples=1),
+    )
+    return audited(*map(config, names), *more)
+
+
+def method(found: Any, name: str) -> Any:
+    (one,) = [m for m in found.methods if m.name == name]
+    return one
+
+
+def test_what_conserves_the_return_does_so_on_every_episode(found: Any) -> None:
+    for name in ("potential", "rudder", "sparse", "random-split"):
+        assert method(found, name).gap.largest == pytest.approx(0, abs=1e-6)
+        assert method(found, name).probes["cut"] == pytest.approx(0, abs=1e-6)
+    assert method(found, "spa (alpha=0.0, bonus=sum)").gap.mean > 1
+
+
+def test_bonuses_break_the_order_and_pay_for_walking_in_circles_and_a_potential_does_not(found: Any) -> None:
+    busy, loop = "busy %", "loop"
+    assert method(found, "potential").probes[busy] == 0
+    assert method(found, "potential").probes[loop] == pytest.approx(0, abs=1e-9)
+    # A loop of two executed steps earns two bonuses of a half, a no-op where there is no loop earns one.
+    assert method(found, "spa (alpha=0.0, bonus=sum)").probes[loop] in (pytest.approx(0.5), pytest.approx(1.0))
+    assert method(found, "spa (alpha=0.0, bonus=sum)").probes[busy] > 50
+    assert method(found, "3spo-lite (explored=False)").probes[busy] > 50
+
+
+def test_placebos_and_floors_are_known_by_what_they_say_of_themselves(found: Any) -> None:
+    assert {m.name for m in found.methods if m.placebo} == {"random-split", "shuffled", "time-only", "all-on-last"}
+    assert sorted(found.floor) == ["all-on-last", "time-only"]
+    assert {margin.placebo for margin in method(found, "spa").margins} == {
+        "random-split", "shuffled", "time-only", "all-on-last"
+    }  # fmt: skip
+    # Not 1: a failure gives back on its last step what it had gained.
+    assert 0.8 < method(found, "potential").agreement.kendall.value < 1
+    assert method(found, "all-on-last").last_turn_share.value == pytest.approx(1.0)
+
+
+def test_what_a_method_spends_alone_is_counted(found: Any) -> None:
+    steps, tokens = "extra steps", "extra tokens"
+    assert method(found, "sparse").costs == {steps: 0.0, tokens: 0.0}
+    assert method(found, "spa").costs[steps] == 0 and method(found, "spa").costs[tokens] > 1000
+    none = auditing.Size(tasks=2, samples=2, points=0, alternatives=1, probes=0)
+    alone = auditing.audit([config("monte-carlo", samples=1)], None, none, Progress.quiet())
+    assert method(alone, "monte-carlo (samples=1)").costs[steps] > 0
+    assert method(alone, "monte-carlo (samples=1)").effects is None
+    assert method(alone, "monte-carlo (samples=1)").probes == {"loop": None, "busy %": None, "cut": None}
+
+
+def test_effects_are_executed_for_all_methods_alike(found: Any) -> None:
+    assert {m.effects.points for m in found.methods} == {SIZE.points}
+    assert len({m.effects.with_effect for m in found.methods}) == 1
+
+
+def test_the_same_seed_gives_the_same_audit_and_others_in_it_change_nothing(found: Any) -> None:
+    again = to_json(audited(config("time-only"), config("spa")))
+    names = ["spa", "time-only"]
+    for one in again["methods"]:
+        (before,) = [m for m in to_json(found)["methods"] if m["name"] == one["name"]]
+        # Margins are over the placebos that are there.
+        assert one | {"margins": 0} == before | {"margins": 0}
+    assert [one["name"] for one in again["methods"]] == names
+    assert again["about"] == to_json(found)["about"]
+
+
+def test_it_is_written_as_numbers_and_as_a_figure(found: Any, tmp_path: Path) -> None:
+    folder = auditing.save(found, tmp_path)
+    assert sorted(file.name for file in folder.iterdir()) == ["audit.json", "audit.pdf", "audit.png"]
+    stored = json.loads((folder / "audit.json").read_text(), parse_constant=lambda c: pytest.fail(c))
+    assert stored == to_json(found)
+    first = (folder / "audit.json").read_bytes()
+    assert auditing.save(found, tmp_path) == folder and (folder / "audit.json").read_bytes() == first
+
+
+@pytest.mark.parametrize("env", ["webshop", "virtualhome"])
+def test_every_world_can_be_audited(env: str) -> None:
+    one = audited(config("potential", env), config("spa", env))
+    assert method(one, "potential").gap.largest == pytest.approx(0, abs=1e-6)
+    assert method(one, "potential").probes["loop"] == pytest.approx(0, abs=1e-9)
+    assert one.about["world"] == env
+
+
+def test_a_run_can_be_audited_with_its_own_episodes_and_policy(tmp_path: Path) -> None:
+    settings = config("spa")
+    path = experiment.run(settings, tmp_path, Progress.quiet())
+    one = audited(config("potential"), recorded=path)
+    rows = [row for row in records.Journal(path / "episodes.jsonl").read()[0] if row["stage"] == "train"]
+    assert one.about["trajectories"] == len({r["index"] for r in rows if r["iteration"] == 2})
+    assert one.about["steps"] == sum(len(r["steps"]) for r in rows if r["iteration"] == 2)
+    with pytest.raises(UserError, match="has no checkpoint"):
+        audited(config("potential"), recorded=tmp_path)
+    (path / "episodes.jsonl").write_text("")
+    with pytest.raises(UserError, match="no episodes of training"):
+        audited(config("potential"), recorded=path)
+
+
+class Breaks(RewardMethod):
+    def rewards(self, group: Any) -> Any:
+        return [np.full(len(t), np.nan) for t in group]
+
+
+def test_a_method_that_goes_wrong_is_named() -> None:
+    with pytest.raises(
+        MethodError, match=r"reward test_audit_run\.Breaks: rewards gave nan for step 1 \(task .*audit\)"
+    ):
+        audited(config(f"{__file__}:Breaks"))
+
+
+def test_several_characters_are_refused() -> None:
+    options = {"train": 24, "valid": 6, "characters": 2}
+    two = build({"env": "virtualhome", "reward": "sparse"} | SETTINGS | {"world": {"options": options}})
+    with pytest.raises(UserError, match="characters=1"):
+        audited(two)
+
+
+def test_the_command_prints_one_table_and_says_where_the_rest_is(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.toml"
+    from spa_bench.options import to_toml
+
+    values = config("sparse").model_dump(mode="json")
+    file.write_text(to_toml({k: v for k, v in values.items() if k not in ("reward", "reward_options", "env")}))
+    words = [
+        "audit",
+        "--env",
+        "alfworld",
+        "--reward",
+        "potential,spa:bonus=sum",
+        "--config",
+        str(file),
+        "--groups",
+        "3",
+    ]
+    words += ["--samples", "2", "--points", "2", "--alternatives", "1", "--probes", "1", "--results", str(tmp_path)]
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 0, shown.output
+    assert "spa (bonus=sum)" in shown.stdout and "potential" in shown.stdout
+    (folder,) = (tmp_path / "audits" / "alfworld").iterdir()
+    assert str(folder) in shown.stderr.replace("\n", "")
+    plain = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert plain == json.loads((folder / "audit.json").read_text())
