@@ -123,10 +123,13 @@ def run(
 @command
 def compare(
     env: Env = None,
-    reward: Annotated[str, typer.Option(help="Reward methods, separated by commas.")] = "",
+    reward: Annotated[str, typer.Option(help="Reward methods, separated by commas. NAME:OPTION=VALUE.")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds for each method.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    match: Annotated[
+        str | None, typer.Option(help="Equal dose in `env-steps` or `tokens`, a method's extra ones included.")
+    ] = None,
     model: Model = None,
     tasks: Tasks = None,
     data: Data = None,
@@ -140,7 +143,8 @@ def compare(
     names = list(dict.fromkeys(name.strip() for name in reward.split(",") if name.strip()))
     if not names:
         raise UserError("no --reward: name the methods to compare, for example --reward sparse,ppo")
-    flags = Flags(env, model, tasks, data, None, config, assign or ())
+    matched = [] if match is None else [f"ppo.match={match}"]
+    flags = Flags(env, model, tasks, data, None, config, [*(assign or ()), *matched])
     configs = [flags.config(reward=name, seed=number) for name in names for number in range(seed, seed + seeds)]
     for settings in configs[::seeds]:
         check(settings)
@@ -228,7 +232,7 @@ def audit(
     samples: Annotated[int, typer.Option(min=1, help="Episodes of each.")] = 4,
     points: Annotated[int, typer.Option(min=0, help="Steps whose effect is executed.")] = 100,
     alternatives: Annotated[int, typer.Option(min=1, help="Episodes played on, before and after each step.")] = 4,
-    probes: Annotated[int, typer.Option(min=0, help="Tasks on which the laws are probed.")] = 20,
+    probes: Annotated[int, typer.Option(min=0, help="Tasks on which the laws are probed.")] = 12,
     seed: Annotated[int | None, typer.Option(help="Seed of everything; default 0.")] = None,
     model: Model = None,
     tasks: Tasks = None,

@@ -6,10 +6,10 @@ wherever an episode is to go on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from spa_bench.core import Agent, Step, TextEnv, Trajectory, UserError, derive_seed
+from spa_bench.core import Agent, Conversation, Step, TextEnv, Trajectory, UserError, derive_seed
 from spa_bench.rollout import Game, Player, play_out, resume
 
 
@@ -36,21 +36,32 @@ class PlayedOn:
         if over := [prefix for prefix in prefixes if prefix.terminated or prefix.truncated]:
             raise ValueError(f"task {over[0].task.key}: an episode that is over cannot be played on")
         states = snapshots(self.player.worlds(1)[0], prefixes)
-        wanted = [(prefix, state, n) for prefix, state in zip(prefixes, states, strict=True) for n in range(samples)]
-        played: list[Trajectory] = []
+        # Episodes of similar length are played together, so that little of a batch waits or is padding.
+        order = sorted(range(len(prefixes)), key=lambda index: (len(prefixes[index]), index))
+        wanted = [(index, n) for index in order for n in range(samples)]
+        found: dict[tuple[int, int], Trajectory] = {}
         for first in range(0, len(wanted), self.player.batch):
             chunk = wanted[first : first + self.player.batch]
-            envs = self.player.worlds(len(chunk))
             games = [
-                resume(prefix, index, _chance(seed, prefix, n), env, state, self.agent)
-                for index, ((prefix, state, n), env) in enumerate(zip(chunk, envs, strict=True))
+                resume(prefixes[i], place, _chance(seed, prefixes[i], n), env, states[i], self.agent)
+                for place, ((i, n), env) in enumerate(zip(chunk, self.player.worlds(len(chunk)), strict=True))
             ]
-            played += _records(play_out(games, self.agent, turns=steps))
+            self._read_once(chunk, games)
+            play_out(games, self.agent, turns=steps)
+            found |= {which: game.episodes[0].trajectory() for which, game in zip(chunk, games, strict=True)}
+        played = [found[index, n] for index in range(len(prefixes)) for n in range(samples)]
         self.env_steps += sum(trajectory.played for trajectory in played)
         self.tokens += sum(_tokens(step) for trajectory in played for step in trajectory.steps)
         own = [step for trajectory in played for step in trajectory.steps[trajectory.branch :]]
         self.tokens_sampled += sum(len(step.tokens.reply) for step in own if step.tokens)
         return [played[i * samples : (i + 1) * samples] for i in range(len(prefixes))]
+
+    def _read_once(self, chunk: Sequence[tuple[int, int]], games: Sequence[Game]) -> None:
+        """The samples of one prefix have the same past."""
+        families: dict[int, list[Conversation]] = {}
+        for (index, _), game in zip(chunk, games, strict=True):
+            families.setdefault(index, []).append(game.episodes[0].conversation)
+        self.agent.fork([(first, others) for first, *others in families.values() if others])
 
 
 def snapshots(env: TextEnv, prefixes: Sequence[Trajectory]) -> list[Any]:
@@ -93,10 +104,6 @@ def _back(env: TextEnv, prefix: Trajectory, path: list[tuple[tuple[str, ...], An
 
 def _chance(seed: int, prefix: Trajectory, sample: int) -> int:
     return derive_seed(seed, ascii((_path(prefix), [step.reply for step in prefix.steps])), sample)
-
-
-def _records(games: Sequence[Game]) -> Iterator[Trajectory]:
-    return (episode.trajectory() for game in games for episode in game.episodes)
 
 
 def _tokens(step: Step) -> int:

@@ -53,7 +53,7 @@ class Size:
     """Steps whose effect is executed."""
     alternatives: int = 4
     """Episodes played on from before such a step, and as many from after it."""
-    probes: int = 20
+    probes: int = 12
     """Tasks on which the laws are probed."""
 
 

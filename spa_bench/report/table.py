@@ -142,9 +142,21 @@ def _about(run: Run, n: int, seeds: Sequence[int]) -> dict[str, Any]:
         "protocol": run.facts.get("protocol"),
         "outcome": run.facts.get("outcome"),
         "max_steps": run.facts.get("max_steps"),
+        "dose": None if run.facts.get("agent") else _dose(run.config.get("ppo", {})),
         "temperature": run.config["eval"]["temperature"],
         "checkpoint": "final checkpoint",
     }
+
+
+def _dose(ppo: Mapping[str, Any]) -> str | None:
+    """What all methods have spent alike; runs of older versions do not say it."""
+    if "match" not in ppo:
+        return None
+    return {
+        "collected": f"{ppo['iterations'] * ppo['env_steps']} steps collected, a method's extra ones on top",
+        "env-steps": f"{ppo['iterations'] * ppo['env_steps']} steps, a method's extra ones included",
+        "tokens": "sampled tokens, a method's extra ones included",
+    }[ppo["match"]]
 
 
 def _valid(run: Run, panel: str) -> list[Played]:
