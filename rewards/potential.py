@@ -28,6 +28,7 @@ class Potential(RewardMethod):
     """The dense reference: what is known of a step is known here; an episode without steps has no rewards."""
 
     conserves_return = True
+    uses_oracle = True
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """Progress made, and on the last step what is lacking to the outcome."""

@@ -313,6 +313,8 @@ class RewardMethod(ABC):
     """The step rewards of every trajectory add up to its outcome."""
     uses_experts: ClassVar[bool] = False
     """`fit` needs expert trajectories: an information budget that the table names."""
+    uses_oracle: ClassVar[bool] = False
+    """`rewards` reads the oracle's progress, which no agent outside a benchmark has; the table names it."""
     uses_critic: ClassVar[bool] = True
     """`advantages` reads the value estimates."""
     placebo: ClassVar[Literal["", "chance", "floor"]] = ""
@@ -373,6 +375,15 @@ class RewardMethod(ABC):
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:  # noqa: B027 - most methods have no state
         """Take back what `state_dict` gave."""
+
+
+def extra_information(method: RewardMethod) -> str | None:
+    """What a method is told that others are not, as tables say it."""
+    told = {
+        "expert episodes": method.uses_experts,
+        "the oracle's progress": method.uses_oracle,
+    }
+    return " and ".join(what for what, used in told.items() if used) or None
 
 
 def derive_seed(*parts: object) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 from spa_bench import ppo, records, registry
 from spa_bench.blame import MethodError
 from spa_bench.config import RunConfig
-from spa_bench.core import RewardMethod, UserError, derive_seed
+from spa_bench.core import RewardMethod, UserError, derive_seed, extra_information
 from spa_bench.progress import Progress
 from spa_bench.stages import Evaluation, Run, weights_hash
 from spa_bench.training import start
@@ -34,7 +34,8 @@ def run(config: RunConfig, results: Path, progress: Progress) -> Path:
     if config.ppo.env_steps < (longest := common.make_env().max_steps * common.characters):
         raise UserError(f"ppo.env_steps must be at least {longest}: one whole game has to fit in an iteration")
     path = records.run_path(results, config)
-    with records.RunFolder.open(path, config, facts(common) | {"reward_code": code_hash(method)}) as folder:
+    own = {"reward_code": code_hash(method), "extra_information": extra_information(method)}
+    with records.RunFolder.open(path, config, facts(common) | own) as folder:
         if not is_finished(folder):
             try:
                 Run(config, common, method, folder, progress).finish()

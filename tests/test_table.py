@@ -353,3 +353,26 @@ def test_reports_import_no_torch_and_no_room():
                 assert not name.startswith("spa_bench") or name.split(".")[1] in allowed, f"{file.name} imports {name}"
     code = "import sys, spa_bench.report.render, spa_bench.records, spa_bench.cli; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_method_that_is_told_more_than_others_is_named(tmp_path: Path):
+    write_run(tmp_path, facts=FACTS | {"extra_information": "expert episodes"}, reward="stepagent-inverse")
+    write_run(tmp_path, facts=FACTS | {"extra_information": None})
+    assert only(tmp_path).notes == ("stepagent-inverse is given expert episodes, which other methods are not",)
+
+
+@pytest.mark.parametrize(
+    ("match", "said"),
+    [
+        ("collected", "18000 steps collected, a method's extra ones on top"),
+        ("env-steps", "18000 steps, a method's extra ones included"),
+        ("tokens", "sampled tokens, a method's extra ones included"),
+    ],
+)
+def test_the_dose_is_said_and_other_doses_are_another_table(match: str, said: str, tmp_path: Path):
+    write_run(tmp_path, ppo={"match": match})
+    write_run(tmp_path, ppo={"match": match, "iterations": 1})
+    assert len(tables([tmp_path])) == 2
+    assert said in {table.about["dose"] for table in tables([tmp_path])}
+    write_run(tmp_path / "agent", facts=FACTS | {"agent": "expert"})
+    assert only(tmp_path / "agent").about["dose"] is None

@@ -18,7 +18,7 @@ import numpy as np
 from spa_bench import credit, experiment, records
 from spa_bench.audit import effects, laws, measures, probes, show, summary
 from spa_bench.config import RunConfig
-from spa_bench.core import Agent, Floats, TextEnv, Trajectory, UserError, derive_seed
+from spa_bench.core import Agent, Floats, TextEnv, Trajectory, UserError, derive_seed, extra_information
 from spa_bench.paths import folder_whole, remove
 from spa_bench.progress import Progress
 from spa_bench.rollout import Player
@@ -133,6 +133,11 @@ def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progr
         floor=tuple(label for label, method in zip(labels, methods, strict=True) if method.placebo == "floor"),
         probes=PROBES,
         costs=COSTS,
+        notes=tuple(
+            f"{label} is given {told}, which other methods are not"
+            for label, method in zip(labels, methods, strict=True)
+            if (told := extra_information(method))
+        ),
         excluded=len(stage.trajectories) - len(summary.usable(stage.trajectories)),
     )
 

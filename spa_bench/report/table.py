@@ -202,7 +202,8 @@ def _bucket_success(seeds: Sequence[Sequence[Played]], name: str, limits: tuple[
 
 
 def _notes(done: Sequence[Run], methods: Mapping[str, Sequence[Run]]) -> list[str]:
-    notes = []
+    told = {label: members[0].facts.get("extra_information") for label, members in methods.items()}
+    notes = [f"{label} is given {what}, which other methods are not" for label, what in told.items() if what]
     for run in done:
         if run.unreadable or run.duplicates:
             notes.append(

@@ -1,0 +1,58 @@
+"""Options that follow a method's name, in every command that takes one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from spa_bench.cli import app
+from spa_bench.core import UserError
+from spa_bench.options import Flags, method_options
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "options"),
+    [
+        ("spa", "spa", {}),
+        ("spa:bonus=sum", "spa", {"bonus": "sum"}),
+        ("spa:alpha=2:exact=false", "spa", {"alpha": 2, "exact": False}),
+        ("folder/mine.py:Mine", "folder/mine.py:Mine", {}),
+        ("folder/mine.py:Mine:size=3", "folder/mine.py:Mine", {"size": 3}),
+        ("spa:bonus=a=b", "spa", {"bonus": "a=b"}),
+    ],
+)
+def test_a_name_and_its_options(said: str, name: str, options: dict[str, Any]):
+    assert method_options(said) == (name, options)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_name_with_options_or_an_error_in_one_line(said: str):
+    try:
+        name, options = method_options(said)
+    except UserError as error:
+        assert str(error)
+    else:
+        assert "=" in said or (name, options) == (said, {})
+
+
+def test_options_of_the_name_win_over_those_of_set_and_leave_the_others():
+    flags = Flags(env="alfworld", assignments=["reward_options.alpha=3", "reward_options.beta=4"])
+    assert flags.config(reward="spa:alpha=2").reward_options == {"alpha": 2, "beta": 4}
+
+
+def test_compare_takes_one_method_with_several_options_and_a_dose():
+    words = ["compare", "--env", "alfworld", "--reward", "spa,spa:bonus=sum", "--seeds", "1", "--match", "env-steps"]
+    shown = CliRunner().invoke(app, [*words, "--dry-run", "--json"])
+    assert shown.exit_code == 0, shown.output
+    plain = json.loads(shown.stdout)
+    assert [config["reward_options"] for config in plain] == [{}, {"bonus": "sum"}]
+    assert {config["ppo"]["match"] for config in plain} == {"env-steps"}
+    wrong = CliRunner().invoke(app, [*words[:-1], "seconds", "--dry-run"])
+    assert wrong.exit_code == 2 and "ppo.match" in wrong.stderr
+    unknown = CliRunner().invoke(app, ["run", "--env", "alfworld", "--reward", "spa:bonsu=sum", "--dry-run"])
+    assert unknown.exit_code == 2 and "did you mean bonus" in unknown.stderr
