@@ -26,7 +26,7 @@ from typing import Literal
 
 import numpy as np
 
-from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.core import MOST_REPLIES, Floats, Trajectory, UserError
 from spa_bench.rewards._groups import Compared
 from spa_bench.rewards._state_scores import StateScores
 from spa_bench.rewards._states import states
@@ -54,8 +54,8 @@ class ThreeSPO(StateScores, Compared):
         novelty: Literal["paper", "released"] = "paper",
         explored: bool = True,
     ) -> None:
-        if not isinstance(max_replies, int) or not 1 <= max_replies <= 64:
-            raise UserError(f"reward 3spo: max_replies={max_replies!r}: use a whole number from 1 to 64")
+        if not isinstance(max_replies, int) or not 1 <= max_replies <= MOST_REPLIES:
+            raise UserError(f"reward 3spo: max_replies={max_replies!r}: use a whole number from 1 to {MOST_REPLIES}")
         super().__init__(alpha=alpha, xi=xi, zeta=zeta, k=k, key=key, novelty=novelty, explored=explored)
         self.max_replies = max_replies
 

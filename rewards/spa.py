@@ -27,25 +27,28 @@ Needs: explored episodes and the encoder (one forward pass per episode, at fit a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from spa_bench.core import Floats, RewardMethod, Trajectory, UserError, derive_seed
-from spa_bench.rewards._decomposition import Training, estimate, learn
-from spa_bench.rewards._fingerprint import fingerprint
+from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.rewards import _decomposition
+from spa_bench.rewards._learned import FromOutcomes
+from spa_bench.rewards._network import Training
 
 
-class SPA(RewardMethod):
+class SPA(FromOutcomes):
     """Fused progress and grounding; with fewer than two usable explored episodes all contributions are zero.
 
     `alpha` (α) and `beta` (β) weigh contribution and grounding; `bonus` says whether an episode earns β for its `share`
     of grounded steps or for each of them (`sum`); `exact` adds what the contributions lack to the outcome on the last
     step. `Training` explains the others.
     """
+
+    name = "spa"
 
     def __init__(
         self,
@@ -68,20 +71,6 @@ class SPA(RewardMethod):
             raise UserError(f"reward spa: bonus={bonus!r}: use share or sum")
         self.alpha, self.beta, self.bonus, self.exact = alpha, beta, bonus, exact
         self.training = Training(hidden, epochs, patience, learning_rate, weight_decay, batch, holdout)
-        self._weights: dict[str, torch.Tensor] | None = None
-        """None before `fit`, empty where `fit` had too little to learn from."""
-
-    def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
-        """Learn from the episodes without errors, in an order of their content: the order they come in is no matter."""
-        usable = sorted((t for t in trajectories if t.steps and t.error is None), key=fingerprint)
-        figures: dict[str, float] = {}
-        self._weights = {}
-        if len(usable) >= 2:
-            rng = torch.Generator().manual_seed(derive_seed(self.seed, "spa"))
-            features = [torch.from_numpy(h) for h in self._encode(usable)]
-            outcomes = torch.tensor([t.outcome for t in usable], dtype=torch.float32)
-            self._weights, figures = learn(features, outcomes, self.training, rng)
-        return {"episodes": float(len(usable)), **figures}
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """Contribution and grounding, weighted; raises RuntimeError before `fit`."""
@@ -91,39 +80,17 @@ class SPA(RewardMethod):
 
     def contributions(self, group: Sequence[Trajectory]) -> list[Floats]:
         """The learned progress of each step, one array (T,) per trajectory."""
-        weights = self._weights
-        if weights is None:
-            raise RuntimeError("spa prices nothing before fit: call fit, or load_state_dict with a fitted state")
-        if not weights:
-            learned = [np.zeros(len(t)) for t in group]
-        else:
-            # One trajectory at a time: the last bits of a matrix product depend on its neighbours in a batch.
-            with torch.inference_mode():
-                learned = [estimate(weights, torch.from_numpy(h)).double().numpy() for h in self._encode(group)]
+        learned = self.numbers(group)
         if self.exact:
             for c, trajectory in zip(learned, group, strict=True):
                 c[-1:] += trajectory.outcome - c.sum()
         return learned
 
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """The network and the scale of its input; empty before `fit`."""
-        if self._weights is None:
-            return {}
-        return {"fitted": np.ones(1, dtype=np.int8)} | {k: v.numpy().copy() for k, v in self._weights.items()}
-
-    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take back what `state_dict` gave, to the bit."""
-        arrays = {key: torch.from_numpy(np.array(array)) for key, array in state.items()}
-        self._weights = arrays if arrays.pop("fitted", None) is not None else None
-
-    def _encode(self, trajectories: Sequence[Trajectory]) -> list[NDArray[np.float32]]:
-        if self.encoder is None:
-            raise RuntimeError("spa reads hidden states: set `encoder` before fit and rewards")
-        features = [np.array(h, dtype=np.float32) for h in self.encoder(trajectories)]
-        for h, trajectory in zip(features, trajectories, strict=True):
-            if h.ndim != 2 or len(h) != len(trajectory) or not np.isfinite(h).all():
-                raise ValueError(f"encoder: {len(trajectory)} steps need finite ({len(trajectory)}, D), got {h.shape}")
-        return features
+    def learn(
+        self, features: Sequence[Tensor], outcomes: Tensor, rng: torch.Generator
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Weights of the best held-out epoch, and figures."""
+        return _decomposition.learn(features, outcomes, self.training, rng)
 
 
 def shares(grounded: Floats) -> Floats:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from spa_bench.blame import blame
-from spa_bench.core import Floats, RewardMethod, Trajectory
+from spa_bench.core import MOST_REPLIES, Floats, RewardMethod, Trajectory
 from spa_bench.lesson import SAME, examples, nearest, taught
 from spa_bench.stand_ins import crowd, stand_in_encoder, stand_in_simulator, standard_groups
 
@@ -48,9 +48,6 @@ Prices = list[list[Floats]]
 
 TOLERANCE = 1e-6
 """Sums in another order differ in their last bits, and outcomes may have gone through fp32."""
-
-WIDEST = 64
-"""Replies that `branch` may ask for at once."""
 
 SECONDS = 60.0
 """Processor time that fit and prices of 64 episodes of 20 steps may take, stand-ins included."""
@@ -232,7 +229,7 @@ def _branches(trial: Trial) -> None:
         for answer in asked:
             whole = isinstance(answer, int) and not isinstance(answer, bool)
             _law("branch gives a whole number", whole, f"{answer!r}, {_kind(answer)}")
-            _law(f"branch asks for 0 to {WIDEST} replies", 0 <= answer <= WIDEST, str(answer))
+            _law(f"branch asks for 0 to {MOST_REPLIES} replies", 0 <= answer <= MOST_REPLIES, str(answer))
         again = [trial.call(method, "branch", point) for point in points[::-1]][::-1]
         differing = [f"first {a}, then {b}" for a, b in zip(asked, again, strict=True) if a != b]
         _law("branch says the same when it is asked again", not differing, differing[0] if differing else "")
@@ -305,7 +302,7 @@ LAWS = (
     Law("pricing again gives the same numbers", _again),
     Law("the order within a group does not matter", _order_within),
     Law("the order of the groups does not matter, to fit included", _order_of_groups),
-    Law(f"branch gives a whole number from 0 to {WIDEST}, the same when asked again", _branches),
+    Law(f"branch gives a whole number from 0 to {MOST_REPLIES}, the same when asked again", _branches),
     Law("a method restored from its state is the same method", _state),
     Law(CHANCE, Trial.no_other_chance),
 )

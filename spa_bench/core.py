@@ -24,6 +24,9 @@ Level = Literal["turn", "token"]
 
 Floats = NDArray[np.float64]
 
+MOST_REPLIES = 64
+"""Tried in one state at most: a slip in a method shall not fill the memory."""
+
 
 class UserError(Exception):
     """Something the user can mend. The message is one line that names the fix; the CLI prints it and exits with 2."""
@@ -343,9 +346,9 @@ class RewardMethod(ABC):
     def branch(self, state: Trajectory) -> int:
         """How many replies are tried from here, while an episode is played; `state` is what happened so far.
 
-        0 cuts the episode off, 1 goes on (the default). With more, each reply is executed from a snapshot of the
-        world; the episode goes on with the one whose step `rewards` pays most, and comes back to the others, best
-        first, when it is over.
+        0 cuts the episode off, 1 goes on (the default). With more, up to `MOST_REPLIES`, each reply is executed from a
+        snapshot of the world; the episode goes on with the one whose step `rewards` pays most, and comes back to the
+        others, best first, when it is over.
         """
         return 1
 

@@ -13,10 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa_bench.blame import MethodError, blame
-from spa_bench.core import Floats, RewardMethod, Trajectory
-
-MOST = 64
-"""Replies that a method may try at one state: a slip shall not fill the memory."""
+from spa_bench.core import MOST_REPLIES, Floats, RewardMethod, Trajectory
 
 
 class Asked:
@@ -78,8 +75,8 @@ class Asked:
         place = f"{self._at(state)}, step {len(state) + 1}"
         with self._blame("branch", place):
             count = self.method.branch(state)
-        whole = isinstance(count, int | np.integer) and 0 <= count <= MOST
-        self._refuse(not whole, f"branch gave {count!r}, not a whole number from 0 to {MOST}{place}")
+        whole = isinstance(count, int | np.integer) and 0 <= count <= MOST_REPLIES
+        self._refuse(not whole, f"branch gave {count!r}, not a whole number from 0 to {MOST_REPLIES}{place}")
         return int(count)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
