@@ -73,8 +73,10 @@ class Tree:
 class Harvest:
     """What was played since the last one."""
 
+    numbers: list[int]
+    """Of the episodes with new steps."""
     news: list[Trajectory]
-    """Every episode with new steps; they begin at its `branch`."""
+    """Those episodes; what is new begins at their `branch`."""
     finished: list[Trajectory]
     """Whole episodes that came to their end, each once."""
 
@@ -232,7 +234,7 @@ class Grower:
             path.learned = len(path.episode.steps)
         for path in over:
             path.told = True
-        return Harvest(news, [path.episode.trajectory() for path in over])
+        return Harvest([path.number for path in fresh], news, [path.episode.trajectory() for path in over])
 
     def _forget(self) -> None:
         """Episodes under way go on from their recorded tokens: the agent may answer otherwise now."""

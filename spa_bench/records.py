@@ -1,7 +1,8 @@
 """The run folder: configuration, episodes, metrics and checkpoints that survive a kill at any moment.
 
-`<results>/runs/<env>/<reward>/<seed>-<hash8>/{run.json, episodes.jsonl, metrics.jsonl, checkpoints/, lock}`. Separate
-from the experiment, and without torch, so that a report reads what a run wrote years later on another machine.
+`<results>/runs/<env>/<reward>/<seed>-<hash8>/` holds `run.json`, `episodes.jsonl`, `prices.jsonl` (what each step of
+training earned), `metrics.jsonl`, `checkpoints/` and `lock`. Separate from the experiment, and without torch, so that a
+report reads what a run wrote years later on another machine.
 """
 
 from __future__ import annotations
@@ -219,6 +220,7 @@ class RunFolder:
         self.path = path
         self.episodes = Journal(path / "episodes.jsonl")
         self.metrics = Journal(path / "metrics.jsonl")
+        self.prices = Journal(path / "prices.jsonl")
         self.checkpoints = path / "checkpoints"
         self._lock = Lock(path / "lock")
 

@@ -19,7 +19,7 @@ import numpy as np
 from spa_bench import ppo, records
 from spa_bench.branching import Grower, branches
 from spa_bench.config import RunConfig
-from spa_bench.core import Agent, RewardMethod, Task, Trajectory, UserError, derive_seed
+from spa_bench.core import Agent, Floats, RewardMethod, Task, Trajectory, UserError, derive_seed
 from spa_bench.dose import Dose, so_far
 from spa_bench.progress import Progress
 from spa_bench.rollout import Request
@@ -212,8 +212,10 @@ class Run(Evaluation):
         if branches(self.method):
             trajectories, figures = self._learn_from_trees(iteration, steps, learner)
         else:
-            trajectories = self._collect(iteration, steps, learner)
-            figures = self._learn(learner, trajectories, iteration, self.config.ppo.minibatches)
+            played = self._collect(iteration, steps, learner)
+            trajectories = list(played.values())
+            rewards, figures = self._learn(learner, trajectories, iteration, self.config.ppo.minibatches)
+            self._record_prices(iteration, dict(zip(played, rewards, strict=True)))
         row: dict[str, Any] = {"kind": "iteration", "iteration": iteration, "seconds": clock.lap()}
         row |= collection_figures(trajectories) | figures | {"env_steps": steps} | learner.extra()
         row = {
@@ -234,7 +236,7 @@ class Run(Evaluation):
         *,
         part: int = 0,
         finished: Sequence[Trajectory] | None = None,
-    ) -> dict[str, float]:
+    ) -> tuple[list[Floats], dict[str, float]]:
         """Price fresh episodes and update the policy; `part` counts the updates of one iteration."""
         if not trajectories:
             raise ppo.TrainingError(f"{self.asked.place}: no episode came to its end; raise ppo.env_steps")
@@ -251,11 +253,12 @@ class Run(Evaluation):
             )
         rng = np.random.default_rng(derive_seed(self.config.seed, "minibatches", iteration, *([part] if part else [])))
         learned = {"env_steps_learned": float(sum(trajectory.played for trajectory in trajectories))}
-        return priced.figures | learned | ppo.update(
+        figures = ppo.update(
             learner.policy, learner.optimizer, priced.samples, settings,
             rng=rng, kl_in_loss=not self.method.kl_in_reward, ratio_tolerance=tolerance["ratio"],
             done=settings.epochs * ((iteration - 1) * self.config.ppo.minibatches + part),
         )  # fmt: skip
+        return priced.rewards, priced.figures | learned | figures
 
     def _learn_from_trees(
         self, iteration: int, steps: int, learner: Learner
@@ -279,23 +282,43 @@ class Run(Evaluation):
         )
         between = self.method.updates_between_steps
         portion, minibatches = (-(-steps // settings.minibatches), 1) if between else (steps, settings.minibatches)
-        parts = []
+        parts, prices = [], dict[int, list[Floats]]()
         with self.progress.stage(self._title(iteration), total=steps) as stage:
             for part, harvest in enumerate(grower.harvests(steps, portion)):
                 stage.advance(grower.spent - stage.done, finished=len(harvest.finished))
                 # A critic does not know what comes after an episode that is still under way.
-                news = [t for t in harvest.news if not self.method.uses_critic or t.terminated or t.truncated]
-                parts.append(self._learn(learner, news, iteration, minibatches, part=part, finished=harvest.finished))
+                news = {
+                    number: t
+                    for number, t in zip(harvest.numbers, harvest.news, strict=True)
+                    if not self.method.uses_critic or t.terminated or t.truncated
+                }
+                rewards, figures = self._learn(
+                    learner, [*news.values()], iteration, minibatches, part=part, finished=harvest.finished
+                )
+                parts.append(figures)
+                for number, earned in zip(news, rewards, strict=True):
+                    prices.setdefault(number, []).append(earned)
         grown = grower.records()
         have = {row["index"] for row in self._rows("train", iteration)} if iteration == self.resumed else set()
         for number, parent, trajectory in grown:
             if number not in have:
                 self.log(trajectory, "train", iteration, number, parent=parent)
+        self._record_prices(iteration, {number: np.concatenate(earned) for number, earned in prices.items()})
         return [trajectory for _, _, trajectory in grown], merged(parts)
 
-    def _collect(self, iteration: int, steps: int, learner: Learner) -> list[Trajectory]:
-        """Fresh episodes worth exactly so many environment steps, each recorded when its chunk is over."""
-        trajectories = []
+    def _record_prices(self, iteration: int, prices: Mapping[int, Floats]) -> None:
+        """What the method paid: one row for each episode by its index, one number for each of its own steps."""
+        have = set()
+        if iteration == self.resumed:
+            have = {row.get("index") for row in self.folder.prices.scan() if row and row.get("iteration") == iteration}
+        place = {"stage": "train", "iteration": iteration}
+        self.folder.prices.extend(
+            place | {"index": index, "rewards": earned} for index, earned in prices.items() if index not in have
+        )
+
+    def _collect(self, iteration: int, steps: int, learner: Learner) -> dict[int, Trajectory]:
+        """Fresh episodes worth exactly so many environment steps, by index; each recorded when its chunk is over."""
+        trajectories = {}
         # Only the iteration in which a run was interrupted can have episodes on record.
         recorded = self.recorded("train", iteration) if iteration == self.resumed else {}
         with self.progress.stage(self._title(iteration), total=steps) as stage:
@@ -306,7 +329,7 @@ class Run(Evaluation):
             ):
                 if new:
                     self.log(trajectory, "train", iteration, request.index)
-                trajectories.append(trajectory)
+                trajectories[request.index] = trajectory
                 wins += trajectory.success
                 stage.advance(len(trajectory), success=wins / len(trajectories))
         return trajectories

@@ -241,6 +241,12 @@ def test_any_method_may_branch_and_the_dose_is_that_of_every_method(tmp_path, cl
     assert [row["extra_env_steps"] for row in iterations] == [0, 0]
     trained = [row for row in records.Journal(path / "episodes.jsonl").read()[0] if row["stage"] == "train"]
     assert sum(len(row["steps"]) for row in trained) == 160
+    prices = {(r["iteration"], r["index"]): r["rewards"] for r in records.Journal(path / "prices.jsonl").read()[0]}
+    for row in trained:
+        paid = prices.get((row["iteration"], row["index"]), [])
+        assert len(paid) == len(row["steps"]) or (not paid and not row["terminated"] and not row["truncated"])
+        if paid and cls != "CutsOff":
+            assert paid == [float(step["grounded"]) for step in row["steps"]]
     assert any("parent" in row for row in trained) == (cls != "CutsOff")
     assert rows(path, "done")
 

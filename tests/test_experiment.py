@@ -110,6 +110,7 @@ def test_a_run_killed_at_many_points_ends_like_one_that_was_not(tmp_path: Path) 
         calm / "checkpoints/0002/policy"
     )
     assert without_seconds(rough) == without_seconds(calm)
+    assert (rough / "prices.jsonl").read_bytes() == (calm / "prices.jsonl").read_bytes()
 
 
 def without_seconds(path: Path) -> Any:
@@ -165,6 +166,16 @@ def test_every_method_plays_the_same_tasks_with_the_same_chance_before_the_first
 def test_one_table_holds_all_methods_and_the_warm_start(compared: list[Path]) -> None:
     (table,) = tables(compared)
     assert [row.label for row in table.rows] == ["warm start", "ppo", "shuffled", "spa", "sparse"]
+
+
+def test_what_each_step_has_earned_is_on_record(compared: list[Path]) -> None:
+    """`sparse` is the first of them: nothing, and on the last step the outcome."""
+    prices, _ = records.Journal(compared[0] / "prices.jsonl").read()
+    trained = {key: row for key, row in episodes(compared[0]).items() if key[0] == "train"}
+    assert {(row["stage"], row["iteration"], row["index"]) for row in prices} == set(trained)
+    for row in prices:
+        episode = trained[row["stage"], row["iteration"], row["index"]]
+        assert row["rewards"] == [0.0] * (len(episode["steps"]) - 1) + [episode["outcome"]]
 
 
 def test_the_panel_is_played_once_per_task(compared: list[Path]) -> None:
