@@ -80,8 +80,9 @@ class Start:
 
     @property
     def panel_hash(self) -> str:
-        """Identifies the held-out panel in every table: world, split and task keys."""
-        return _digest([self.config.env, self.config.world.model_dump(), [task.key for task in self.panel]])[:12]
+        """Identifies the held-out panel in every table: the world's settings and task keys, wherever its data lie."""
+        world = self.config.world.model_dump() | {"data": None}
+        return _digest([self.config.env, world, [task.key for task in self.panel]])[:12]
 
     def train_tasks(self, count: int) -> list[Task]:
         """The first `count` train tasks of the fixed shuffle, from the beginning again where they run out."""

@@ -1,0 +1,427 @@
+"""Published numbers: every one has a source, is as printed, and nothing is there that nobody has read.
+
+What stands beside it in `results/` is checked too: the bench card against the code, and the citation file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import replace
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import HOSTILE
+
+from spa_bench import registry
+from spa_bench.config import WorldConfig
+from spa_bench.core import TextEnv, UserError
+from spa_bench.environments.alfworld import generate as alfworld
+from spa_bench.environments.virtualhome import generate as virtualhome
+from spa_bench.environments.webshop import generate as webshop
+from spa_bench.options import method_options
+from spa_bench.records import reward_label
+from spa_bench.report.published import CONFIDENCE, FOLDER, HEADER, METRICS, Published, beside, load, markdown, parse
+from spa_bench.stats import smallest_difference, tasks_needed
+from spa_bench.version import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+SPA, GIGPO, ISTAR, THREE, HCAPO = "2505.20732", "2505.10978", "2509.19199", "2606.09961", "2603.08754"
+SMALL, LARGE = "Qwen2.5-1.5B-Instruct", "Qwen2.5-7B-Instruct"
+A_ROW = dict(zip(HEADER, [SPA, "SPA", "spa", "alfworld", "valid_unseen", "success", "79.1"], strict=False))
+A_ROW |= {"n": "134", "source": "Table 1", "confidence": "secondary"}
+
+
+def of(paper: str, **wanted: object) -> list[Published]:
+    return [r for r in load() if r.paper == paper and all(getattr(r, key) == value for key, value in wanted.items())]
+
+
+def numbers(rows: Iterable[Published]) -> dict[str, str]:
+    found = [(row.method, row.printed) for row in rows]
+    assert len({method for method, _ in found}) == len(found)
+    return dict(found)
+
+
+def text_of(*rows: dict[str, str], header: Iterable[str] = HEADER) -> str:
+    written = io.StringIO(newline="")
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([row.get(column, "") for column in HEADER] for row in rows)
+    return written.getvalue()
+
+
+def cells(row: Published) -> dict[str, str]:
+    return {name: "" if (cell := getattr(row, name)) is None else str(cell) for name in HEADER}
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(UserError) as error:
+        parse(text, "hand.csv")
+    message = str(error.value)
+    assert "\n" not in message and message.isprintable()
+    return message
+
+
+# What the papers print, by hand
+
+
+def test_spas_table_on_alfworld_is_whole_games_of_134():
+    by_hand = {
+        "PPO": ("73.9", 99),
+        "PRM4A": ("73.9", 99),
+        "StepAgent": ("75.4", 101),
+        "RAGEN": ("75.4", 101),
+        "SPA": ("79.1", 106),
+        "SPA without stepwise progress": ("77.6", 104),
+        "SPA without grounding": ("77.6", 104),
+    }
+    rows = of(SPA, world="alfworld")
+    assert numbers(rows) == {method: printed for method, (printed, _) in by_hand.items()}
+    for row in rows:
+        assert (row.split, row.metric, row.n, row.seeds, row.confidence) == (
+            "valid_unseen", "success", 134, None, "secondary",
+        )  # fmt: skip
+        games = by_hand[row.method][1]
+        share = Decimal(100 * games) / 134
+        assert share.quantize(Decimal("0.1"), ROUND_HALF_UP) == row.value
+        assert row.remark.startswith(f"{games} of 134 games")
+
+
+def test_the_rest_of_spa():
+    assert numbers(of(SPA, world="webshop")) == {"SPA": "64.1", "RAGEN": "63.0"}
+    assert {(row.metric, row.confidence) for row in of(SPA, world="webshop")} == {("average reward", "inference")}
+    shares = {(Decimal(100 * games) / 200).quantize(Decimal("0.1"), ROUND_HALF_UP) for games in range(201)}
+    assert Decimal("64.1") not in shares  # the inference: no success rate of 200 tasks
+    assert [(row.printed, row.n) for row in of(SPA, world="virtualhome")] == [("53.4", None)]
+    assert [(row.metric, row.printed) for row in of(SPA, world="several")] == [
+        ("gain in grounding accuracy", "+1.9"),
+        ("gain in success", "+2.5"),
+    ]
+
+
+def test_gigpos_table():
+    by_hand = {
+        (SMALL, "PPO"): ("54.4 ± 3.1", "51.5 ± 2.9"),
+        (SMALL, "RLOO"): ("69.7 ± 2.5", "52.1 ± 6.7"),
+        (SMALL, "GRPO"): ("72.8 ± 3.6", "56.8 ± 3.8"),
+        (SMALL, "GiGPO with std"): ("86.7 ± 1.7", "65.0 ± 3.2"),
+        (SMALL, "GiGPO without std"): ("86.1 ± 4.7", "67.4 ± 4.5"),
+        (LARGE, "GRPO"): ("77.6 ± 5.2", "66.1 ± 3.7"),
+        (LARGE, "GiGPO with std"): ("90.8 ± 1.3", "72.8 ± 3.2"),
+        (LARGE, "GiGPO without std"): ("90.2 ± 2.3", "75.2 ± 3.8"),
+    }
+    for place, world in enumerate(("alfworld", "webshop")):
+        rows = of(GIGPO, world=world, metric="success", seeds=3)
+        assert {(row.model, row.method): row.printed for row in rows} == {k: v[place] for k, v in by_hand.items()}
+    assert len(of(GIGPO)) == 2 * len(by_hand)
+
+
+def test_istars_tables_success_and_score():
+    main = {
+        "PPO": ("78.2 ± 4.5", "86.6 ± 1.1"),
+        "GRPO": ("80.1 ± 1.7", "89.3 ± 2.8"),
+        "RLOO": ("77.4 ± 1.1", "87.6 ± 4.7"),
+        "REINFORCE++": ("77.0 ± 3.9", "85.8 ± 0.1"),
+        "PRIME": ("81.5 ± 1.8", "91.3 ± 0.6"),
+        "GiGPO": ("84.1 ± 3.9", "91.2 ± 1.5"),
+        "iStar": ("86.5 ± 2.8", "93.6 ± 1.0"),
+    }
+    ablation = {
+        "RLOO": ("76.6", "84.2"),
+        "iStar, rewards added to the outcome": ("81.3", "90.7"),
+        "iStar, token-level rewards": ("82.0", "90.0"),
+        "iStar": ("89.1", "94.7"),
+    }
+    for place, metric in enumerate(("success", "average reward")):
+        for seeds, table in ((3, main), (1, ablation)):
+            found = numbers(of(ISTAR, metric=metric, seeds=seeds))
+            assert found == {method: pair[place] for method, pair in table.items()}
+    assert len(of(ISTAR, seeds=None)) == 2  # the untrained model
+
+
+def test_3spos_table_and_hcapo():
+    by_hand = {"HGPO": ["95.44", "92.05", "88.96", "78.51"], "3SPO": ["96.81", "95.93", "90.28", "80.45"]}
+    for method, printed in by_hand.items():
+        rows = of(THREE, method=method, model=LARGE)
+        columns = {(row.world, row.split, row.metric): row.printed for row in rows}
+        assert list(columns.values()) == [columns[key] for key in sorted(columns)]
+        assert [
+            columns["alfworld", "valid_seen", "success"],
+            columns["alfworld", "valid_unseen", "success"],
+            columns["webshop", "", "average reward"],
+            columns["webshop", "", "success"],
+        ] == printed
+    gains = {(row.method.removeprefix("3SPO").strip(), row.world): row.printed for row in of(THREE, metric="gain")}
+    assert gains == {
+        ("", "alfworld"): "+22.6",
+        ("", "webshop"): "+15.6",
+        ("without the difference of state scores", "alfworld"): "-8.1",
+        ("without the difference of state scores", "webshop"): "-9.0",
+        ("without adaptive rollout", "alfworld"): "+0.5",
+        ("without adaptive rollout", "webshop"): "+0.2",
+    }
+    assert numbers(of(HCAPO)) == {"HCAPO": "91.4", "HCAPO with smoothing": "96.9"}
+
+
+def test_what_was_not_found_has_no_row():
+    assert {row.paper for row in load()} == {SPA, GIGPO, ISTAR, THREE, HCAPO}  # StepAgent's and HGPO's own: not found
+    assert not {row.method for row in of(SPA)} & {"SFT", "RFT", "ArCHer", "GRPO"}
+    assert not of(SPA, split="valid_seen")
+    assert not [row for row in load() if row.metric == "grounding accuracy"]
+
+
+def test_every_row_says_where_it_was_read_and_how_sure_we_are():
+    for row in load():
+        assert row.source and row.confidence in CONFIDENCE and row.metric in METRICS
+        assert (row.spread is None) or row.seeds, "a spread without the number of seeds"
+        assert row.confidence != "inference" or "inference" in row.source
+        assert not row.metric.startswith("gain") or "over " in row.remark
+
+
+def test_ours_is_what_our_tables_call_a_row():
+    for label in {row.ours for row in load() if row.ours}:
+        name, _, said = label.partition(" ")
+        typed = ":".join([name, *said.strip("()").replace("True", "true").replace("False", "false").split(", ")])
+        reward, options = method_options(typed.removesuffix(":"))
+        registry.build("rewards", reward, **options)
+        assert reward_label(reward, options) == label
+
+
+# Reading
+
+
+def test_the_order_does_not_depend_on_files(tmp_path):
+    lines = [line for file in FOLDER.glob("*.csv") for line in file.read_text(encoding="utf-8").splitlines()[1:]]
+    header = ",".join(HEADER)
+    (tmp_path / "b.csv").write_text("\n".join([header, *lines[::-2]]) + "\n", encoding="utf-8")
+    (tmp_path / "a.csv").write_text("\r\n".join([header, *lines[-2::-2]]) + "\r\n", encoding="utf-8", newline="")
+    assert load(tmp_path) == load() and len(load()) == len(lines)
+
+
+def test_what_is_not_known_stays_empty():
+    (row,) = parse(text_of({**A_ROW, "n": "", "split": "", "ours": ""}), "hand.csv")
+    assert (row.n, row.seeds, row.spread, row.split, row.ours, row.remark) == (None, None, None, "", "", "")
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "said"),
+    [
+        ("paper", "SPA", "arXiv id"),
+        ("method", "", "a name"),
+        ("method", " SPA", "white space"),
+        ("method", "\x1b[2J", "cannot be seen"),
+        ("method", "\u202eSPA", "cannot be seen"),
+        ("method", "S\u2028PA", "cannot be seen"),
+        ("world", "ALFWorld", "a world"),
+        ("metric", "Success", "one of success, "),
+        ("metric", "success|gain", "one of success, "),
+        ("value", "", "a number as printed"),
+        ("value", "nan", "a number as printed"),
+        ("value", "79,1", "a number as printed"),
+        ("value", "~79", "a number as printed"),
+        ("value", "7e1", "a number as printed"),
+        ("value", "٧٩", "a number as printed"),
+        ("value", "79.1" * 99, "more characters"),
+        ("value", "100.1", "no per cent"),
+        ("value", "-0.5", "no per cent"),
+        ("spread", "-1", "after the paper's ±"),
+        ("n", "0", "a number of tasks"),
+        ("n", "134.0", "a number of tasks"),
+        ("seeds", "three", "a number of seeds"),
+        ("source", "", "where the number was read"),
+        ("confidence", "sure", "one of primary, secondary, inference"),
+        ("confidence", "", "one of primary, secondary, inference"),
+        ("metric", "gain", "must say over what"),
+    ],
+)
+def test_a_hostile_cell_is_refused_with_file_and_line(column, cell, said):
+    message = refusal(text_of(A_ROW, A_ROW | {"method": "other"}, A_ROW | {column: cell}))
+    assert message.startswith("published numbers: hand.csv:4: ") and said in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "hand.csv:1 must be the header"),
+        ("\n", "hand.csv:1 must be the header"),
+        ("\ufeff" + text_of(A_ROW), "hand.csv:1 must be the header"),
+        (text_of(A_ROW, header=HEADER[::-1]), "hand.csv:1 must be the header"),
+        (text_of(A_ROW).replace(",", ";"), "hand.csv:1 must be the header"),
+        (text_of(A_ROW) + "\n", "hand.csv:3 has 0 cells instead of 15"),
+        (text_of(A_ROW) + "a,b\n", "hand.csv:3 has 2 cells instead of 15"),
+        (text_of(A_ROW).rstrip("\n") + ",more\n", "hand.csv:2 has 16 cells instead of 15"),
+        (text_of(A_ROW) + '"open\nquote"\n', "hand.csv:3 is no CSV"),
+        (text_of(A_ROW) + '"a"b,c\n', "hand.csv:3 is no CSV"),
+        (text_of(A_ROW) + "x" * 200_000 + "\n", "hand.csv:3 is no CSV"),
+    ],
+)
+def test_a_hostile_file_is_refused_with_file_and_line(text, said):
+    assert said in refusal(text)
+
+
+def test_a_fact_can_be_said_once_across_all_files(tmp_path):
+    (tmp_path / "a.csv").write_text(text_of(A_ROW), encoding="utf-8")
+    (tmp_path / "b.csv").write_text(text_of(A_ROW | {"seeds": "3"}, A_ROW | {"value": "80.0"}), encoding="utf-8")
+    with pytest.raises(UserError, match=r"b\.csv:3 says again what a\.csv:2 says"):
+        load(tmp_path)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(UserError, match="no CSV file in"):
+        load(tmp_path / "nowhere")
+    (tmp_path / "latin.csv").write_bytes(text_of(A_ROW).encode() + b"caf\xe9\n")
+    with pytest.raises(UserError, match=r"latin\.csv:3 is not UTF-8"):
+        load(tmp_path)
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(UserError, match=r"cannot read folder\.csv"):
+        load(tmp_path)
+
+
+LINES = load()
+KNOWN = text_of(*map(cells, LINES))
+
+
+@settings(deadline=None)
+@given(HOSTILE | st.text(alphabet=',"\r\n019.', max_size=60), st.booleans())
+def test_any_text_gives_rows_or_a_user_error(text, after_the_header):
+    try:
+        rows = parse(",".join(HEADER) + "\n" + text if after_the_header else text, "any\n.csv")
+    except UserError as error:
+        assert "\n" not in str(error)
+    else:
+        assert rows == () and text == ""
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_damaged_file_gives_the_same_facts_or_a_user_error(data):
+    start = data.draw(st.integers(0, len(KNOWN)))
+    end = data.draw(st.integers(start, min(len(KNOWN), start + 40)))
+    try:
+        rows = parse(KNOWN[:start] + data.draw(HOSTILE) + KNOWN[end:], "damaged.csv")
+    except UserError as error:
+        assert "\n" not in str(error) and "damaged.csv:" in str(error)
+    else:
+        assert all(row.source and row.confidence in CONFIDENCE and row.value.is_finite() for row in rows)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(LINES), max_size=8))
+def test_what_is_written_is_read_again(rows):
+    assert parse(text_of(*map(cells, rows)), "again.csv") == tuple(rows)
+
+
+# Beside our tables
+
+
+def test_beside_selects_a_world_a_metric_and_a_split():
+    everywhere = beside("alfworld", "success")
+    assert {row.world for row in everywhere} == {"alfworld"} and {row.metric for row in everywhere} == {"success"}
+    unseen = beside("alfworld", "success", "valid_unseen")
+    assert {row.split for row in unseen} == {"valid_unseen"} and {row.paper for row in unseen} == {SPA, THREE}
+    assert {row.split for row in everywhere} == {"", "valid_seen", "valid_unseen"}  # an unknown split is no split
+    assert beside("alfworld", "success", rows=unseen[:1]) == unseen[:1]
+    assert beside("nowhere", "success") == ()
+    with pytest.raises(UserError, match=r"no metric `succes\\n`: use one of success, average reward"):
+        beside("alfworld", "succes\n")
+
+
+def test_the_table_says_what_it_is_and_how_sure_we_are():
+    rows = beside("webshop", "average reward")
+    lines = markdown(rows).splitlines()
+    assert lines[0] == "**as published, other protocols**"
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == len(rows) + 2 and len({line.count("|") for line in table}) == 1
+    for row, line in zip(rows, table[2:], strict=True):
+        assert f"| {row.printed} |" in line and row.confidence in line and row.source in line
+    notes = [line for line in lines if re.match(r"\d+\. ", line)]
+    assert len(notes) == len({row.remark for row in rows if row.remark})
+    assert markdown(()) == "**as published, other protocols**: none known"
+
+
+def test_no_cell_leaves_its_row():
+    row = replace(LINES[0], method="a|b\nc\x1b[2J", remark="| d\ne")
+    assert markdown([row]).splitlines()[4].startswith(r"| a\|b\nc\x1b[2J | ")
+    assert markdown([row]).splitlines()[-1] == r"1. | d\ne"
+
+
+# The files around it
+
+
+def test_results_published_is_the_folder_that_is_installed():
+    assert os.readlink(ROOT / "results" / "published") == "../spa_bench/report/as-published"
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    package_data = setuptools["package-data"]
+    patterns = [*package_data["*"], *package_data.get("spa_bench.report", [])]
+    report = ROOT / "spa_bench" / "report"
+    installed = {file for pattern in patterns for file in report.glob(pattern)}
+    assert installed >= set((report / "as-published").iterdir())
+    assert {file.name for file in FOLDER.glob("*.csv")} == {
+        file.name for file in (ROOT / "results" / "published").glob("*.csv")
+    }
+
+
+def test_the_readme_of_the_numbers_explains_every_column():
+    page = (ROOT / "results" / "published" / "README.md").read_text(encoding="utf-8")
+    table = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert re.findall(r"`(\w+)`", " ".join(table)) == list(HEADER)
+    assert all(f"`{word}`" in page for word in CONFIDENCE)
+
+
+def card() -> str:
+    return (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_card_agrees_with_the_worlds():
+    rows = {line.split(" | ")[0].strip("| "): line for line in card().splitlines() if line.startswith("| ")}
+    for place, world in enumerate(("alfworld", "webshop", "virtualhome"), 1):
+        found: type[TextEnv] = registry.find("environments", world)
+
+        def said(row: str, place: int = place) -> list[int]:
+            return [int(n.replace(",", "")) for n in re.findall(r"[\d,]*\d", rows[row].split("|")[place + 1])]
+
+        assert said("buckets by the expert's steps: short, medium, long") == list(found.buckets)
+        limits = [registry.build("environments", world, tasks=t).max_steps for t in ("builtin", "official")]
+        assert said("step limit, built-in and official") == list(dict.fromkeys(limits))
+        sizes = said("built-in tasks: train, seen, unseen")
+        assert sum(said("built-in panel: tasks in each bucket")) == sizes[2] == 100
+    assert rows["`alfworld`"].count(alfworld.PANEL) == rows["`virtualhome`"].count(virtualhome.PANEL) == 1
+
+
+def test_what_the_panels_hashes_on_the_card_were_made_of_has_not_changed():
+    """Else print them again (`spa-bench eval --agent expert --env ...`) and write them into results/README.md."""
+    settings = {"tasks": "builtin", "data": None, "max_steps": None, "train_tasks": None, "options": {}}
+    assert WorldConfig().model_dump() == settings
+    assert webshop.VERSION == 1 and "generator's version is 1" in card()
+
+
+def test_the_cards_examples_of_power():
+    points = [100 * (smallest_difference(tasks, 0.2) or 0) for tasks in (100, 134)]
+    needed = [tasks_needed(difference, 0.2) or 0 for difference in (0.05, 0.025)]
+    said = (
+        "{:.1f} points on 100 tasks, {:.1f} on ALFWorld's 134 unseen games; 5 points need {:,} tasks, 2.5 points {:,}"
+    )
+    assert said.format(*points, *needed) in " ".join(card().split())
+
+
+def test_the_card_links_to_what_exists():
+    for page in (ROOT / "results" / "README.md", ROOT / "results" / "published" / "README.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_citation_is_of_this_version():
+    yaml = pytest.importorskip("yaml")
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= cited.keys()
+    assert cited["cff-version"] == "1.2.0" and cited["type"] == "software" and cited["license"] == "MIT"
+    assert cited["version"] == __version__
+    assert cited["authors"] == [{"name": "The spa-bench authors"}]
+    assert not {"doi", "identifiers", "date-released"} & cited.keys()  # none was given out

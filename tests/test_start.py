@@ -1,0 +1,37 @@
+"""What every method begins with: the panel's name, and the demonstrations in the policy's own tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from tiny import config
+
+from spa_bench.progress import Progress
+from spa_bench.training import start
+
+
+def test_a_panel_is_known_by_its_tasks_and_settings_and_not_by_where_its_data_lie() -> None:
+    torch.set_num_threads(1)
+    common = start.begin(config())
+    world = common.config.world
+    moved, longer = (
+        replace(common, config=common.config.model_copy(update={"world": world.model_copy(update=changes)}))
+        for changes in ({"data": "/elsewhere"}, {"max_steps": 7})
+    )
+    assert moved.panel_hash == common.panel_hash
+    assert longer.panel_hash != common.panel_hash
+    assert replace(common, panel=common.panel[1:]).panel_hash != common.panel_hash
+
+
+def test_demonstrations_are_successes_whose_every_step_has_tokens() -> None:
+    torch.set_num_threads(1)
+    settings = config(world={"max_steps": 60, "options": {"train": 24, "valid": 6}})
+    common = start.begin(settings)
+    agent = start.load_policy(common, None)
+    shown = start.demonstrations(common, agent, 5, Progress.quiet())
+    assert len(shown) == 5 and all(trajectory.success for trajectory in shown)
+    for trajectory in shown:
+        for step in trajectory.steps:
+            assert step.tokens is not None and step.tokens.logprobs == (0.0,) * len(step.tokens.reply)
+            assert agent.chat.text(step.tokens.reply) == step.reply  # type: ignore[attr-defined]
