@@ -1,0 +1,54 @@
+"""Every method of the room, in every world, from tasks to an evaluated policy: small, but nothing is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import SETTINGS
+
+from spa_bench import experiment, records, registry
+from spa_bench.config import build
+from spa_bench.progress import Progress
+from spa_bench.report.table import tables
+
+OPTIONS = {
+    "alfworld": {"train": 24, "valid": 6},
+    "virtualhome": {"train": 24, "valid": 6},
+    "webshop": {"products": 200, "valid": 6},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The start is made once for each world: it depends on no method."""
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPA_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.mark.parametrize("env", sorted(OPTIONS))
+def test_every_method_trains_from_the_same_start_with_the_same_dose(env: str, tmp_path: Path) -> None:
+    for reward in registry.names("rewards"):
+        world = {"max_steps": 6, "options": OPTIONS[env]}
+        ppo = SETTINGS["ppo"] | {"iterations": 1, "env_steps": 60, "trees": 3}
+        settings = build({"env": env, "reward": reward} | SETTINGS | {"world": world, "ppo": ppo})
+        path = experiment.run(settings, tmp_path, Progress.quiet())
+        rows, torn = records.Journal(path / "metrics.jsonl").read()
+        (iteration,) = [row for row in rows if row["kind"] == "iteration"]
+        assert torn == 0 and rows[-1]["kind"] == "done"
+        assert (iteration["env_steps"], iteration["updates"]) == (60, 2), reward
+        assert (path / "checkpoints/0001/method.safetensors").exists()
+    (table,) = tables([tmp_path])
+    assert [row.label for row in table.rows] == ["warm start", *registry.names("rewards")]
+    told = {note.split(" is given ")[0] for note in table.notes}
+    assert told == {name for name in registry.names("rewards") if tells(name)}
+    assert not [note for note in table.notes if "unequal" in note]
+
+
+def tells(name: str) -> bool:
+    cls = registry.find("rewards", name)
+    return cls.uses_experts or cls.uses_oracle
