@@ -13,21 +13,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spa_bench.config import build
 from spa_bench.core import Step, Task, Trajectory, UserError
 from spa_bench.records import RunFolder, run_path, to_row
+from spa_bench.report.differences import Difference
 from spa_bench.report.render import markdown, show
 from spa_bench.report.table import Table, as_json, tables
+from spa_bench.stats import holm, mcnemar, paired, smallest_difference, spread
 
 FACTS = {"panel": "a1b2c3", "buckets": [4, 8], "text": "2.1.1"}
 EXPERT_STEPS = {"k1": 3, "k2": 4, "k3": 5, "k4": 20}
+MANY = {f"k{number:02}": number + 1 for number in range(1, 13)}
+"""Twelve tasks, where four cannot show any difference."""
+KINDS = {key: "cool" for key in list(MANY)[::2]}
 
 
 def played(key: str, success: bool, faults: Sequence[str | None] = (None,), error: str | None = None) -> Trajectory:
     steps = tuple(Step("seen", "reply", "act", fault is None, fault, 0.0, 0.0) for fault in faults)  # type: ignore[arg-type]
-    task = Task("alfworld", key, "valid_unseen", "heat", EXPERT_STEPS[key])
+    task = Task("alfworld", key, "valid_unseen", KINDS.get(key, "heat"), (EXPERT_STEPS | MANY)[key])
     return Trajectory(task, steps, float(success), success, success, not success, error=error)
 
 
@@ -44,6 +50,7 @@ def write_run(
     start: str = "1000",
     metrics: Sequence[dict[str, Any]] | None = None,
     facts: dict[str, Any] = FACTS,
+    tasks: Sequence[str] = tuple(EXPERT_STEPS),
     **settings: Any,
 ) -> Path:
     """A run whose panel is the four tasks; `wins` says which were solved."""
@@ -53,7 +60,7 @@ def write_run(
         folder.episodes.extend(
             row(played(key, won == "1"), stage, index)
             for stage, outcomes in (("warm_start", start), ("eval", wins))
-            for index, (key, won) in enumerate(zip(EXPERT_STEPS, outcomes, strict=False))
+            for index, (key, won) in enumerate(zip(tasks, outcomes, strict=False))
         )
         rows = [{"kind": "stage", "stage": "warm start", "seconds": 11.0}, iteration(1), iteration(2), {"kind": "done"}]
         folder.metrics.extend(rows if metrics is None else metrics)
@@ -279,7 +286,8 @@ def test_torn_lines_are_counted_and_named(tmp_path: Path):
 def test_the_same_runs_give_the_same_bytes_wherever_they_lie(tmp_path: Path):
     for reward in ("sparse", "ppo"):
         for seed in (1, 0):
-            write_run(tmp_path / "a", reward=reward, seed=seed)
+            wins = {"sparse": "1110", "ppo": "0100"}[reward][:: 2 * seed - 1]
+            write_run(tmp_path / "a", reward=reward, seed=seed, wins=wins, start="1001"[seed:] + "0")
     shutil.copytree(tmp_path / "a", tmp_path / "b/deep")
     for path in (tmp_path / "b").rglob("metrics.jsonl"):
         path.write_text(path.read_text().replace('"seconds":2.5', '"seconds":77.25'))
@@ -326,7 +334,17 @@ def test_a_narrow_terminal_folds_no_number(tmp_path: Path, monkeypatch: pytest.M
     show(tables([tmp_path]), out)
     text = re.sub(r"\x1b\[[0-9]*m", "", out.getvalue())
     assert max(map(len, text.splitlines())) <= 80
-    assert {"75.0", "0.0-100.0", "0.750", "100.0", "interval", "malformed", "outcome"} <= set(text.split())
+    assert {
+        "75.0",
+        "0.0-100.0",
+        "0.750",
+        "100.0",
+        "interval",
+        "malformed",
+        "outcome",
+        "turns",
+        "Holm",
+    } <= set(text.split())
 
 
 @pytest.mark.parametrize("damage", [lambda path: None, lambda path: path.write_text("{}"), lambda path: path.unlink()])
@@ -342,7 +360,7 @@ def test_reports_import_no_torch_and_no_room():
     package = Path(__file__).parent.parent / "spa_bench"
     rooms = ("torch", "transformers", "spa_bench.agents", "spa_bench.environments", "spa_bench.rewards")
     allowed = ("core", "records", "report", "stats", "terminal")
-    files = [*(package / "report").glob("*.py"), package / "stats.py"]
+    files = [*(package / "report").glob("*.py"), *(package / "stats").glob("*.py")]
     assert len(files) >= 4
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
@@ -376,3 +394,221 @@ def test_the_dose_is_said_and_other_doses_are_another_table(match: str, said: st
     assert said in {table.about["dose"] for table in tables([tmp_path])}
     write_run(tmp_path / "agent", facts=FACTS | {"agent": "expert"})
     assert only(tmp_path / "agent").about["dose"] is None
+
+
+# Differences
+
+
+def write_many(results: Path, reward: str, *seeds: str, start: str = "100000000000", **settings: Any) -> list[Path]:
+    return [
+        write_run(results, reward=reward, seed=seed, wins=wins, start=start, tasks=tuple(MANY), **settings)
+        for seed, wins in enumerate(seeds)
+    ]
+
+
+def only_difference(table: Table, method: str, reference: str) -> Difference:
+    (found,) = [one for one in table.differences if (one.method, one.reference) == (method, reference)]
+    return found
+
+
+def pairs(table: Table) -> list[tuple[str, str]]:
+    return [(one.method, one.reference) for one in table.differences]
+
+
+def test_the_difference_of_one_seed_is_mcnemars(tmp_path: Path):
+    write_many(tmp_path, "ppo", "110000001000")
+    write_many(tmp_path, "sparse", "111111111100", start="100000000000")
+    table = only(tmp_path)
+    found = only_difference(table, "sparse", "ppo")
+    assert found.found.by_task.mean == pytest.approx(7 / 12)
+    assert found.found.p == pytest.approx(mcnemar(7, 0)) == pytest.approx(2 / 2**7)
+    assert found.adjusted == found.found.p
+    assert found.found.exact
+    assert found.words.startswith("sparse is better than ppo with these seeds only (+58.3 points, 95 % interval +")
+    before = only_difference(table, "sparse", "warm start")
+    assert before.found.p == pytest.approx(mcnemar(9, 0))
+    assert before.adjusted == pytest.approx(2 * mcnemar(9, 0))  # the smaller of two, ppo being the other
+    line = next(line for line in markdown(table).splitlines() if line.startswith("| sparse | +58.3 |"))
+    assert "|  | 0.016 | 0.016 | better, these seeds only |" in line
+
+
+def test_seeds_are_paired_by_number_and_tasks_by_name(tmp_path: Path):
+    """The tasks of one run are in another order, and it has a seed more; each would break a pairing by place."""
+    first = [[1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 0, 1], [1, 1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1]]
+    second = [[0, 1, 0, 1, 0, 1, 0, 0, 1, 0, 0, 1], [1, 0, 0, 0, 1, 0, 1, 0, 0, 1, 0, 1]]
+    for seed in (0, 1):
+        wins = "".join(map(str, second[seed]))[::-1]
+        write_run(tmp_path, reward="uniform", seed=seed + 1, wins=wins, start="", tasks=tuple(MANY)[::-1])
+        wins = "".join(map(str, first[seed]))
+        write_run(tmp_path, reward="sparse", seed=seed + 1, wins=wins, start="", tasks=tuple(MANY))
+    write_run(tmp_path, reward="sparse", seed=0, wins="0" * 12, start="", tasks=tuple(MANY))
+    found = only_difference(only(tmp_path), "uniform", "sparse").found
+    expected = paired(second, first, None, np.random.default_rng(0))
+    assert (found.seeds, found.tasks, found.p) == (2, 12, expected.p)
+    assert found.by_task.mean == pytest.approx(expected.by_task.mean)
+    assert (found.discordance, found.alike) == (expected.discordance, expected.alike)
+    assert found.by_task.low == pytest.approx(expected.by_task.low, abs=0.02)
+
+
+def test_holm_is_over_the_methods_of_one_reference(tmp_path: Path):
+    write_many(tmp_path, "ppo", "110000001000")
+    write_many(tmp_path, "sparse", "111111111100")
+    write_many(tmp_path, "uniform", "111111000000")
+    table = only(tmp_path)
+    assert pairs(table) == [
+        ("ppo", "warm start"),
+        ("sparse", "warm start"),
+        ("uniform", "warm start"),
+        ("sparse", "ppo"),
+        ("uniform", "ppo"),
+    ]
+    for reference in ("warm start", "ppo"):
+        these = [one for one in table.differences if one.reference == reference]
+        assert [one.adjusted for one in these] == holm([one.found.p for one in these])
+
+
+@pytest.mark.parametrize(("baseline", "reference"), [(None, "ppo"), ("sparse", "sparse"), ("uniform", "uniform")])
+def test_the_baseline_is_chosen_or_the_first_of_the_alphabet(tmp_path: Path, baseline: str | None, reference: str):
+    for reward in ("uniform", "sparse", "ppo"):
+        write_run(tmp_path, reward=reward)
+    (table,) = tables([tmp_path], baseline)
+    others = sorted({"ppo", "sparse", "uniform"} - {reference})
+    assert pairs(table)[3:] == [(other, reference) for other in others]
+    assert f"difference of success from {reference}, same tasks and seeds" in markdown(table)
+
+
+def test_the_warm_start_may_be_the_only_reference(tmp_path: Path):
+    for reward in ("sparse", "ppo"):
+        write_run(tmp_path, reward=reward)
+    (table,) = tables([tmp_path], "warm start")
+    assert pairs(table) == [("ppo", "warm start"), ("sparse", "warm start")]
+
+
+def test_a_baseline_that_nobody_ran_is_a_user_error(tmp_path: Path):
+    write_run(tmp_path)
+    with pytest.raises(UserError, match="no finished run of the baseline ppo; there are: sparse, warm start"):
+        tables([tmp_path], "ppo")
+
+
+def test_a_baseline_need_not_be_in_every_table(tmp_path: Path):
+    write_run(tmp_path)
+    write_run(tmp_path, reward="ppo", ppo={"clip": 0.5})
+    write_run(tmp_path, reward="uniform", ppo={"clip": 0.5})
+    found = {pair for table in tables([tmp_path], "ppo") for pair in pairs(table)}
+    assert found == {("sparse", "warm start"), ("ppo", "warm start"), ("uniform", "warm start"), ("uniform", "ppo")}
+
+
+def test_one_method_without_a_start_is_compared_with_nothing(tmp_path: Path):
+    write_run(tmp_path, start="", facts=FACTS | {"agent": "expert"})
+    table = only(tmp_path)
+    assert table.differences == ()
+    assert "Differences:" not in markdown(table)
+    assert table.resolution.assumed
+
+
+def test_methods_without_a_common_seed_are_not_compared(tmp_path: Path):
+    write_run(tmp_path, reward="sparse", seed=0)
+    write_run(tmp_path, reward="ppo", seed=1)
+    table = only(tmp_path)
+    assert ("sparse", "ppo") not in pairs(table)
+    assert "not compared: sparse and ppo share no seed and task" in table.notes
+    assert only_difference(table, "sparse", "warm start").found.seeds == 1
+
+
+def test_tasks_that_one_of_two_methods_lacks_are_left_out_of_both_and_said(tmp_path: Path):
+    write_many(tmp_path, "ppo", "000000000000")
+    write_many(tmp_path, "sparse", "11111111")
+    table = only(tmp_path)
+    found = only_difference(table, "sparse", "ppo").found
+    assert (found.tasks, found.by_task.mean) == (8, 1.0)
+    assert "sparse and ppo are compared on 8 tasks only: on these both have a result" in table.notes
+
+
+def test_an_episode_with_an_error_is_no_half_of_a_pair(tmp_path: Path):
+    write_run(tmp_path, reward="ppo", wins="0000", start="")
+    path = write_run(tmp_path, reward="sparse", wins="111", start="")
+    with RunFolder.open(path, build({"env": "alfworld", "reward": "sparse"}), FACTS) as folder:
+        log(folder, played("k4", False, error="engine crashed"), "eval", 3)
+    found = only_difference(only(tmp_path), "sparse", "ppo").found
+    assert (found.tasks, found.by_task.mean) == (3, 1.0)
+
+
+def test_equal_methods_differ_by_nothing_and_it_is_said_in_words(tmp_path: Path):
+    for reward in ("sparse", "ppo"):
+        write_many(tmp_path, reward, "110000001000", "100000001011")
+    table = only(tmp_path)
+    found = only_difference(table, "sparse", "ppo")
+    assert (found.found.by_task.mean, found.found.by_task.low, found.found.p) == (0.0, None, 1.0)
+    assert found.words == "no significant difference between sparse and ppo (+0.0 points, adjusted p = 1)"
+    assert "| sparse | +0.0 |  |  | 1.000 | 1.000 | no significant difference |" in markdown(table)
+
+
+def test_a_row_of_differences_does_not_change_when_a_method_joins(tmp_path: Path):
+    write_many(tmp_path, "ppo", "110000001000", "110011001000")
+    write_many(tmp_path, "sparse", "111111111100", "011110111100")
+    before = only_difference(only(tmp_path), "sparse", "ppo").found
+    write_many(tmp_path, "uniform", "111111111111", "111111111111")
+    assert only_difference(only(tmp_path), "sparse", "ppo").found == before
+
+
+def test_the_variation_of_a_method_is_split(tmp_path: Path):
+    write_many(tmp_path, "sparse", "111111111100", "011110111000")
+    table = only(tmp_path)
+    assert [one.method for one in table.variation] == ["warm start", "sparse"]
+    start, sparse = table.variation
+    assert sparse.spread == spread([list(map(float, "111111111100")), list(map(float, "011110111000"))])
+    assert sparse.everywhere.low is not None and sparse.everywhere.high is not None
+    assert sparse.everywhere.mean == pytest.approx(17 / 24)
+    assert 0 <= sparse.everywhere.low < 0.5 < 0.8 < sparse.everywhere.high <= 1
+    assert start.spread.training == 0.0
+    assert re.search(r"\| sparse \| [\d.]+-[\d.]+ \| [\d.]+ \| [\d.]+ \|", markdown(table))
+
+
+def test_the_interval_over_tasks_is_that_within_kinds(tmp_path: Path):
+    """All of one kind are solved, all of the other not: within kinds nothing varies."""
+    write_many(tmp_path, "sparse", "101010101010")
+    (_, sparse) = only(tmp_path).variation
+    assert (sparse.everywhere.mean, sparse.everywhere.low) == (0.5, None)
+
+
+def test_the_smallest_difference_is_printed_at_the_discordance_seen(tmp_path: Path):
+    write_many(tmp_path, "ppo", "110000001000")
+    write_many(tmp_path, "sparse", "111111111100")
+    table = only(tmp_path)
+    found = table.resolution
+    assert (found.tasks, found.seeds, found.assumed) == (12, 1, False)
+    assert found.discordance == pytest.approx(7 / 12)
+    assert found.smallest == smallest_difference(12, 7 / 12)
+    assert found.smallest is not None
+    said = f"smallest difference that can be resolved: {100 * found.smallest:.1f} points on 12 tasks and 1 seed, with "
+    assert f"- {said}80 % power, if methods differ on 58.3 % of tasks (seen here)" in markdown(table)
+
+
+def test_a_panel_that_is_too_small_says_so(tmp_path: Path):
+    write_run(tmp_path, start="")
+    text = markdown(only(tmp_path))
+    assert "no difference can be resolved on 4 tasks and 1 seed, with 80 % power, if methods differ on 20.0 %" in text
+    assert "(assumed)" in text
+
+
+def test_differences_are_in_the_json_as_plain_numbers(tmp_path: Path):
+    write_many(tmp_path, "ppo", "110000001000")
+    write_many(tmp_path, "sparse", "111111111100")
+    plain = json.loads(json.dumps(as_json(only(tmp_path)), allow_nan=False))
+    found = plain["differences"][-1]
+    assert (found["method"], found["reference"], found["verdict"]) == ("sparse", "ppo", "better, these seeds only")
+    assert found["found"]["p"] == pytest.approx(2 / 2**7)
+    assert set(plain["variation"][0]["spread"]) == {"training", "task", "residual", "evaluation"}
+    assert set(plain["resolution"]) == {"smallest", "tasks", "seeds", "discordance", "assumed"}
+
+
+def test_the_name_of_a_reference_does_not_leave_its_title(tmp_path: Path):
+    write_run(tmp_path, reward_options={"name": "a|b\x1b[31m[red]\nc"})
+    write_run(tmp_path, reward="uniform")
+    boxes, pipe = Terminal(), io.StringIO()
+    show(tables([tmp_path]), pipe)
+    show(tables([tmp_path]), boxes)
+    assert "\x1b" not in pipe.getvalue()
+    assert "[31m[red]" in boxes.getvalue().replace("\n", "")
+    (title,) = [line for line in pipe.getvalue().splitlines() if line.startswith("**difference of success from sparse")]
+    assert title.endswith("same tasks and seeds**")

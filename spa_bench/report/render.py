@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
@@ -12,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from spa_bench.report.table import BUCKETS, Row, Table, as_json
+from spa_bench.report.differences import Difference, Resolution
+from spa_bench.report.table import BUCKETS, START, Row, Table, as_json
 from spa_bench.stats import Estimate
 from spa_bench.terminal import printable_line
 
@@ -20,6 +22,15 @@ NOTE = (
     "Success and outcome: mean over seeds of the mean over tasks; interval: Student's t over seeds. "
     "Grounded: executed steps among all steps; malformed: steps that are no command at all, not grounded either. "
     "Costs: means over seeds of the reward's fit and the training; extra: beyond what every method spends."
+)
+DIFFERENCES = (
+    "Differences: of success on the same tasks with the same seeds, in points; interval: bootstrap over tasks; p: sign "
+    "flips over tasks, for one seed McNemar's exact test. Both are about the policies of these seeds. Seeds too: "
+    "bootstrap over seeds and tasks within kinds. Holm: p adjusted for all methods of the same grid."
+)
+VARIATION = (
+    "Variation: bootstrap interval of success over other seeds and other tasks of the same kinds, with one seed over "
+    "tasks only; standard deviations, in points, of one run's success by training seed and by the tasks and chance."
 )
 
 
@@ -52,9 +63,12 @@ def markdown(table: Table, seconds: bool = True) -> str:
     return "\n\n".join([*parts, "\n".join(f"- {line}" for line in _footer(table))])
 
 
-def grids(table: Table, seconds: bool = True) -> tuple[Grid, Grid, Grid]:
-    """What was reached, how it depends on the length of the task, and what it cost."""
-    return _results(table), _lengths(table), _costs(table, seconds)
+def grids(table: Table, seconds: bool = True) -> list[Grid]:
+    """What was reached, what of it is no chance, how it depends on the length of the task, and what it cost."""
+    references = dict.fromkeys(one.reference for one in table.differences)
+    compared = [_differences(name, [one for one in table.differences if one.reference == name]) for name in references]
+    moved = [_variation(table)] if table.variation else []
+    return [_results(table), *compared, *moved, _lengths(table), _costs(table, seconds)]
 
 
 def _results(table: Table) -> Grid:
@@ -73,6 +87,32 @@ def _results(table: Table) -> Grid:
         for row in table.rows
     ]
     return Grid(f"{table.about['world']}, {table.about['split']}, n={table.about['n']}", header, rows)
+
+
+def _differences(reference: str, found: Sequence[Difference]) -> Grid:
+    header = ["method", "points", "95 % interval", "seeds too", "p", "Holm", "in words"]
+    rows = [
+        [
+            one.method,
+            f"{100 * one.found.by_task.mean:+.1f}",
+            _signed(one.found.by_task),
+            _signed(one.found.by_both) if one.found.seeds > 1 else "",
+            _chance(one.found.p),
+            _chance(one.adjusted),
+            one.verdict,
+        ]
+        for one in found
+    ]
+    return Grid(f"difference of success from {printable_line(reference)}, same tasks and seeds", header, rows)
+
+
+def _variation(table: Table) -> Grid:
+    header = ["method", "95 % interval", "by training seed", "by tasks and chance"]
+    rows = [
+        [one.method, _interval(one.everywhere), _deviation(one.spread.training), _deviation(one.spread.evaluation)]
+        for one in table.variation
+    ]
+    return Grid("how far success % would move", header, rows)
 
 
 def _lengths(table: Table) -> Grid:
@@ -95,7 +135,7 @@ def _costs(table: Table, seconds: bool) -> Grid:
 
 
 def _cost(row: Row, name: str) -> str:
-    if row.label == "warm start" and name != "seconds":
+    if row.label == START and name != "seconds":
         return "-"
     return f"{row.costs[name]:,.0f}"
 
@@ -104,6 +144,32 @@ def _interval(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{100 * estimate.low:.1f}-{100 * estimate.high:.1f}"
+
+
+def _signed(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}"
+
+
+def _chance(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _deviation(variance: float | None) -> str:
+    return "-" if variance is None else f"{100 * math.sqrt(variance):.1f}"
+
+
+def _resolved(found: Resolution) -> str:
+    """What the panel can show, in words."""
+    seeds = "1 seed" if found.seeds == 1 else f"{found.seeds} seeds"
+    differ = (
+        f"methods differ on {_percent(found.discordance)} % of tasks ({'assumed' if found.assumed else 'seen here'})"
+    )
+    where = f"{found.tasks} tasks and {seeds}, with 80 % power, if {differ}"
+    if found.smallest is None:
+        return f"no difference can be resolved on {where}"
+    return f"smallest difference that can be resolved: {_percent(found.smallest)} points on {where}"
 
 
 def _percent(value: float | None) -> str:
@@ -118,15 +184,25 @@ def _ranges(limits: tuple[int, int] | None) -> Mapping[str, str]:
 
 def _footer(table: Table) -> list[str]:
     about = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in table.about.items() if value is not None)
-    return [printable_line(line) for line in (about, *table.notes, NOTE)]
+    resolved = [_resolved(table.resolution)] if table.rows else []
+    said = [DIFFERENCES] if table.differences else []
+    said += [VARIATION] if table.variation else []
+    return [printable_line(line) for line in (about, *table.notes, *resolved, NOTE, *said)]
 
 
 def _boxes(grid: Grid) -> RichTable:
-    """On a narrow terminal the names of methods are folded, numbers never."""
-    box = RichTable(title=escape(grid.title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    """On a narrow terminal the names of methods and words are folded, numbers never."""
+    box = RichTable(
+        title=escape(grid.title),
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for place, name in enumerate(grid.header):
         cells = [row[place] for row in grid.rows] if place else []
-        width = max(map(len, [*name.split(), *cells]))
+        width = max(map(len, [*name.split(), *(cell for cell in cells if not cell[:1].isalpha())]))
         box.add_column(escape(name), justify="right" if place else "left", overflow="fold", min_width=width)
     for row in grid.rows:
         box.add_row(*(escape(printable_line(cell)) for cell in row))

@@ -28,6 +28,8 @@ class Played:
     """One episode of a panel."""
 
     task: str
+    kind: str
+    """Kind of the task, in the words of its world."""
     expert_steps: int
     success: bool
     outcome: float
@@ -123,6 +125,7 @@ def _played(row: Mapping[str, Any], file: Path) -> Played:
         steps = row["steps"]
         return Played(
             task=row["task"]["key"],
+            kind=row["task"]["kind"],
             expert_steps=row["task"]["expert_steps"],
             success=row["success"],
             outcome=row["outcome"],

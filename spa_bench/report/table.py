@@ -13,13 +13,25 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from spa_bench.core import bucket
+from spa_bench.core import UserError, bucket
+from spa_bench.report.differences import (
+    Difference,
+    Resolution,
+    Scores,
+    Variation,
+    differences,
+    resolution,
+    scores,
+    variation,
+)
 from spa_bench.report.runs import COSTS, Played, Run, find, load
 from spa_bench.stats import Estimate, over_seeds
 
 BUCKETS = ("short", "medium", "long")
 VARYING = ("reward", "reward_options", "seed", "batch")
 """What may differ between the runs of one table."""
+START = "warm start"
+"""Name of the row before training; every method is compared with it."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +65,32 @@ class Table:
     """Tasks in each length bucket."""
     limits: tuple[int, int] | None
     rows: tuple[Row, ...]
+    differences: tuple[Difference, ...]
+    """Every method against the warm start, and against the baseline."""
+    variation: tuple[Variation, ...]
+    resolution: Resolution
     notes: tuple[str, ...]
     """Whatever a reader must know before trusting a number: left-out runs, damage, unequal starts."""
 
 
-def tables(paths: Iterable[Path]) -> list[Table]:
-    """The tables of all run folders at or below `paths`; the same folders always give the same tables."""
+def tables(paths: Iterable[Path], baseline: str | None = None) -> list[Table]:
+    """The tables of all run folders at or below `paths`; the same folders always give the same tables.
+
+    `baseline` is the label of the row that every method is compared with, beside the warm start; where it is not given,
+    the first method in alphabetical order. UserError where no table has that row.
+    """
     groups: dict[str, list[Run]] = defaultdict(list)
     for path in find(paths):
         run = load(path)
         groups[_setting(run)].append(run)
-    return [_table(sorted(runs, key=lambda run: (run.label, run.seed))) for _, runs in sorted(groups.items())]
+    found = [
+        _table(sorted(runs, key=lambda run: (run.label, run.seed)), identity, baseline)
+        for identity, runs in sorted(groups.items())
+    ]
+    labels = {row.label for table in found for row in table.rows}
+    if baseline is not None and baseline not in labels:
+        raise UserError(f"no finished run of the baseline {baseline}; there are: {', '.join(sorted(labels)) or 'none'}")
+    return found
 
 
 def as_json(table: Table, seconds: bool = True) -> dict[str, Any]:
@@ -80,7 +107,7 @@ def _setting(run: Run) -> str:
     return json.dumps([config, run.facts.get("panel")], sort_keys=True)
 
 
-def _table(runs: Sequence[Run]) -> Table:
+def _table(runs: Sequence[Run], identity: str, baseline: str | None) -> Table:
     judged = [(run, _reason_to_leave_out(run, runs[:place])) for place, run in enumerate(runs)]
     done = [run for run, reason in judged if reason is None]
     limits = _limits(runs[0])
@@ -88,17 +115,60 @@ def _table(runs: Sequence[Run]) -> Table:
     for run in done:
         methods[run.label].append(run)
     started = [run for run in done if _valid(run, "warm_start")]
-    rows = [_row("warm start", _once_a_seed(started), "warm_start", limits)] if started else []
+    rows = [_row(START, _once_a_seed(started), "warm_start", limits)] if started else []
     rows += [_row(label, members, "eval", limits) for label, members in methods.items()]
-    tasks = {episode.task: episode.expert_steps for run in done for episode in run.panels["eval"]}
-    names = [bucket(steps, limits) for steps in tasks.values()] if limits else []
+    tasks = {episode.task: episode for run in done for episode in run.panels["eval"]}
+    names = [bucket(episode.expert_steps, limits) for episode in tasks.values()] if limits else []
+    kinds = {episode.task: episode.kind for run in done for panel in run.panels.values() for episode in panel}
+    played = {START: _scores(_once_a_seed(started), "warm_start")} if started else {}
+    played |= {label: _scores(members, "eval") for label, members in methods.items()}
+    found, alone = _differences(played, _references(played, baseline), kinds, identity)
+    moved = [variation(label, own, kinds, identity) for label, own in played.items()]
     return Table(
         about=_about(runs[0], len(tasks), sorted({run.seed for run in done})),
         sizes={name: names.count(name) for name in BUCKETS},
         limits=limits,
         rows=tuple(rows),
-        notes=(*[f"left out, {reason}: {run.name}" for run, reason in judged if reason], *_notes(done, methods)),
+        differences=tuple(found),
+        variation=tuple(one for one in moved if one is not None),
+        resolution=resolution([one for one in found if one.reference == found[-1].reference], len(tasks)),
+        notes=(
+            *[f"left out, {reason}: {run.name}" for run, reason in judged if reason],
+            *_notes(done, methods),
+            *alone,
+        ),
     )
+
+
+def _scores(runs: Sequence[Run], panel: str) -> Scores:
+    return scores({run.seed: run.panels[panel] for run in runs})
+
+
+def _references(played: Mapping[str, Scores], baseline: str | None) -> list[str]:
+    """The rows that methods are compared with: the warm start, and the baseline where there are methods beside it."""
+    methods = sorted(label for label in played if label != START)
+    chosen = baseline if baseline is not None else next(iter(methods), None)
+    wanted = [START, *([chosen] if chosen is not None and len(methods) > 1 else [])]
+    return [label for label in dict.fromkeys(wanted) if label in played]
+
+
+def _differences(
+    played: Mapping[str, Scores], references: Sequence[str], kinds: Mapping[str, str], identity: str
+) -> tuple[list[Difference], list[str]]:
+    """The comparisons, and the methods that could not be compared."""
+    methods = {label: own for label, own in played.items() if label != START}
+    found, notes = [], []
+    for reference in references:
+        these = differences(methods, reference, played[reference], kinds, identity)
+        missing = methods.keys() - {one.method for one in these} - {reference}
+        notes += [f"not compared: {label} and {reference} share no seed and task" for label in sorted(missing)]
+        notes += [
+            f"{one.method} and {reference} are compared on {one.found.tasks} tasks only: on these both have a result"
+            for one in these
+            if one.found.tasks < len(kinds)
+        ]
+        found += these
+    return found, notes
 
 
 def _once_a_seed(runs: Sequence[Run]) -> list[Run]:

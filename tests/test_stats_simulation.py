@@ -1,0 +1,243 @@
+"""Statistics by simulation: intervals cover as often as they say, tests find nothing where there is nothing.
+
+Every simulation has a seed, so a test passes always or never. With 1000 repetitions a share of 95 % is known to 0.7 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from spa_bench.core import Floats
+from spa_bench.stats import (
+    Estimate,
+    bootstrap_mean,
+    holm,
+    mcnemar,
+    over_seeds,
+    paired,
+    probability_of_improvement,
+    sign_flip,
+    smallest_difference,
+    spread,
+    verdict,
+    wilson,
+)
+
+REPETITIONS = 1000
+KINDS = list("abcdef")
+KIND_LEVELS = np.linspace(-0.8, 0.8, len(KINDS))
+
+
+def coverage(truth: float, sample: Callable[[], Estimate | None], repetitions: int = REPETITIONS) -> float:
+    """Share of intervals that hold the truth; where there is no interval, none does."""
+    found = [sample() for _ in range(repetitions)]
+    ends = [(one.low, one.high) for one in found if one is not None and one.low is not None and one.high is not None]
+    return sum(low <= truth <= high for low, high in ends) / repetitions
+
+
+def share(logits: Floats) -> Floats:
+    return 1 / (1 + np.exp(-logits))
+
+
+class World:
+    """Tasks of six kinds, in turn; seeds and tasks of each kind are drawn anew each time. Level in logits."""
+
+    def __init__(self, level: float, by_seed: float, by_task: float, tasks: int = 134):
+        self.level, self.by_seed, self.by_task = level, by_seed, by_task
+        self.kinds = [KINDS[place % len(KINDS)] for place in range(tasks)]
+        self.kind_levels = KIND_LEVELS[np.arange(tasks) % len(KINDS)]
+
+    def truth(self) -> float:
+        """Success in the long run, by Gauss-Hermite quadrature over the sum of both normal effects."""
+        points, weights = np.polynomial.hermite_e.hermegauss(60)
+        logits = self.level + self.kind_levels[:, None] + np.hypot(self.by_seed, self.by_task) * points
+        return float(share(logits).mean(0) @ weights / weights.sum())
+
+    def play(self, seeds: int, rng: np.random.Generator, tasks: Floats | None = None) -> Floats:
+        drawn = self.by_task * rng.normal(size=len(self.kinds)) if tasks is None else tasks
+        logits = self.level + self.kind_levels + drawn + self.by_seed * rng.normal(size=(seeds, 1))
+        return (rng.random((seeds, len(self.kinds))) < share(logits)).astype(np.float64)
+
+
+def differing(tasks: int, discordance: float, difference: float, rng: np.random.Generator) -> Floats:
+    """First minus second on each task, one seed of each."""
+    drawn = rng.random(tasks)
+    first = (discordance + difference) / 2
+    return np.where(drawn < first, 1.0, np.where(drawn < discordance, -1.0, 0.0))
+
+
+# Coverage
+
+
+def test_the_interval_over_seeds_covers():
+    rng = np.random.default_rng(1)
+    samples = rng.normal(3.0, 2.0, size=(2000, 4))
+    found = [over_seeds(list(sample), level=0.9) for sample in samples]
+    covered = np.mean([one.low <= 3.0 <= one.high for one in found if one.low is not None and one.high is not None])
+    assert covered == pytest.approx(0.9, abs=0.02)
+
+
+@pytest.mark.parametrize("n", [20, 134, 500])
+def test_wilsons_interval_covers_on_average_over_shares(n: int):
+    """Exactly, by the binomial distribution; for a single share the coverage goes up and down, as k is whole."""
+    found = [wilson(successes, n) for successes in range(n + 1)]
+    ends = np.array([(one.low, one.high) for one in found if one is not None])
+    shares = np.linspace(0.02, 0.98, 97)
+    holds = (ends[:, 0] <= shares[:, None]) & (shares[:, None] <= ends[:, 1])
+    covered = (scipy_stats.binom.pmf(np.arange(n + 1), n, shares[:, None]) * holds).sum(1)
+    assert covered.mean() == pytest.approx(0.95, abs=0.015)
+    assert covered.min() > 0.83
+
+
+@pytest.mark.parametrize(
+    ("seeds", "world"),
+    [
+        (1, World(0.5, 0.0, 1.0)),
+        (3, World(0.5, 0.2, 1.0)),
+        (5, World(0.5, 0.3, 1.0)),
+        (10, World(0.0, 0.5, 1.0, tasks=60)),
+    ],
+)
+def test_the_bootstrap_over_seeds_and_tasks_covers(seeds: int, world: World):
+    rng = np.random.default_rng(2)
+    truth = world.truth()
+    covered = coverage(truth, lambda: bootstrap_mean(world.play(seeds, rng), world.kinds, rng, draws=300), 2000)
+    assert covered == pytest.approx(0.95, abs=0.015)
+
+
+def test_with_three_seeds_that_differ_much_the_bootstrap_covers_nearly_as_often():
+    """Its draws can be no further out than the outermost seed; plain percentiles would cover 84 %."""
+    rng, world = np.random.default_rng(3), World(0.5, 0.8, 1.0)
+    truth = world.truth()
+    covered = coverage(truth, lambda: bootstrap_mean(world.play(3, rng), world.kinds, rng, draws=400))
+    assert 0.91 <= covered <= 0.965
+
+
+def test_the_interval_of_a_difference_covers_other_tasks():
+    rng = np.random.default_rng(4)
+    none = np.zeros((1, 134))
+    covered = coverage(0.05, lambda: paired(differing(134, 0.2, 0.05, rng)[None], none, None, rng, draws=400).by_task)
+    assert covered == pytest.approx(0.95, abs=0.015)
+
+
+def test_the_interval_over_seeds_and_tasks_covers_the_difference_of_methods():
+    rng, better, worse = np.random.default_rng(5), World(0.8, 0.4, 1.0), World(0.3, 0.4, 1.0)
+    truth = better.truth() - worse.truth()
+
+    def sample() -> Estimate:
+        tasks = rng.normal(size=len(better.kinds))
+        first, second = better.play(5, rng, tasks), worse.play(5, rng, tasks)
+        return paired(first, second, better.kinds, rng, draws=400).by_both
+
+    assert coverage(truth, sample) == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize("ahead", [0.0, 1.0])
+def test_the_probability_of_improvement_covers_with_thirty_runs(ahead: float):
+    rng = np.random.default_rng(6)
+    truth = float(scipy_stats.norm.cdf(ahead / np.sqrt(2)))
+    covered = coverage(
+        truth,
+        lambda: probability_of_improvement(rng.normal(ahead, 1, (30, 1)), rng.normal(size=(30, 1)), rng, draws=400),
+        800,
+    )
+    assert covered == pytest.approx(0.95, abs=0.02)
+
+
+# Size and power
+
+
+@pytest.mark.parametrize(("tasks", "discordance"), [(134, 0.2), (500, 0.3), (40, 0.1)])
+def test_equal_methods_are_found_different_in_at_most_five_percent(tasks: int, discordance: float):
+    rng = np.random.default_rng(7)
+    p = np.array([sign_flip(differing(tasks, discordance, 0.0, rng), rng) for _ in range(2000)])
+    assert (p < 0.05).mean() <= 0.05 + 0.01
+    if tasks * discordance > 20:
+        assert (p < 0.05).mean() >= 0.02  # exact tests of counts stay below the level, but not far
+
+
+def test_graded_differences_of_equal_methods_too():
+    rng = np.random.default_rng(8)
+    p = np.array([sign_flip(rng.exponential(size=60) * rng.choice([-1, 1], 60), rng, draws=400) for _ in range(1000)])
+    assert (p < 0.05).mean() == pytest.approx(0.05, abs=0.02)
+    assert (p < 0.5).mean() == pytest.approx(0.5, abs=0.045)
+
+
+def test_seeds_that_differ_on_the_same_tasks_are_not_counted_as_more_tasks():
+    """Each task has its own difference, 0 on average. Episodes as independent pairs would find methods different."""
+    rng = np.random.default_rng(9)
+    found, naive = [], []
+    for _ in range(600):
+        leaning = share(1.5 * rng.normal(size=(1, 100)))
+        first = (rng.random((5, 100)) < leaning).astype(np.float64)
+        second = (rng.random((5, 100)) < 1 - leaning).astype(np.float64)
+        found.append(sign_flip((first - second).sum(0), rng))
+        naive.append(mcnemar(int((first > second).sum()), int((first < second).sum())))
+    assert (np.array(naive) < 0.05).mean() > 0.2
+    assert (np.array(found) < 0.05).mean() <= 0.05 + 0.025
+
+
+def test_luck_of_training_is_not_called_better():
+    """Methods that are equal but for the luck of their seeds: p alone is about these policies and is often small."""
+    rng, world = np.random.default_rng(10), World(0.5, 0.5, 1.0)
+    small = limited = unlimited = 0
+    for _ in range(500):
+        tasks = rng.normal(size=len(world.kinds))
+        found = paired(world.play(3, rng, tasks), world.play(3, rng, tasks), world.kinds, rng, draws=400)
+        said = verdict(found, found.p)
+        small += found.p < 0.05
+        limited += said in ("better, these seeds only", "worse, these seeds only")
+        unlimited += said in ("better", "worse")
+    assert small == limited + unlimited
+    assert small > 0.2 * 500
+    assert unlimited <= (0.05 + 0.03) * 500
+
+
+def test_holm_finds_anything_false_in_at_most_five_percent():
+    rng = np.random.default_rng(11)
+    p = rng.random((4000, 6))
+    p[:, 4:] /= 1000  # two true differences, which are found
+    adjusted = np.array([holm(list(row)) for row in p])
+    assert (p[:, :4] < 0.05).any(1).mean() > 0.15
+    assert (adjusted[:, :4] < 0.05).any(1).mean() == pytest.approx(0.05, abs=0.012)
+    assert (adjusted[:, 4:] < 0.05).mean() > 0.99
+
+
+@pytest.mark.parametrize(("tasks", "discordance"), [(134, 0.2), (626, 0.2), (134, 0.1), (300, 0.4)])
+def test_the_smallest_difference_is_found_in_eighty_percent(tasks: int, discordance: float):
+    rng = np.random.default_rng(12)
+    difference = smallest_difference(tasks, discordance)
+    assert difference is not None
+    p = np.array([sign_flip(differing(tasks, discordance, difference, rng), rng) for _ in range(REPETITIONS)])
+    assert (p < 0.05).mean() == pytest.approx(0.785, abs=0.035)  # the test is exact, so a little below
+
+
+@pytest.mark.parametrize("alike", [0.0, 1.0])
+def test_the_smallest_difference_of_several_seeds_is_found_in_eighty_percent(alike: float):
+    rng = np.random.default_rng(13)
+    difference = smallest_difference(300, 0.2, 3, alike)
+    assert difference is not None
+
+    def totals() -> Floats:
+        drawn = [differing(300, 0.2, difference, rng) for _ in range(3)]
+        return 3 * drawn[0] if alike else np.sum(drawn, axis=0)
+
+    p = np.array([sign_flip(totals(), rng) for _ in range(REPETITIONS)])
+    assert (p < 0.05).mean() == pytest.approx(0.785, abs=0.035)
+
+
+# Variance
+
+
+def test_the_split_of_the_variance_is_right_on_average():
+    rng = np.random.default_rng(14)
+    found = [
+        spread(0.5 * rng.normal(size=(6, 1)) + 0.7 * rng.normal(size=40) + rng.normal(size=(6, 40)))
+        for _ in range(REPETITIONS)
+    ]
+    for part, truth in (("training", 0.25), ("task", 0.49), ("residual", 1.0), ("evaluation", 1.49 / 40)):
+        assert np.mean([getattr(one, part) for one in found]) == pytest.approx(truth, rel=0.05), part
