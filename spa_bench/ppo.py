@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spa_bench.config import PPOConfig
 from spa_bench.core import Floats, UserError
-from spa_bench.training.policy import Policy, Sequences, microbatches
+from spa_bench.training.policy import Policy, Sequences, microbatches, tokens_computed
 
 
 class TrainingError(UserError):
@@ -117,7 +117,7 @@ def update(
                     f"first minibatch: a probability ratio is off 1 by {figures['ratio_gap']:.2g} (allowed "
                     f"{ratio_tolerance:.2g}); the episodes were not sampled by this policy"
                 )
-            tokens += sum(sample.sequences.size for sample in batch)
+            tokens += tokens_computed([sample.sequences for sample in batch])
             if figures.pop("finite"):
                 steps += 1
                 for name, value in figures.items():

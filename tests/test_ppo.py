@@ -18,7 +18,7 @@ from spa_bench.config import PPOConfig
 from spa_bench.core import Floats, RewardMethod, Step, Tokens, Trajectory
 from spa_bench.training import checkpoint, pricing
 from spa_bench.training.asked import Asked
-from spa_bench.training.policy import Policy, Sequences, join, microbatches, pack, pack_trajectory
+from spa_bench.training.policy import Policy, Sequences, join, microbatches, pack, pack_trajectory, tokens_computed
 
 SETTINGS = PPOConfig(minibatches=1, microbatch=2, epochs=1)
 
@@ -391,6 +391,9 @@ def test_what_replies_share_is_computed_once_and_only_they_share() -> None:
     own = sum(int(episode.lengths[0]) for episode in family)
     assert int((joined.ids[0] != 0).sum()) == family[0].size - int(family[0].lengths[0]) + own
     assert join(whole).branches is None
+    everything = [*family, *other, *whole]
+    assert tokens_computed(everything) == int((join(everything).ids != 0).sum())
+    assert tokens_computed(whole) == sum(episode.size for episode in whole)
     (mine,) = [group for group in microbatches([*whole, *family[:2], *other, *family[2:]], 1) if 2 in group]
     assert mine == [2, 3, 6, 7, 8]
 

@@ -180,6 +180,13 @@ def microbatches(episodes: Sequence[Sequences], count: int) -> Iterator[list[int
         yield [index for same in order[start : start + count] for index in same]
 
 
+def tokens_computed(episodes: Sequence[Sequences]) -> int:
+    """Tokens that one pass over all of them computes: a past that several share counts once."""
+    shared = {past: len(past) // episode.ids[0].itemsize for episode in episodes if (past := _past(episode))}
+    own = sum(episode.size - shared.get(_past(episode) or b"", 0) for episode in episodes)
+    return own + sum(shared.values())
+
+
 def _past(episode: Sequences) -> bytes | None:
     """What an episode of a single turn has read before it; None for longer ones, where little would be shared."""
     if len(episode.ids) != 1 or len(episode.lengths) != 1:
