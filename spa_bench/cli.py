@@ -39,6 +39,7 @@ Split = Annotated[str | None, typer.Option(help="`valid_seen` or `valid_unseen`.
 Assign = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as section.key=value; repeatable.")]
 File = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]
 Results = Annotated[Path, typer.Option(help="Folder of results.")]
+Baseline = Annotated[str | None, typer.Option(help="Method that the others are compared with; default: the first.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
@@ -85,11 +86,11 @@ def _print_configs(configs: Sequence[RunConfig], as_json: bool) -> None:
         print("\n".join(to_toml(values) for values in plain), end="")
 
 
-def _print_tables(folders: Sequence[Path], as_json: bool) -> None:
+def _print_tables(folders: Sequence[Path], as_json: bool, baseline: str | None = None) -> None:
     from spa_bench.report.render import show
     from spa_bench.report.table import tables
 
-    show(tables(folders), sys.stdout, as_json)
+    show(tables(folders, baseline), sys.stdout, as_json)
 
 
 @app.command()
@@ -130,6 +131,7 @@ def compare(
     match: Annotated[
         str | None, typer.Option(help="Equal dose in `env-steps` or `tokens`, a method's extra ones included.")
     ] = None,
+    baseline: Baseline = None,
     model: Model = None,
     tasks: Tasks = None,
     data: Data = None,
@@ -153,7 +155,7 @@ def compare(
         return
     from spa_bench import experiment
 
-    _print_tables(experiment.compare(configs, results, jobs, _progress(as_json)), as_json)
+    _print_tables(experiment.compare(configs, results, jobs, _progress(as_json)), as_json, baseline)
 
 
 @app.command(name="eval")
@@ -265,10 +267,32 @@ def audit(
 @command
 def report(
     folders: Annotated[list[Path] | None, typer.Argument(help="Run folders, or folders that hold some.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one page instead: tables, curves, every episode.")] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, help="With --html: most episodes of each run.")] = None,
+    baseline: Baseline = None,
     as_json: Json = False,
 ) -> None:
-    """Print the table of finished runs."""
-    _print_tables(folders or [RESULTS], as_json)
+    """Print the table of finished runs, or write a page that opens in a browser."""
+    if html is None:
+        if episodes is not None:
+            raise UserError("--episodes is about the page: name its file with --html")
+        _print_tables(folders or [RESULTS], as_json, baseline)
+        return
+    from spa_bench import view as viewer
+
+    viewer.show(viewer.write(folders or [RESULTS], html, episodes, baseline), sys.stdout, as_json)
+
+
+@app.command()
+@command
+def view(
+    results: Annotated[Path, typer.Argument(help="Folder of results.")] = RESULTS,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0: any free one.")] = 0,
+) -> None:
+    """Show a folder of results in the browser; the page follows runs while they go on."""
+    from spa_bench.view import serve
+
+    serve(results, port, sys.stdout)
 
 
 @app.command()

@@ -380,15 +380,6 @@ class RewardMethod(ABC):
         """Take back what `state_dict` gave."""
 
 
-def extra_information(method: RewardMethod) -> str | None:
-    """What a method is told that others are not, as tables say it."""
-    told = {
-        "expert episodes": method.uses_experts,
-        "the oracle's progress": method.uses_oracle,
-    }
-    return " and ".join(what for what, used in told.items() if used) or None
-
-
 def derive_seed(*parts: object) -> int:
     """A 63-bit seed from any printable parts; the same on every machine and under every PYTHONHASHSEED."""
     text = "\x1f".join(str(part) for part in parts)

@@ -17,10 +17,11 @@ from typing import Any
 from spa_bench import ppo, records, registry
 from spa_bench.blame import MethodError
 from spa_bench.config import RunConfig
-from spa_bench.core import RewardMethod, UserError, derive_seed, extra_information
+from spa_bench.core import RewardMethod, UserError, derive_seed
 from spa_bench.progress import Progress
 from spa_bench.stages import Evaluation, Run, weights_hash
 from spa_bench.training import start
+from spa_bench.training.asked import extra_information
 
 
 def run(config: RunConfig, results: Path, progress: Progress) -> Path:

@@ -18,13 +18,13 @@ import numpy as np
 from spa_bench import credit, experiment, records
 from spa_bench.audit import effects, laws, measures, probes, show, summary
 from spa_bench.config import RunConfig
-from spa_bench.core import Agent, Floats, TextEnv, Trajectory, UserError, derive_seed, extra_information
+from spa_bench.core import Agent, Floats, TextEnv, Trajectory, UserError, derive_seed
 from spa_bench.paths import folder_whole, remove
 from spa_bench.progress import Progress
 from spa_bench.rollout import Player
 from spa_bench.simulator import PlayedOn
 from spa_bench.training import pricing, start
-from spa_bench.training.asked import Asked
+from spa_bench.training.asked import Asked, extra_information
 from spa_bench.training.policy import Policy
 
 LOOPS = (0, 1, 2, 3)

@@ -103,6 +103,15 @@ class Asked:
             raise MethodError(f"reward {self.name}: {what}")
 
 
+def extra_information(method: RewardMethod) -> str | None:
+    """What a method is told that others are not, as tables say it."""
+    told = {
+        "expert episodes": method.uses_experts,
+        "the oracle's progress": method.uses_oracle,
+    }
+    return " and ".join(what for what, used in told.items() if used) or None
+
+
 def _said(value: object) -> str:
     text = str(value)
     return text if len(text) <= 80 else f"{text[:80]}..."

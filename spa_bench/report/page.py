@@ -1,0 +1,275 @@
+"""What a page shows, as plain values: runs, tables, curves, episodes. A folder that cannot be read is named, not fatal.
+
+The same folders give the same values, wherever they lie and whenever it is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from spa_bench.core import UserError
+from spa_bench.records import Journal, read_run, reward_label
+from spa_bench.report.page_episodes import FIELDS, PANEL_RANKS, Book, Episode, Shelf, episode
+from spa_bench.report.render import grids, markdown
+from spa_bench.report.runs import find
+from spa_bench.report.table import VARYING, Table, tables
+
+CURVES = ("success", "grounded", "reward_sum", "kl")
+"""Figures of an iteration that are drawn."""
+
+LIMIT = 26_000_000
+"""Bytes of episodes in a page; with the rest of it, a page stays under 30 MB."""
+
+DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""What reading rows of another program, or of another version, ends in."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """One run folder as it was read."""
+
+    path: Path
+    name: str
+    run: Mapping[str, Any]
+    """What the page says of it."""
+    episodes: tuple[Episode, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        """It is a run that this version can read."""
+        return str(self.run["state"]) != "unreadable"
+
+
+Reader = Callable[[Path], Folder]
+Tabulator = Callable[[Sequence[Folder]], tuple[list[dict[str, Any]], dict[Path, str]]]
+
+
+def read(path: Path) -> Folder:
+    """One run folder, whatever is in it."""
+    name = "/".join(path.parts[-3:])
+    try:
+        content = read_run(path)
+        episodes, unreadable, repeated = _episodes(path)
+        rows, torn = Journal(path / "metrics.jsonl").read()
+        run = _run(content, rows, episodes)
+    except (UserError, *DAMAGED, OSError) as error:
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        reason = reason.replace(str(path), name)
+        return Folder(path, name, {"name": name, "state": "unreadable", "reason": reason})
+    run |= {"name": name, "unreadable": unreadable + torn, "repeated": repeated}
+    return Folder(path, name, run, tuple(episodes))
+
+
+def gather(
+    paths: Iterable[Path], most: int | None = None, baseline: str | None = None, limit: int = LIMIT
+) -> dict[str, Any]:
+    """All that the page shows of the run folders at or below `paths`; UserError where there is none."""
+    return compose(find(paths), read, partial(tabulate, baseline=baseline), most, limit)
+
+
+def compose(
+    found: Sequence[Path], reader: Reader, tabulator: Tabulator, most: int | None = None, limit: int = LIMIT
+) -> dict[str, Any]:
+    """As `gather`, with a way to read a folder and to make tables that may remember what they did before."""
+    shelf, folders = Shelf(limit, most), []
+    for folder in _named_apart([reader(path) for path in found]):
+        shelf.add(folder.episodes)
+        folders.append(replace(folder, episodes=()))
+    made, bad = tabulator([folder for folder in folders if folder.good])
+    book, kept = Book(), shelf.kept()
+    runs = []
+    for folder, episodes in zip(folders, kept, strict=True):
+        problem = {"problem": f"in no table: {bad[folder.path]}"} if folder.path in bad else {}
+        runs.append(dict(folder.run) | {"name": folder.name, "shown": len(episodes)} | problem)
+    groups = [book.groups(episodes) for episodes in kept]
+    report = {"runs": runs, "tables": made, "left_out": _left_out(shelf), "fields": FIELDS, "curves": CURVES}
+    return {"report": report, "book": book.plain(), "episodes": groups}
+
+
+def tabulate(folders: Sequence[Folder], baseline: str | None = None) -> tuple[list[dict[str, Any]], dict[Path, str]]:
+    """The tables of these folders, and which of them no table can be made of, with the reason."""
+    bad: dict[Path, str] = {}
+    paths = [folder.path for folder in folders]
+    try:
+        made = tables(paths, baseline) if paths else []
+    except (UserError, *DAMAGED):
+        bad = {path: reason for path in paths if (reason := _reason(path)) is not None}
+        good = [path for path in paths if path not in bad]
+        made = tables(good, baseline) if good else []
+    return [_plain(table) for table in made], bad
+
+
+def _plain(table: Table) -> dict[str, Any]:
+    """A table as it is printed, so that a page never says anything else than a paper."""
+    parts = [{"title": grid.title, "header": grid.header, "rows": grid.rows} for grid in grids(table)]
+    _, *notes = markdown(table).rpartition("\n\n")[2].splitlines()
+    about = {name.replace("_", " "): value for name, value in table.about.items() if value is not None}
+    return {"about": about, "grids": parts, "notes": [note.removeprefix("- ") for note in notes]}
+
+
+def _reason(path: Path) -> str | None:
+    try:
+        tables([path])
+    except (UserError, *DAMAGED) as error:
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return reason.replace(str(path), "/".join(path.parts[-3:]))
+    return None
+
+
+def _named_apart(folders: Sequence[Folder]) -> list[Folder]:
+    """Copies of a run have one name: in links they are told apart by a number."""
+    seen: dict[str, int] = defaultdict(int)
+    named = []
+    for folder in sorted(folders, key=lambda one: (one.name, one.path)):
+        seen[folder.name] += 1
+        name = folder.name if seen[folder.name] == 1 else f"{folder.name}~{seen[folder.name]}"
+        named.append(replace(folder, name=name))
+    return named
+
+
+def _episodes(path: Path) -> tuple[list[Episode], int, int]:
+    """Readable episodes, the number of other lines, and of repetitions; of two with one identity the first counts."""
+    prices = _prices(path)
+    found: dict[tuple[str, int, int], Episode] = {}
+    texts: dict[str, str] = {}
+    unreadable = repeated = 0
+    for row in Journal(path / "episodes.jsonl").scan():
+        try:
+            one = episode(row or {}, prices.get(_place(row or {}), ()))
+        except DAMAGED:
+            unreadable += 1
+            continue
+        if one.place in found:
+            repeated += 1
+        else:
+            found[one.place] = _shared(one, texts)
+    return [found[place] for place in sorted(found)], unreadable, repeated
+
+
+def _shared(one: Episode, texts: dict[str, str]) -> Episode:
+    """The same episode with texts that exist once in memory."""
+
+    def same(text: str) -> str:
+        return texts.setdefault(text, text)
+
+    steps = tuple(
+        (same(seen), (same(reply), same(action), same(fault), same(expert)), progress)
+        for seen, (reply, action, fault, expert), progress in one.steps
+    )
+    return replace(one, steps=steps, goal=same(one.goal), final=same(one.final))
+
+
+def _prices(path: Path) -> dict[tuple[Any, ...], Sequence[float]]:
+    """Step rewards by episode, where the run recorded them."""
+    found: dict[tuple[Any, ...], Sequence[float]] = {}
+    for row in Journal(path / "prices.jsonl").scan():
+        rewards = (row or {}).get("rewards")
+        if row is not None and isinstance(rewards, list) and all(isinstance(one, int | float) for one in rewards):
+            found.setdefault(_place(row), [float(f"{one:.5g}") for one in rewards])
+    return found
+
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    place = (row.get("stage"), row.get("iteration"), row.get("index"))
+    return place if all(isinstance(part, str | int) for part in place) else ()
+
+
+def _run(content: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], episodes: Sequence[Episode]) -> dict[str, Any]:
+    config, facts = content["config"], content["facts"]
+    state, reason = _state(rows, config)
+    iterations = {row["iteration"]: row for row in rows if row.get("kind") == "iteration" and "iteration" in row}
+    agent = facts.get("agent")
+    return {
+        "env": str(config["env"]),
+        "label": str(agent) if agent else reward_label(config["reward"], config["reward_options"]),
+        "seed": int(config["seed"]),
+        "state": state,
+        "reason": reason,
+        "setting": _setting(config, facts),
+        "buckets": _buckets(facts),
+        "panels": {stage: _panel(episodes, stage) for stage in PANEL_RANKS},
+        "curves": {name: _curve(iterations, name) for name in CURVES},
+        "iterations": len(iterations),
+        "episodes": len(episodes),
+        "about": _about(config, facts),
+    }
+
+
+def _state(rows: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> tuple[str, str]:
+    if any(row.get("kind") == "done" for row in rows):
+        return "finished", ""
+    if failures := [row for row in rows if row.get("kind") == "failed"]:
+        return "failed", str(failures[-1].get("reason", "no reason given"))
+    done = len({row.get("iteration") for row in rows if row.get("kind") == "iteration"})
+    stages = [str(row.get("stage")) for row in rows if row.get("kind") == "stage"]
+    wanted = config.get("ppo", {}).get("iterations")
+    if done:
+        return "unfinished", f"{done} of {wanted} iterations" if wanted else f"{done} iterations"
+    return "unfinished", f"last stage on record: {stages[-1]}" if stages else "no stage on record"
+
+
+def _setting(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """Digest of what runs must share for their curves to be drawn in one picture."""
+    shared = [{key: value for key, value in config.items() if key not in VARYING}, facts.get("panel")]
+    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _buckets(facts: Mapping[str, Any]) -> list[int] | None:
+    limits = facts.get("buckets")
+    return [int(limits[0]), int(limits[1])] if limits else None
+
+
+def _panel(episodes: Sequence[Episode], stage: str) -> dict[str, Any]:
+    played = [one for one in episodes if one.place[0] == stage and not one.error]
+    wins = sum(one.success for one in played)
+    return {"n": len(played), "success": round(wins / len(played), 6) if played else None}
+
+
+def _curve(iterations: Mapping[int, Mapping[str, Any]], name: str) -> list[list[float]]:
+    points = [(number, row.get(name)) for number, row in sorted(iterations.items())]
+    return [[int(number), round(float(value), 8)] for number, value in points if isinstance(value, int | float)]
+
+
+def _about(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, str]:
+    """Configuration and facts, flat; of a path only its last part: it would name people and machines."""
+    flat = dict(_flat(config)) | {f"made with {name}": value for name, value in _flat(facts)}
+    return {name: _bare(value) for name, value in flat.items() if value is not None and name != "reward"}
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in sorted(values.items()):
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
+
+
+def _bare(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    for kind in (PurePosixPath, PureWindowsPath):
+        if kind(text).is_absolute():
+            return kind(text).name
+    return text
+
+
+def _left_out(shelf: Shelf) -> str:
+    shown = sum(len(episodes) for run in shelf.runs for episodes in run.values())
+    if shown == shelf.total:
+        return ""
+    parts = [f"This page shows {shown:,} of {shelf.total:,} episodes."]
+    if shelf.deepest < 2:
+        parts.append("Of every run only the held-out panel is shown.")
+    elif shelf.deepest < math.inf:
+        last = "iteration" if shelf.deepest == 2 else f"{int(shelf.deepest) - 1} iterations"
+        parts.append(f"Of every run the panels and the last {last} of training are shown whole.")
+    if shelf.most is not None:
+        parts.append(f"Of each run at most {shelf.most:,} are shown: the panels first, then the last of training.")
+    return " ".join(parts)

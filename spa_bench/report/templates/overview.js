@@ -1,0 +1,358 @@
+// The first view: what was run, the tables, the curves.
+
+const PERCENT = new Set(["success", "grounded"]);
+const WORDS = { finished: "finished", failed: "failed", unfinished: "unfinished", unreadable: "not readable" };
+const CURVE_NAMES = {
+  success: "Success while training",
+  grounded: "Grounded steps",
+  reward_sum: "Sum of step rewards",
+  kl: "KL to the warm start",
+};
+const overview = { words: "", sort: { column: "name", down: false }, tables: new Map(), hidden: new Set() };
+
+function overviewView() {
+  const runs = [...store.runs.values()];
+  return [
+    el("h1", { tabindex: "-1" }, "Overview"),
+    el("p", { class: "lead" }, summary(runs)),
+    store.report.left_out ? el("p", { class: "note" }, store.report.left_out) : null,
+    troubles(runs),
+    store.report.tables.map((table, number) => tableSection(table, number)),
+    store.report.tables.length === 0 ? el("p", { class: "quiet" }, "No table yet: no run is finished.") : null,
+    el(
+      "section",
+      { "aria-labelledby": "runs-title" },
+      el("h2", { id: "runs-title" }, "Runs"),
+      el(
+        "div",
+        { class: "fields" },
+        search(
+          "run-filter",
+          "Filter by world, method, seed or state",
+          overview.words,
+          (words) => {
+            overview.words = words;
+          },
+          showRuns,
+        ),
+      ),
+      el("div", { id: "runs" }),
+    ),
+  ];
+}
+
+function summary(runs) {
+  const readable = runs.filter((run) => run.state !== "unreadable");
+  const worlds = new Set(readable.map((run) => run.env));
+  const states = Object.keys(WORDS).map((state) => [state, runs.filter((run) => run.state === state).length]);
+  const episodes = readable.reduce((sum, run) => sum + run.episodes, 0);
+  const parts = states
+    .filter(([, number]) => number > 0)
+    .map(([state, number]) => badge(state, `${number} ${WORDS[state]}`));
+  return [
+    `${count(runs.length, "run")} in ${count(worlds.size, "world")}, ${count(episodes, "episode")} on record. `,
+    ...parts,
+  ];
+}
+
+function badge(state, text) {
+  return el("span", { class: `badge ${state}` }, text);
+}
+
+/** Everything that is not as it should be, in one place. */
+function troubles(runs) {
+  const lines = [];
+  for (const run of runs) {
+    const name = run.state === "unreadable" ? run.name : link(runPath(run), run.name);
+    if (run.state === "unreadable") lines.push([name, ` cannot be read: ${visible(run.reason)}`]);
+    if (run.state === "failed") lines.push([name, ` failed: ${visible(run.reason)}`]);
+    if (run.problem) lines.push([name, ` is ${visible(run.problem)}`]);
+    if (run.unreadable) lines.push([name, ` has ${count(run.unreadable, "unreadable line")}; the rest is shown`]);
+    if (run.repeated) lines.push([name, ` has ${count(run.repeated, "repeated episode")}; the first of each counts`]);
+  }
+  if (lines.length === 0) return null;
+  return el(
+    "details",
+    { class: "troubles", open: lines.length <= 6 },
+    el("summary", {}, `${count(lines.length, "thing")} to know before trusting a number`),
+    el(
+      "ul",
+      {},
+      lines.map((line) => el("li", {}, line)),
+    ),
+  );
+}
+
+function link(address, text, attributes = {}) {
+  return el("a", { href: address, ...attributes }, text);
+}
+
+// Tables: what the terminal prints, with its intervals drawn
+
+const INTERVAL = /^([+-]?[\d.]+)(?:-| to )([+-]?[\d.]+)$/;
+
+function tableSection(table, number) {
+  const { about } = table;
+  const title = [about.world, about.split, about.tasks && `${about.tasks} tasks`].filter(Boolean).join(" · ");
+  const facts = Object.entries(about).map(([name, value]) =>
+    el("div", {}, el("dt", {}, name), el("dd", {}, visible(Array.isArray(value) ? value.join(", ") : String(value)))),
+  );
+  const [first, ...others] = table.grids.map((grid, place) => [grid, gridTable(grid, `${number}-${place}`)]);
+  return el(
+    "section",
+    { class: "table", "aria-labelledby": `table-${number}` },
+    el("h2", { id: `table-${number}` }, title),
+    first ? first[1] : null,
+    others.map(([grid, node]) =>
+      el("details", { open: grid.header.includes("in words") }, el("summary", {}, visible(grid.title)), node),
+    ),
+    el("details", {}, el("summary", {}, "world, panel, model, protocol"), el("dl", { class: "facts" }, facts)),
+    el(
+      "ul",
+      { class: "notes" },
+      table.notes.map((note) => el("li", {}, visible(note))),
+    ),
+  );
+}
+
+function gridTable(grid, id) {
+  const rows = grid.rows.filter((row) => row.length === grid.header.length);
+  const drawn = grid.header.map((name, place) => place > 0 && name.includes("interval"));
+  const cells = rows.flatMap((row) => row.filter((_, place) => drawn[place]));
+  const reach = Math.max(...cells.flatMap((cell) => endsOf(cell) || []).map(Math.abs), 1);
+  const range = cells.some((cell) => /^[+-]/.test(cell)) ? [-reach, reach] : [0, Math.max(reach, 100)];
+  const columns = grid.header.map((name, place) => ({
+    key: String(place),
+    name,
+    text: place === 0 || rows.some((row) => /^\p{L}/u.test(row[place])),
+    value: (row) => number(row[place]),
+    show: (row) => (drawn[place] ? interval(row, place, range) : visible(row[place] || "–")),
+  }));
+  return sortable(id, columns, rows, grid.title);
+}
+
+function endsOf(cell) {
+  const found = INTERVAL.exec(cell);
+  return found && [Number(found[1]), Number(found[2])];
+}
+
+/** An interval with its mean, where the column before holds one. */
+function interval(row, place, range) {
+  const ends = endsOf(row[place]);
+  if (!ends) return el("span", { class: "quiet" }, row[place] || "no interval");
+  const before = place > 1 ? number(row[place - 1]) : null;
+  const mean = typeof before === "number" ? before : null;
+  const picture = whisker({ low: ends[0], high: ends[1], mean }, range);
+  return el("span", { class: "estimate" }, el("span", {}, row[place]), picture);
+}
+
+/** A cell as a number where it is one, an interval as its lower end, nothing as null: what sorting needs. */
+function number(cell) {
+  if (cell === "-" || cell === "") return null;
+  const plain = cell.replace(/^</, "").replaceAll(",", "");
+  const ends = endsOf(cell);
+  return /^[+-]?[\d.]+$/.test(plain) ? Number(plain) : ends ? ends[0] : cell;
+}
+
+function sortable(id, columns, rows, caption) {
+  const sort = overview.tables.get(id) || { column: null, down: true };
+  const chosen = columns.find((column) => column.key === sort.column);
+  const sorted = chosen ? arranged(rows, chosen.value, sort.down) : rows;
+  const place = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption });
+  const turn = (key) => {
+    overview.tables.set(id, { column: key, down: sort.column === key ? !sort.down : true });
+    place.replaceWith(sortable(id, columns, rows, caption));
+    refocus(`sort-${id}-${key}`);
+  };
+  const body = sorted.map((row) =>
+    el(
+      "tr",
+      {},
+      columns.map((column, number) =>
+        el(
+          number === 0 ? "th" : "td",
+          number === 0 ? { scope: "row" } : { class: column.text ? "text" : null },
+          column.show(row),
+        ),
+      ),
+    ),
+  );
+  place.append(
+    el(
+      "table",
+      {},
+      el("caption", { class: "hidden" }, caption),
+      headRow(id, columns, sort, turn),
+      el("tbody", {}, body),
+    ),
+  );
+  return place;
+}
+
+function headRow(id, columns, sort, turn) {
+  return el(
+    "thead",
+    {},
+    el(
+      "tr",
+      {},
+      columns.map((column) => {
+        const direction = sort.column === column.key ? (sort.down ? "descending" : "ascending") : null;
+        const arrow = direction === null ? "" : sort.down ? " ↓" : " ↑";
+        return el(
+          "th",
+          { scope: "col", "aria-sort": direction, class: column.text ? "text" : null },
+          el(
+            "button",
+            { type: "button", id: `sort-${id}-${column.key}`, onclick: () => turn(column.key) },
+            column.name,
+            arrow,
+          ),
+        );
+      }),
+    ),
+  );
+}
+
+function arranged(rows, value, down) {
+  const order = (a, b) =>
+    typeof a === "number" && typeof b === "number"
+      ? a - b
+      : String(a).localeCompare(String(b), "en", { numeric: true });
+  const known = (one) => one !== null && one !== undefined;
+  return rows
+    .map((row, place) => [value(row), place, row])
+    .sort(([a, i], [b, j]) => {
+      if (!known(a) || !known(b)) return Number(known(b)) - Number(known(a)) || i - j;
+      return (down ? -1 : 1) * order(a, b) || i - j;
+    })
+    .map(([, , row]) => row);
+}
+
+function refocus(id) {
+  const node = document.getElementById(id);
+  if (node) node.focus();
+}
+
+// Runs
+
+function runColumns() {
+  const panel = (run, stage) => run.panels[stage].success;
+  return [
+    {
+      key: "name",
+      name: "run",
+      text: true,
+      value: (run) => run.name,
+      show: (run) => link(runPath(run), visible(run.name)),
+    },
+    { key: "env", name: "world", text: true, value: (run) => run.env, show: (run) => run.env },
+    { key: "label", name: "reward", text: true, value: (run) => run.label, show: (run) => visible(run.label) },
+    { key: "seed", name: "seed", value: (run) => run.seed, show: (run) => String(run.seed) },
+    { key: "state", name: "state", text: true, value: (run) => run.state, show: (run) => stateCell(run) },
+    {
+      key: "before",
+      name: "success % before",
+      value: (run) => panel(run, "warm_start"),
+      show: (run) => percent(panel(run, "warm_start")),
+    },
+    { key: "after", name: "after", value: (run) => panel(run, "eval"), show: (run) => percent(panel(run, "eval")) },
+    { key: "iterations", name: "iterations", value: (run) => run.iterations, show: (run) => short(run.iterations) },
+    { key: "episodes", name: "episodes", value: (run) => run.episodes, show: (run) => short(run.episodes) },
+  ];
+}
+
+function stateCell(run) {
+  return [
+    badge(run.state, WORDS[run.state]),
+    run.reason ? el("span", { class: "quiet reason" }, ` ${visible(run.reason)}`) : "",
+  ];
+}
+
+function showRuns() {
+  const place = document.getElementById("runs");
+  const runs = [...store.runs.values()].filter((run) => run.state !== "unreadable");
+  const words = overview.words.trim().toLowerCase().split(/\s+/).filter(Boolean);
+  const matching = runs.filter((run) => words.every((word) => isAbout(run, word)));
+  place.replaceChildren(
+    el("p", { class: "quiet", role: "status" }, `${matching.length} of ${count(runs.length, "run")}`),
+    matching.length ? sortable("runs", runColumns(), matching, "Runs") : el("p", {}, "No run matches the filter."),
+  );
+}
+
+/** A word begins one of the run's own words, or is a longer part of its name. */
+function isAbout(run, word) {
+  const own = `${run.env} ${run.label} seed ${run.seed} ${WORDS[run.state]} ${run.reason}`.toLowerCase();
+  return (
+    own.split(/[^\p{L}\p{N}.]+/u).some((part) => part.startsWith(word)) ||
+    (word.length > 3 && `${own} ${run.name}`.includes(word))
+  );
+}
+
+// Curves
+
+function curvesView() {
+  const settings = new Map();
+  for (const run of store.runs.values()) {
+    if (run.state === "unreadable" || !run.iterations) continue;
+    settings.set(run.setting, [...(settings.get(run.setting) || []), run]);
+  }
+  const sections = [...settings.values()].map((runs, number) =>
+    el("section", {}, el("h2", {}, settingTitle(runs, number, settings.size)), curvesOf(runs)),
+  );
+  return [
+    el("h1", { tabindex: "-1" }, "Learning curves"),
+    el(
+      "p",
+      { class: "lead" },
+      "Line: mean over seeds. Band: from the lowest to the highest seed. A click on a method hides its line.",
+    ),
+    sections.length ? sections : el("p", { class: "quiet" }, "No run has an iteration on record yet."),
+  ];
+}
+
+function settingTitle(runs, number, all) {
+  const same = runs[0].about["model.name"] ? ` · ${visible(runs[0].about["model.name"])}` : "";
+  return `${runs[0].env}${same}${all > 1 ? ` · setting ${number + 1} of ${all}` : ""}`;
+}
+
+function curvesOf(runs) {
+  const labels = [...new Set(runs.map((run) => run.label))].sort((a, b) => a.localeCompare(b, "en"));
+  const lines = (name) => labels.map((label, hue) => lineOf(runs, label, hue, name));
+  const place = el("div", {});
+  const again = (label, id) => {
+    if (!overview.hidden.delete(label)) overview.hidden.add(label);
+    fillIn();
+    refocus(id);
+  };
+  const chart = (name) => {
+    const shown = lines(name).filter((one) => !overview.hidden.has(one.label));
+    return curveChart(CURVE_NAMES[name] || name, shown, PERCENT.has(name));
+  };
+  const fillIn = () => {
+    const keys = labels.length > 1 ? legend(lines("success"), overview.hidden, runs[0].setting, again) : "";
+    place.replaceChildren(keys, el("div", { class: "charts" }, store.report.curves.map(chart)));
+  };
+  fillIn();
+  return place;
+}
+
+function lineOf(runs, label, hue, name) {
+  const members = runs.filter((run) => run.label === label);
+  const points = overSeeds(members.map((run) => run.curves[name]));
+  return { label: visible(label), hue, seeds: members.length, points };
+}
+
+function overSeeds(curves) {
+  const values = new Map();
+  for (const [x, y] of curves.flat()) values.set(x, [...(values.get(x) || []), y]);
+  return [...values.entries()]
+    .sort(([a], [b]) => a - b)
+    .map(([x, ys]) => ({
+      x,
+      n: ys.length,
+      low: Math.min(...ys),
+      high: Math.max(...ys),
+      mean: ys.reduce((sum, y) => sum + y, 0) / ys.length,
+    }));
+}

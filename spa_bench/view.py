@@ -1,0 +1,199 @@
+"""The page of a results folder: in a file, or on this machine's own address while runs go on.
+
+Separate from the report: here a file is written and a socket opened, there values are made of values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, TextIO
+
+from spa_bench.core import UserError
+from spa_bench.paths import write_whole
+from spa_bench.report.html import page, policy
+from spa_bench.report.page import Folder, compose, gather, read, tabulate
+from spa_bench.terminal import printable_line
+
+FILES = ("run.json", "metrics.jsonl", "episodes.jsonl", "prices.jsonl")
+"""What a change of shows that there is news."""
+
+Stamp = tuple[tuple[str, int, int], ...]
+"""Name, size and time of a folder's files."""
+
+
+def write(folders: Iterable[Path], file: Path, most: int | None = None, baseline: str | None = None) -> dict[str, Any]:
+    """Write the page of all runs at or below `folders`; returns what there is to say of it."""
+    found = gather(folders, most, baseline)
+    text = page(found)
+    try:
+        write_whole(file, text)
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {error.strerror}; choose another file with --html") from None
+    runs, left = found["report"]["runs"], found["report"]["left_out"]
+    notes = [
+        f"{run['name']}: {run.get('problem') or run['reason']}"
+        for run in runs
+        if "problem" in run or run["state"] in ("unreadable", "failed", "unfinished")
+    ]
+    return {
+        "file": str(file),
+        "bytes": len(text.encode()),
+        "runs": len(runs),
+        "tables": len(found["report"]["tables"]),
+        "episodes": sum(run["shown"] for run in runs),
+        "notes": [*notes, left] if left else notes,
+    }
+
+
+def show(written: dict[str, Any], stream: TextIO, as_json: bool = False) -> None:
+    """Say what was written, and what a reader must know of it."""
+    if as_json:
+        print(json.dumps(written, indent=1), file=stream)
+        return
+    size = written["bytes"] / 1e6
+    print(
+        f"{written['file']}: {written['runs']} runs, {written['tables']} tables, "
+        f"{written['episodes']:,} episodes, {size:.1f} MB; open it in a browser",
+        file=stream,
+    )
+    for note in written["notes"]:
+        print(printable_line(f"- {note}"), file=stream)
+
+
+class Live:
+    """The newest page of a folder. What has not changed since the last time is not read again."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self._lock = threading.Lock()
+        self._folders: dict[Path, tuple[Stamp, Folder]] = {}
+        self._tables: tuple[Any, Any] = (None, None)
+        self._made: tuple[str, dict[str, Any]] = ("", {})
+
+    def version(self) -> str:
+        """Changes whenever a file that the page is made of does."""
+        stamps = [(str(path), self._stamp(path)) for path in self._paths()]
+        return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]
+
+    def now(self) -> tuple[str, dict[str, Any]]:
+        """The version, and what its page shows."""
+        with self._lock:
+            version = self.version()
+            if version != self._made[0]:
+                self._made = version, compose(self._paths(), self._read, self._tabulate)
+            return self._made
+
+    def _paths(self) -> list[Path]:
+        return sorted({file.parent.resolve() for file in self.results.rglob("run.json")})
+
+    def _stamp(self, path: Path) -> Stamp:
+        found = []
+        for name in FILES:
+            try:
+                status = (path / name).stat()
+            except OSError:
+                continue
+            found.append((name, status.st_size, status.st_mtime_ns))
+        return tuple(found)
+
+    def _read(self, path: Path) -> Folder:
+        stamp = self._stamp(path)
+        known = self._folders.get(path)
+        if known is None or known[0] != stamp:
+            known = self._folders[path] = stamp, read(path)
+        return known[1]
+
+    def _tabulate(self, folders: Sequence[Folder]) -> tuple[list[dict[str, Any]], dict[Path, str]]:
+        """Tables average finished runs alone: while the others go on, they need not be made again."""
+        key = [
+            (folder.path, folder.run["state"], self._stamp(folder.path) if folder.run["state"] == "finished" else None)
+            for folder in folders
+        ]
+        if key != self._tables[0]:
+            self._tables = key, tabulate(folders)
+        known: tuple[list[dict[str, Any]], dict[Path, str]] = self._tables[1]
+        return known
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers for three addresses, to whoever asked for this machine by its own name."""
+
+    server_version, sys_version = "spa-bench", ""
+    timeout = 30
+
+    def __init__(self, live: Live, *arguments: Any) -> None:
+        self.live = live
+        super().__init__(*arguments)
+
+    def do_GET(self) -> None:
+        """The page, its data, or the version of both."""
+        if self.headers.get("Host") not in self._hosts():
+            # Another site that points its name here (DNS rebinding) would read the folder through the reader's browser.
+            self._answer(403, "text/plain", b"this address answers to 127.0.0.1 and localhost only\n")
+        elif self.path == "/":
+            version, found = self.live.now()
+            self._answer(200, "text/html", page(found, version).encode(), policy(live=True))
+        elif self.path == "/data.json":
+            version, found = self.live.now()
+            self._answer(200, "application/json", json.dumps({"version": version} | found, allow_nan=False).encode())
+        elif self.path == "/version":
+            self._answer(200, "application/json", json.dumps({"version": self.live.version()}).encode())
+        else:
+            self._answer(404, "text/plain", b"there is only /\n")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: the page polls."""
+
+    def _hosts(self) -> set[str]:
+        port = self.connection.getsockname()[1]
+        return {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+
+    def _answer(self, code: int, kind: str, body: bytes, rules: str = "default-src 'none'") -> None:
+        self.send_response(code)
+        for name, value in (
+            ("Content-Type", f"{kind}; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            ("Content-Security-Policy", f"{rules}; frame-ancestors 'none'"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
+            ("Referrer-Policy", "no-referrer"),
+            ("Cache-Control", "no-store"),
+        ):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Server(ThreadingHTTPServer):
+    """On loopback; a browser that goes away in the middle of an answer is nothing to report."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A broken connection is silence, anything else the usual traceback."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
+def server(results: Path, port: int = 0) -> Server:
+    """A server of one results folder, bound and not yet running; port 0: any free one."""
+    if not results.is_dir():
+        raise UserError(f"no folder {results}: give the one that was named with --results")
+    try:
+        return Server(("127.0.0.1", port), partial(Handler, Live(results)))
+    except (OSError, OverflowError) as error:
+        raise UserError(f"cannot listen on port {port} ({error}): choose another --port, or 0 for any") from None
+
+
+def serve(results: Path, port: int, stream: TextIO) -> None:
+    """Serve until Ctrl-C."""
+    with server(results, port) as found:
+        print(f"http://127.0.0.1:{found.server_address[1]}/ shows {results}; Ctrl-C ends it", file=stream, flush=True)
+        found.serve_forever()
