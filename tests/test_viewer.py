@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -446,7 +447,10 @@ def test_view_says_where_it_is_and_ends_like_every_command(tmp_path: Path):
 
     code = "from spa_bench.cli import main; main()"
     command = [sys.executable, "-c", code, "view", str(tmp_path), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ) as going:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # A shell starts background jobs with interrupts ignored, and children inherit it.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, text=True, env=os.environ, preexec_fn=heed, **pipes) as going:
         assert going.stdout is not None
         line = going.stdout.readline()
         assert re.match(r"http://127\.0\.0\.1:\d+/ shows ", line)
