@@ -6,7 +6,7 @@ Paper: Kazemnejad et al. 2024, arXiv 2410.01679 (VinePPO: these differences are 
 Equation: r_t = V(s_t) - V(s_(t-1)) with s_t the state after step t, V(s_t) for 0 < t < T the mean outcome of `samples`
   episodes that the policy plays on from s_t, V(s_0) the mean outcome of the batch's episodes of the task, V(s_T) = R;
   the advantage of every decision of a turn is its reward.
-Defaults: samples 2, states 2 <- ours, for the cost: at most four more episodes for each one played. VinePPO's code has
+Defaults: samples 2, states 1 <- ours, for the cost: at most two more episodes for each one played. VinePPO's code has
   samples 9 (polIter_rho1bSft2_vineppo_MATH.jsonnet) and measures the state before every step.
 Deviations: of the states inside an episode, `states` are drawn and measured, and what V changes from one to the next is
   shared evenly by the steps between them; states=0 measures all, as the paper does. V(s_0) costs nothing, because the
@@ -45,7 +45,7 @@ class MonteCarlo(Compared):
 
     conserves_return = False
 
-    def __init__(self, *, samples: int = 2, states: int = 2) -> None:
+    def __init__(self, *, samples: int = 2, states: int = 1) -> None:
         if not isinstance(samples, int) or samples < 1:
             raise UserError(f"reward monte-carlo: samples={samples!r}: use a number of continuations, 1 or above")
         if not isinstance(states, int) or states < 0:

@@ -422,9 +422,9 @@ def test_it_refuses_what_it_cannot_use(options):
         MonteCarlo(**options)
 
 
-def test_it_is_found_by_its_name_and_its_defaults_play_four_episodes_for_one():
+def test_it_is_found_by_its_name_and_its_defaults_play_two_episodes_for_one():
     made = registry.build("rewards", "monte-carlo")
-    assert (made.samples, made.states) == (2, 2)
+    assert (made.samples, made.states) == (2, 1)
     made.simulator = stand_in_simulator
     made.observe([long(1.0, 7)])
-    assert len(made.state_dict()["values"]) == 3
+    assert len(made.state_dict()["values"]) == 2
