@@ -14,8 +14,6 @@ from torch.nn import functional as F
 from spa_bench.rewards import _network
 from spa_bench.rewards._network import Training, Weights, estimate
 
-__all__ = ["Training", "estimate", "learn", "sums"]
-
 
 def learn(
     features: Sequence[Tensor], outcomes: Tensor, how: Training, rng: torch.Generator

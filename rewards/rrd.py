@@ -30,7 +30,7 @@ from torch import Tensor
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.rewards import _network
 from spa_bench.rewards._decomposition import sums
-from spa_bench.rewards._learned import FromOutcomes, check_switch, check_training, check_whole
+from spa_bench.rewards._learned import FromOutcomes, check_switch, check_training, check_whole, exact
 from spa_bench.rewards._network import Training, Weights, estimate
 
 
@@ -69,10 +69,7 @@ class RRD(FromOutcomes):
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """The learned reward of each step; raises RuntimeError before `fit`."""
         learned = self.numbers(group)
-        if self.exact:
-            for r, trajectory in zip(learned, group, strict=True):
-                r[-1:] += trajectory.outcome - r.sum()
-        return learned
+        return exact(learned, group) if self.exact else learned
 
     def learn(
         self, features: Sequence[Tensor], outcomes: Tensor, rng: torch.Generator

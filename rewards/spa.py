@@ -36,7 +36,7 @@ from torch import Tensor
 
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.rewards import _decomposition
-from spa_bench.rewards._learned import FromOutcomes
+from spa_bench.rewards._learned import FromOutcomes, exact
 from spa_bench.rewards._network import Training
 
 
@@ -81,10 +81,7 @@ class SPA(FromOutcomes):
     def contributions(self, group: Sequence[Trajectory]) -> list[Floats]:
         """The learned progress of each step, one array (T,) per trajectory."""
         learned = self.numbers(group)
-        if self.exact:
-            for c, trajectory in zip(learned, group, strict=True):
-                c[-1:] += trajectory.outcome - c.sum()
-        return learned
+        return exact(learned, group) if self.exact else learned
 
     def learn(
         self, features: Sequence[Tensor], outcomes: Tensor, rng: torch.Generator

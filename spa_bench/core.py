@@ -65,6 +65,11 @@ class Tokens:
         if len(self.reply) != len(self.logprobs):
             raise ValueError(f"{len(self.reply)} reply tokens but {len(self.logprobs)} log-probs")
 
+    @property
+    def size(self) -> int:
+        """Tokens read and written."""
+        return len(self.context) + len(self.reply)
+
 
 @dataclass(frozen=True)
 class Step:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spa_bench.core import Floats
+from spa_bench.core import Floats, Trajectory
 
 
 def returns(rewards: Floats, gamma: float) -> Floats:
@@ -61,6 +61,14 @@ def whiten(advantages: Sequence[Floats]) -> list[Floats]:
     mean, scale = flat.mean(), flat.std()
     # Relative, because a constant batch has a spread too: the rounding of its mean.
     return [(a - mean) / (scale if scale > 1e-8 * max(1.0, abs(mean)) else 1.0) for a in advantages]
+
+
+def groups(trajectories: Sequence[Trajectory]) -> list[list[int]]:
+    """Indices of the episodes of each task, tasks in order of first appearance."""
+    found: dict[str, list[int]] = {}
+    for index, trajectory in enumerate(trajectories):
+        found.setdefault(trajectory.task.key, []).append(index)
+    return list(found.values())
 
 
 def return_gap(rewards: Floats, outcome: float) -> float:

@@ -38,11 +38,8 @@ def lesson(method: RewardMethod, batch: Sequence[Trajectory]) -> Floats:
 
     Every step of the batch must have tokens.
     """
-    groups: dict[str, list[int]] = {}
-    for index, trajectory in enumerate(batch):
-        groups.setdefault(trajectory.task.key, []).append(index)
     spread: list[Floats] = [np.zeros(0)] * len(batch)
-    for indices in groups.values():
+    for indices in credit.groups(batch):
         group = [batch[i] for i in indices]
         lengths = [[len(step.tokens.reply) for step in t.steps[t.branch :] if step.tokens] for t in group]
         streams = [r[t.branch :] for t, r in zip(group, method.rewards(group), strict=True)]

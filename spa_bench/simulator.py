@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from spa_bench.core import Agent, Conversation, Step, TextEnv, Trajectory, UserError, derive_seed
+from spa_bench.core import Agent, Conversation, TextEnv, Trajectory, UserError, derive_seed
 from spa_bench.rollout import Game, Player, play_out, resume
 
 
@@ -51,7 +51,7 @@ class PlayedOn:
             found |= {which: game.episodes[0].trajectory() for which, game in zip(chunk, games, strict=True)}
         played = [found[index, n] for index in range(len(prefixes)) for n in range(samples)]
         self.env_steps += sum(trajectory.played for trajectory in played)
-        self.tokens += sum(_tokens(step) for trajectory in played for step in trajectory.steps)
+        self.tokens += sum(step.tokens.size for trajectory in played for step in trajectory.steps if step.tokens)
         own = [step for trajectory in played for step in trajectory.steps[trajectory.branch :]]
         self.tokens_sampled += sum(len(step.tokens.reply) for step in own if step.tokens)
         return [played[i * samples : (i + 1) * samples] for i in range(len(prefixes))]
@@ -104,7 +104,3 @@ def _back(env: TextEnv, prefix: Trajectory, path: list[tuple[tuple[str, ...], An
 
 def _chance(seed: int, prefix: Trajectory, sample: int) -> int:
     return derive_seed(seed, ascii((_path(prefix), [step.reply for step in prefix.steps])), sample)
-
-
-def _tokens(step: Step) -> int:
-    return len(step.tokens.context) + len(step.tokens.reply) if step.tokens else 0

@@ -423,7 +423,7 @@ def as_the_trainer(method: RewardMethod, explored: Sequence[Trajectory], batch: 
     method.fit(explored, [t for t in explored if t.success])
     method.observe(batch)
     spread: list[Floats] = [np.zeros(0)] * len(batch)
-    for indices in pricing.groups(batch):
+    for indices in credit.groups(batch):
         group = [batch[i] for i in indices]
         packed = [pack_trajectory(t) for t in group]
         zeros = [np.zeros(len(e.where)) for e in packed]

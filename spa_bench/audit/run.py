@@ -70,7 +70,7 @@ class Encoded:
         missing = list({id(t): t for t in trajectories if id(t) not in self._known}.values())
         # The trajectory is kept beside its features: an id is only unique while its object lives.
         self._known |= {id(t): (t, h) for t, h in zip(missing, self.encode(missing), strict=True)}
-        self.tokens += sum(_tokens(t) for t in trajectories)
+        self.tokens += sum(step.tokens.size for t in trajectories for step in t.steps if step.tokens)
         return [self._known[id(t)][1] for t in trajectories]
 
 
@@ -184,7 +184,7 @@ def _prepare(config: RunConfig, recorded: Path | None, size: Size, progress: Pro
         points=executed,
         probes=_probes(common, agent, trajectories, size),
         encoder=Encoded(reference.encode),
-        simulator=PlayedOn(common.player, cast(Agent, agent)),
+        simulator=simulator,
         roomy=PlayedOn(Player(lambda: _roomy(common), config.batch), cast(Agent, agent)),
     )
 
@@ -260,7 +260,7 @@ def _measure(
     asked.observe(stage.trajectories)
     rewards: list[Floats] = [np.zeros(0)] * len(stage.trajectories)
     advantages = list(rewards)
-    for indices in pricing.groups(stage.trajectories):
+    for indices in credit.groups(stage.trajectories):
         group = [stage.trajectories[i] for i in indices]
         paid = asked.rewards(group)
         values = _usual(paid, config.ppo.gamma)
@@ -305,7 +305,7 @@ def _usual(rewards: Sequence[Floats], gamma: float) -> list[Floats]:
 def _reference(stage: Stage, config: RunConfig) -> list[Floats]:
     """Advantages of the oracle's progress as a reward, for the cosine."""
     out: list[Floats] = [np.zeros(0)] * len(stage.trajectories)
-    for indices in pricing.groups(stage.trajectories):
+    for indices in credit.groups(stage.trajectories):
         made = [measures.progress_made(stage.trajectories[i]) for i in indices]
         for i, r, values in zip(indices, made, _usual(made, config.ppo.gamma), strict=True):
             out[i] = credit.gae(r, values, config.ppo.gamma, config.ppo.lam)[0]
@@ -330,7 +330,3 @@ def _about(config: RunConfig, stage: Stage, recorded: Path | None, size: Size) -
         "probes": len(stage.probes.loops),
         "protocol": stage.common.make_env().protocol,
     }
-
-
-def _tokens(trajectory: Trajectory) -> int:
-    return sum(len(s.tokens.context) + len(s.tokens.reply) for s in trajectory.steps if s.tokens is not None)

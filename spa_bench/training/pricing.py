@@ -116,7 +116,7 @@ def price(
     asked.observe(trajectories if finished is None else finished)
     rewards: list[Floats] = [np.zeros(0)] * len(trajectories)
     credits: list[tuple[Floats, Floats]] = [(np.zeros(0), np.zeros(0))] * len(trajectories)
-    for indices in groups(trajectories):
+    for indices in credit.groups(trajectories):
         group = [trajectories[i] for i in indices]
         earned = [r[t.branch :] for r, t in zip(asked.rewards(group), group, strict=True)]
         kl = [current[i].logprobs - start[i].logprobs for i in indices]
@@ -142,14 +142,6 @@ def price(
         "explained_variance": explained_variance(current, credits, episodes, level),
     }
     return Priced(samples, rewards, figures)
-
-
-def groups(trajectories: Sequence[Trajectory]) -> list[list[int]]:
-    """Indices of the episodes of each task, tasks in order of first appearance."""
-    found: dict[str, list[int]] = {}
-    for index, trajectory in enumerate(trajectories):
-        found.setdefault(trajectory.task.key, []).append(index)
-    return list(found.values())
 
 
 def stream(rewards: Floats, episode: Sequences, level: Level, penalty: Floats) -> Floats:
