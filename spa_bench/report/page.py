@@ -17,10 +17,11 @@ from typing import Any
 
 from spa_bench.core import UserError
 from spa_bench.records import Journal, read_run, reward_label
+from spa_bench.report.groups import VARYING
 from spa_bench.report.page_episodes import FIELDS, PANEL_RANKS, Book, Episode, Shelf, episode
 from spa_bench.report.render import grids, markdown
 from spa_bench.report.runs import find
-from spa_bench.report.table import VARYING, Table, tables
+from spa_bench.report.table import Table, tables
 
 CURVES = ("success", "grounded", "reward_sum", "kl")
 """Figures of an iteration that are drawn."""

@@ -14,7 +14,8 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from spa_bench.report.differences import Difference, Resolution
-from spa_bench.report.table import BUCKETS, START, Row, Table, as_json
+from spa_bench.report.groups import START
+from spa_bench.report.table import BUCKETS, Row, Table, as_json
 from spa_bench.stats import Estimate
 from spa_bench.terminal import printable_line
 

@@ -22,6 +22,9 @@ IDENTITY = ("stage", "iteration", "index")
 COSTS = ("env_steps", "tokens_sampled", "tokens_trained", "extra_tokens", "extra_env_steps", "seconds")
 """What a run spent. `extra_*` is what the method spent beyond what every method spends."""
 
+DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""What reading the rows of another program, or of another version, ends in."""
+
 
 @dataclass(frozen=True)
 class Played:
@@ -49,6 +52,8 @@ class Run:
     config: Mapping[str, Any]
     facts: Mapping[str, Any]
     panels: Mapping[str, Sequence[Played]]
+    iterations: Sequence[Mapping[str, Any]]
+    """Rows of `metrics.jsonl`, one for each iteration of training; of a repeated one the last."""
     costs: Mapping[str, float]
     start: str | None
     """Hash of the weights that training started from, where the run says it."""
@@ -62,6 +67,12 @@ class Run:
     def seed(self) -> int:
         """The run's seed."""
         return int(self.config["seed"])
+
+    @property
+    def limits(self) -> tuple[int, int] | None:
+        """The longest short and the longest medium task, by steps of the expert; None where the run does not say it."""
+        found = self.facts.get("buckets")
+        return (int(found[0]), int(found[1])) if found else None
 
     @property
     def label(self) -> str:
@@ -82,19 +93,65 @@ def find(paths: Iterable[Path]) -> list[Path]:
 
 
 def load(path: Path) -> Run:
-    """Read one run folder; torn lines and repeated episodes are counted, not used."""
+    """Read one run folder; torn lines and repeated episodes are counted, not used.
+
+    Raises UserError for a folder of another program, or with content that this version cannot read.
+    """
+    try:
+        run = _load(path)
+        _ = (run.seed, run.label, run.limits, about(run, 0, ()))
+    except DAMAGED as error:
+        raise UserError(f"{path} holds what this version cannot read ({type(error).__name__}: {error})") from None
+    return run
+
+
+def about(run: Run, n: int, seeds: Sequence[int]) -> dict[str, Any]:
+    """What a table of `n` tasks says of the runs that stand in it, in printing order."""
+    world, model = run.config["world"], run.config["model"]
+    return {
+        "world": run.config["env"],
+        "tasks": world["tasks"],
+        "split": run.config["eval"]["split"],
+        "n": n,
+        "seeds": list(seeds),
+        "panel": run.facts.get("panel"),
+        "model": model["name"],
+        "text": run.facts.get("text"),
+        "protocol": run.facts.get("protocol"),
+        "outcome": run.facts.get("outcome"),
+        "max_steps": run.facts.get("max_steps"),
+        "dose": None if run.facts.get("agent") else _dose(run.config.get("ppo", {})),
+        "temperature": run.config["eval"]["temperature"],
+        "checkpoint": "final checkpoint",
+    }
+
+
+def _dose(ppo: Mapping[str, Any]) -> str | None:
+    """What all methods have spent alike; runs of older versions do not say it."""
+    if "match" not in ppo:
+        return None
+    return {
+        "collected": f"{ppo['iterations'] * ppo['env_steps']} steps collected, a method's extra ones on top",
+        "env-steps": f"{ppo['iterations'] * ppo['env_steps']} steps, a method's extra ones included",
+        "tokens": "sampled tokens, a method's extra ones included",
+    }[ppo["match"]]
+
+
+def _load(path: Path) -> Run:
     content = read_run(path)
     panels, unreadable, duplicates = _panels(Journal(path / "episodes.jsonl"))
     rows, torn = Journal(path / "metrics.jsonl").read()
     stages = {str(row.get("stage")).replace(" ", "_"): row for row in rows if row.get("kind") == "stage"}
     failures = [str(row.get("reason", "no reason given")) for row in rows if row.get("kind") == "failed"]
     finished = any(row.get("kind") == "done" for row in rows)
+    iterations = {int(row["iteration"]): row for row in rows if row.get("kind") == "iteration"}
     return Run(
         name="/".join(path.parts[-3:]),
         config=content["config"],
         facts=content["facts"],
         panels=panels,
-        costs=_costs(rows, stages),
+        iterations=tuple(iterations[number] for number in sorted(iterations)),
+        costs=_costs(iterations.values(), stages),
         start=stages.get("warm_start", {}).get("weights"),
         warm_start_seconds=float(stages.get("warm_start", {}).get("seconds") or 0.0),
         finished=finished,
@@ -124,22 +181,21 @@ def _played(row: Mapping[str, Any], file: Path) -> Played:
     try:
         steps = row["steps"]
         return Played(
-            task=row["task"]["key"],
-            kind=row["task"]["kind"],
-            expert_steps=row["task"]["expert_steps"],
-            success=row["success"],
-            outcome=row["outcome"],
+            task=str(row["task"]["key"]),
+            kind=str(row["task"]["kind"]),
+            expert_steps=int(row["task"]["expert_steps"]),
+            success=bool(row["success"]),
+            outcome=float(row["outcome"]),
             turns=len(steps),
             grounded=sum(step["grounded"] for step in steps),
             malformed=sum(step["fault"] == "format" for step in steps),
             error=row["error"] is not None,
         )
-    except (KeyError, TypeError) as error:
+    except DAMAGED as error:
         raise UserError(f"{file} holds an episode that this version cannot read ({error}): upgrade spa-bench") from None
 
 
-def _costs(rows: Sequence[Mapping[str, Any]], stages: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Sums over the iterations (of a repeated one the last counts) and over the reward's fit."""
-    spent = {row.get("iteration"): row for row in rows if row.get("kind") == "iteration"}
-    parts = [*spent.values(), stages.get("fit_reward", {})]
+def _costs(iterations: Iterable[Mapping[str, Any]], stages: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Sums over the iterations and over the reward's fit."""
+    parts = [*iterations, stages.get("fit_reward", {})]
     return {name: sum(part.get(name) or 0 for part in parts) for name in COSTS}

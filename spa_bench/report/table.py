@@ -1,15 +1,15 @@
 """The table of a comparison: which methods, on what, how well, at what cost.
 
-Runs stand in one table only if they differ in nothing but method and seed. Built from run folders alone.
+Built from run folders alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,11 @@ from spa_bench.report.differences import (
     scores,
     variation,
 )
-from spa_bench.report.runs import COSTS, Played, Run, find, load
+from spa_bench.report.groups import EVAL, START, WARM_START, Group, collect, valid
+from spa_bench.report.runs import COSTS, Played, Run, about
 from spa_bench.stats import Estimate, over_seeds
 
 BUCKETS = ("short", "medium", "long")
-VARYING = ("reward", "reward_options", "seed", "batch")
-"""What may differ between the runs of one table."""
-START = "warm start"
-"""Name of the row before training; every method is compared with it."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,8 @@ class Row:
     turns: float
     buckets: Mapping[str, float | None]
     """Success by expert length; None where the panel has no such task."""
+    kinds: Mapping[str, float | None]
+    """Success by kind of task; None where no valid episode is of it."""
     excluded: int
     """Episodes left out because something outside the agent's control went wrong."""
     costs: Mapping[str, float]
@@ -63,6 +62,8 @@ class Table:
     """World, split, n, panel hash and the rest of the footer, in printing order."""
     sizes: Mapping[str, int]
     """Tasks in each length bucket."""
+    kinds: Mapping[str, int]
+    """Tasks of each kind, by name."""
     limits: tuple[int, int] | None
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
@@ -76,17 +77,21 @@ class Table:
 def tables(paths: Iterable[Path], baseline: str | None = None) -> list[Table]:
     """The tables of all run folders at or below `paths`; the same folders always give the same tables.
 
+    Raises UserError for a folder that no table can be made of, and as `tables_of` does.
+    """
+    groups, problems = collect(paths)
+    if problems:
+        raise UserError(f"{problems[0].name}: {problems[0].reason}")
+    return tables_of(groups, baseline)
+
+
+def tables_of(groups: Iterable[Group], baseline: str | None = None) -> list[Table]:
+    """One table for each group.
+
     `baseline` is the label of the row that every method is compared with, beside the warm start; where it is not given,
     the first method in alphabetical order. UserError where no table has that row.
     """
-    groups: dict[str, list[Run]] = defaultdict(list)
-    for path in find(paths):
-        run = load(path)
-        groups[_setting(run)].append(run)
-    found = [
-        _table(sorted(runs, key=lambda run: (run.label, run.seed)), identity, baseline)
-        for identity, runs in sorted(groups.items())
-    ]
+    found = [_table(group, baseline) for group in groups]
     labels = {row.label for table in found for row in table.rows}
     if baseline is not None and baseline not in labels:
         raise UserError(f"no finished run of the baseline {baseline}; there are: {', '.join(sorted(labels)) or 'none'}")
@@ -102,39 +107,27 @@ def as_json(table: Table, seconds: bool = True) -> dict[str, Any]:
     return plain
 
 
-def _setting(run: Run) -> str:
-    config = {key: value for key, value in run.config.items() if key not in VARYING}
-    return json.dumps([config, run.facts.get("panel")], sort_keys=True)
-
-
-def _table(runs: Sequence[Run], identity: str, baseline: str | None) -> Table:
-    judged = [(run, _reason_to_leave_out(run, runs[:place])) for place, run in enumerate(runs)]
-    done = [run for run, reason in judged if reason is None]
-    limits = _limits(runs[0])
-    methods: dict[str, list[Run]] = defaultdict(list)
-    for run in done:
-        methods[run.label].append(run)
-    started = [run for run in done if _valid(run, "warm_start")]
-    rows = [_row(START, _once_a_seed(started), "warm_start", limits)] if started else []
-    rows += [_row(label, members, "eval", limits) for label, members in methods.items()]
-    tasks = {episode.task: episode for run in done for episode in run.panels["eval"]}
+def _table(group: Group, baseline: str | None) -> Table:
+    done, limits, identity = group.good, group.limits, group.identity
+    tasks = {episode.task: episode for run in done for episode in run.panels[EVAL]}
     names = [bucket(episode.expert_steps, limits) for episode in tasks.values()] if limits else []
     kinds = {episode.task: episode.kind for run in done for panel in run.panels.values() for episode in panel}
-    played = {START: _scores(_once_a_seed(started), "warm_start")} if started else {}
-    played |= {label: _scores(members, "eval") for label, members in methods.items()}
+    sizes = Counter(kinds[task] for task in tasks)
+    played = {label: _scores(runs, panel) for label, (runs, panel) in group.rows.items()}
     found, alone = _differences(played, _references(played, baseline), kinds, identity)
     moved = [variation(label, own, kinds, identity) for label, own in played.items()]
     return Table(
-        about=_about(runs[0], len(tasks), sorted({run.seed for run in done})),
+        about=about(group.runs[0], len(tasks), sorted({run.seed for run in done})),
         sizes={name: names.count(name) for name in BUCKETS},
+        kinds={kind: sizes[kind] for kind in sorted(sizes)},
         limits=limits,
-        rows=tuple(rows),
+        rows=tuple(_row(label, runs, panel, limits, sorted(sizes)) for label, (runs, panel) in group.rows.items()),
         differences=tuple(found),
         variation=tuple(one for one in moved if one is not None),
         resolution=resolution([one for one in found if one.reference == found[-1].reference], len(tasks)),
         notes=(
-            *[f"left out, {reason}: {run.name}" for run, reason in judged if reason],
-            *_notes(done, methods),
+            *[f"left out, {reason}: {run.name}" for run, reason in group.judged if reason],
+            *_notes(done, group.methods),
             *alone,
         ),
     )
@@ -171,73 +164,11 @@ def _differences(
     return found, notes
 
 
-def _once_a_seed(runs: Sequence[Run]) -> list[Run]:
-    """The first run of each seed, at the cost of the one that made the start: the others found it in the cache."""
-    members: dict[int, list[Run]] = defaultdict(list)
-    for run in runs:
-        members[run.seed].append(run)
-    costs = {seed: max(run.warm_start_seconds for run in same) for seed, same in members.items()}
-    return [replace(members[seed][0], warm_start_seconds=costs[seed]) for seed in sorted(members)]
-
-
-def _reason_to_leave_out(run: Run, earlier: Sequence[Run]) -> str | None:
-    """Why a run is no observation of its method; None for a good one."""
-    if run.failure is not None:
-        return f"failed ({run.failure})"
-    if not run.finished:
-        return "unfinished"
-    if not _valid(run, "eval"):
-        return "no valid episode of the panel"
-    if any((run.label, run.seed) == (other.label, other.seed) and other.finished for other in earlier):
-        return f"second folder of {run.label} with seed {run.seed}"
-    return None
-
-
-def _limits(run: Run) -> tuple[int, int] | None:
-    found = run.facts.get("buckets")
-    return (int(found[0]), int(found[1])) if found else None
-
-
-def _about(run: Run, n: int, seeds: Sequence[int]) -> dict[str, Any]:
-    world, model = run.config["world"], run.config["model"]
-    return {
-        "world": run.config["env"],
-        "tasks": world["tasks"],
-        "split": run.config["eval"]["split"],
-        "n": n,
-        "seeds": list(seeds),
-        "panel": run.facts.get("panel"),
-        "model": model["name"],
-        "text": run.facts.get("text"),
-        "protocol": run.facts.get("protocol"),
-        "outcome": run.facts.get("outcome"),
-        "max_steps": run.facts.get("max_steps"),
-        "dose": None if run.facts.get("agent") else _dose(run.config.get("ppo", {})),
-        "temperature": run.config["eval"]["temperature"],
-        "checkpoint": "final checkpoint",
-    }
-
-
-def _dose(ppo: Mapping[str, Any]) -> str | None:
-    """What all methods have spent alike; runs of older versions do not say it."""
-    if "match" not in ppo:
-        return None
-    return {
-        "collected": f"{ppo['iterations'] * ppo['env_steps']} steps collected, a method's extra ones on top",
-        "env-steps": f"{ppo['iterations'] * ppo['env_steps']} steps, a method's extra ones included",
-        "tokens": "sampled tokens, a method's extra ones included",
-    }[ppo["match"]]
-
-
-def _valid(run: Run, panel: str) -> list[Played]:
-    return [episode for episode in run.panels[panel] if not episode.error]
-
-
-def _row(label: str, runs: Sequence[Run], panel: str, limits: tuple[int, int] | None) -> Row:
+def _row(label: str, runs: Sequence[Run], panel: str, limits: tuple[int, int] | None, kinds: Sequence[str]) -> Row:
     """Each seed is averaged by itself, then the seeds; shares of steps are over all steps."""
-    seeds = [_valid(run, panel) for run in runs]
+    seeds = [valid(run, panel) for run in runs]
     steps = sum(episode.turns for seed in seeds for episode in seed)
-    before = panel == "warm_start"
+    before = panel == WARM_START
     costs = {name: 0.0 if before else _mean([run.costs[name] for run in runs]) for name in COSTS}
     if before:
         costs["seconds"] = _mean([run.warm_start_seconds for run in runs])
@@ -249,7 +180,13 @@ def _row(label: str, runs: Sequence[Run], panel: str, limits: tuple[int, int] | 
         grounded=sum(episode.grounded for seed in seeds for episode in seed) / max(1, steps),
         malformed=sum(episode.malformed for seed in seeds for episode in seed) / max(1, steps),
         turns=_mean([_over(seed, lambda episode: episode.turns) for seed in seeds]),
-        buckets={name: _bucket_success(seeds, name, limits) for name in BUCKETS},
+        buckets={
+            name: _success_of(seeds, lambda episode, name=name: bucket(episode.expert_steps, limits) == name)
+            if limits
+            else None
+            for name in BUCKETS
+        },
+        kinds={kind: _success_of(seeds, lambda episode, kind=kind: episode.kind == kind) for kind in kinds},
         excluded=sum(episode.error for run in runs for episode in run.panels[panel]),
         costs=costs,
     )
@@ -263,10 +200,9 @@ def _over(episodes: Sequence[Played], value: Callable[[Played], float]) -> float
     return _mean([value(episode) for episode in episodes])
 
 
-def _bucket_success(seeds: Sequence[Sequence[Played]], name: str, limits: tuple[int, int] | None) -> float | None:
-    if limits is None:
-        return None
-    parts = [[episode for episode in seed if bucket(episode.expert_steps, limits) == name] for seed in seeds]
+def _success_of(seeds: Sequence[Sequence[Played]], chosen: Callable[[Played], bool]) -> float | None:
+    """Success on some of the tasks, over the seeds that have any of them."""
+    parts = [[episode for episode in seed if chosen(episode)] for seed in seeds]
     means = [_over(part, lambda episode: episode.success) for part in parts if part]
     return _mean(means) if means else None
 
@@ -279,7 +215,7 @@ def _notes(done: Sequence[Run], methods: Mapping[str, Sequence[Run]]) -> list[st
             notes.append(
                 f"{run.name}: {run.unreadable} unreadable lines and {run.duplicates} repeated episodes ignored"
             )
-        if errors := sum(episode.error for episode in run.panels["eval"]):
+        if errors := sum(episode.error for episode in run.panels[EVAL]):
             notes.append(f"{run.name}: {errors} episodes excluded, stopped by an error outside the agent's control")
     seeds = {label: sorted(run.seed for run in members) for label, members in methods.items()}
     if len({tuple(numbers) for numbers in seeds.values()}) > 1:
@@ -292,12 +228,12 @@ def _unequal(done: Sequence[Run]) -> list[str]:
     notes = []
     starts: dict[int, set[str]] = defaultdict(set)
     for run in done:
-        if run.panels["warm_start"]:
+        if run.panels[WARM_START]:
             starts[run.seed].add(f"{run.start} {_digest(run.panels['warm_start'])}")
     for seed, digests in sorted(starts.items()):
         if len(digests) > 1:
             notes.append(f"unequal starts: the methods of seed {seed} did not start from the same policy")
-    if len({tuple(sorted(episode.task for episode in run.panels["eval"])) for run in done}) > 1:
+    if len({tuple(sorted(episode.task for episode in run.panels[EVAL])) for run in done}) > 1:
         notes.append("unequal panels: the runs did not play the same tasks")
     return notes
 

@@ -1,0 +1,130 @@
+"""Which runs may stand in one table, and which stand in none, with the reason.
+
+Runs belong together if they differ in nothing but method and seed. What is unfinished, failed, damaged or no run at all
+is named and left out; the rest is reported. Separate from the table, because figures are drawn from the same runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from spa_bench.core import UserError
+from spa_bench.report.runs import Played, Run, find, load
+
+VARYING = ("reward", "reward_options", "seed", "batch")
+"""What may differ between the runs of one table."""
+START = "warm start"
+"""Name of the row before training; every method is compared with it."""
+EVAL, WARM_START = "eval", "warm_start"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that may be compared."""
+
+    identity: str
+    """What they share; the same text for the same setting on every machine."""
+    runs: tuple[Run, ...]
+    """All of them, by label and seed."""
+
+    @cached_property
+    def judged(self) -> list[tuple[Run, str | None]]:
+        """Each run, and why it is no observation of its method; None for a good one."""
+        return [(run, _reason_to_leave_out(run, self.runs[:place])) for place, run in enumerate(self.runs)]
+
+    @cached_property
+    def good(self) -> list[Run]:
+        """What is averaged: one run for each method and seed."""
+        return [run for run, reason in self.judged if reason is None]
+
+    @cached_property
+    def methods(self) -> Mapping[str, Sequence[Run]]:
+        """The good runs by label."""
+        found: dict[str, list[Run]] = defaultdict(list)
+        for run in self.good:
+            found[run.label].append(run)
+        return dict(found)
+
+    @cached_property
+    def started(self) -> list[Run]:
+        """The first run of each seed, for what was before training.
+
+        At the cost of the one that made the start: the others found it in the cache.
+        """
+        members: dict[int, list[Run]] = defaultdict(list)
+        for run in self.good:
+            if valid(run, WARM_START):
+                members[run.seed].append(run)
+        costs = {seed: max(run.warm_start_seconds for run in same) for seed, same in members.items()}
+        return [replace(members[seed][0], warm_start_seconds=costs[seed]) for seed in sorted(members)]
+
+    @cached_property
+    def rows(self) -> Mapping[str, tuple[Sequence[Run], str]]:
+        """Runs and panel of each row of the table: what was before training first, then the methods."""
+        before: dict[str, tuple[Sequence[Run], str]] = {START: (self.started, WARM_START)} if self.started else {}
+        return before | {label: (runs, EVAL) for label, runs in self.methods.items()}
+
+    @property
+    def limits(self) -> tuple[int, int] | None:
+        """The longest short and the longest medium task, by steps of the expert; None where the runs do not say it."""
+        return self.runs[0].limits
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A folder that no table can be made of."""
+
+    name: str
+    reason: str
+
+
+def collect(paths: Iterable[Path]) -> tuple[list[Group], list[Problem]]:
+    """The runs at or below `paths`, and the folders that are none; the same folders always give the same groups.
+
+    UserError where there is no run folder at all.
+    """
+    runs, problems = [], []
+    for path in find(paths):
+        name = "/".join(path.parts[-3:])
+        try:
+            runs.append(load(path))
+        except UserError as error:
+            problems.append(Problem(name, str(error).replace(str(path), name)))
+    return grouped(runs), sorted(problems, key=lambda problem: (problem.name, problem.reason))
+
+
+def grouped(runs: Iterable[Run]) -> list[Group]:
+    """Runs by setting."""
+    found: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        found[setting(run)].append(run)
+    ordered = {name: sorted(same, key=lambda run: (run.label, run.seed)) for name, same in found.items()}
+    return [Group(name, tuple(ordered[name])) for name in sorted(ordered)]
+
+
+def setting(run: Run) -> str:
+    """What runs of one table share, as text."""
+    config = {key: value for key, value in run.config.items() if key not in VARYING}
+    return json.dumps([config, run.facts.get("panel")], sort_keys=True)
+
+
+def valid(run: Run, panel: str) -> list[Played]:
+    """The episodes of a panel that no error outside the agent's control has stopped."""
+    return [episode for episode in run.panels[panel] if not episode.error]
+
+
+def _reason_to_leave_out(run: Run, earlier: Sequence[Run]) -> str | None:
+    if run.failure is not None:
+        return f"failed ({run.failure})"
+    if not run.finished:
+        return "unfinished"
+    if not valid(run, EVAL):
+        return "no valid episode of the panel"
+    if any((run.label, run.seed) == (other.label, other.seed) and other.finished for other in earlier):
+        return f"second folder of {run.label} with seed {run.seed}"
+    return None
