@@ -15,13 +15,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TextIO
 
+from spa_bench.audit.saved import find
 from spa_bench.core import UserError
 from spa_bench.paths import write_whole
 from spa_bench.report.html import page, policy
 from spa_bench.report.page import Folder, compose, gather, read, tabulate
 from spa_bench.terminal import printable_line
 
-FILES = ("run.json", "metrics.jsonl", "episodes.jsonl", "prices.jsonl")
+FILES = ("run.json", "audit.json", "metrics.jsonl", "episodes.jsonl", "prices.jsonl")
 """What a change of shows that there is news."""
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -29,7 +30,7 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 
 def write(folders: Iterable[Path], file: Path, most: int | None = None, baseline: str | None = None) -> dict[str, Any]:
-    """Write the page of all runs at or below `folders`; returns what there is to say of it."""
+    """Write the page of all runs and audits at or below `folders`; returns what there is to say of it."""
     found = gather(folders, most, baseline)
     text = page(found)
     try:
@@ -45,7 +46,8 @@ def write(folders: Iterable[Path], file: Path, most: int | None = None, baseline
     return {
         "file": str(file),
         "bytes": len(text.encode()),
-        "runs": len(runs),
+        "runs": sum(run["kind"] == "run" for run in runs),
+        "audits": sum(run["kind"] == "audit" for run in runs),
         "tables": len(found["report"]["tables"]),
         "episodes": sum(run["shown"] for run in runs),
         "notes": [*notes, left] if left else notes,
@@ -58,8 +60,9 @@ def show(written: dict[str, Any], stream: TextIO, as_json: bool = False) -> None
         print(json.dumps(written, indent=1), file=stream)
         return
     size = written["bytes"] / 1e6
+    audits = f"{written['audits']} audits, " if written["audits"] else ""
     print(
-        f"{written['file']}: {written['runs']} runs, {written['tables']} tables, "
+        f"{written['file']}: {written['runs']} runs, {written['tables']} tables, {audits}"
         f"{written['episodes']:,} episodes, {size:.1f} MB; open it in a browser",
         file=stream,
     )
@@ -91,7 +94,8 @@ class Live:
             return self._made
 
     def _paths(self) -> list[Path]:
-        return sorted({file.parent.resolve() for file in self.results.rglob("run.json")})
+        runs = {file.parent.resolve() for file in self.results.rglob("run.json")}
+        return sorted(runs | set(find([self.results])))
 
     def _stamp(self, path: Path) -> Stamp:
         found = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from spa_bench import experiment, records, registry
 from spa_bench.audit import run as auditing
+from spa_bench.audit import saved
 from spa_bench.audit.show import to_json
 from spa_bench.blame import MethodError
 from spa_bench.cli import app
@@ -130,13 +132,24 @@ def test_the_same_seed_gives_the_same_audit_and_others_in_it_change_nothing(foun
     assert again["about"] == to_json(found)["about"]
 
 
-def test_it_is_written_as_numbers_and_as_a_figure(found: Any, tmp_path: Path) -> None:
+def test_it_is_written_as_numbers_as_a_figure_and_with_all_prices(found: Any, tmp_path: Path) -> None:
     folder = auditing.save(found, tmp_path)
-    assert sorted(file.name for file in folder.iterdir()) == ["audit.json", "audit.pdf", "audit.png"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "audit.json", "audit.pdf", "audit.png", "episodes.jsonl", "prices.jsonl"
+    ]  # fmt: skip
     stored = json.loads((folder / "audit.json").read_text(), parse_constant=lambda c: pytest.fail(c))
     assert stored == to_json(found)
     first = (folder / "audit.json").read_bytes()
     assert auditing.save(found, tmp_path) == folder and (folder / "audit.json").read_bytes() == first
+    assert saved.find([tmp_path]) == [folder.resolve()]
+    assert saved.load(folder) == replace(found, methods=tuple(sorted(found.methods, key=lambda one: one.name)))
+    episodes, prices = saved.episodes(folder), saved.prices(folder)
+    bare = [replace(one, steps=tuple(replace(step, tokens=None) for step in one.steps)) for one in found.episodes]
+    assert episodes == bare and len(episodes) == found.about["trajectories"]
+    assert set(prices) == {m.name for m in found.methods}
+    for one, own, potential in zip(episodes, prices["sparse"], prices["potential"], strict=True):
+        assert own.tolist() == [0.0] * (len(one) - 1) + [one.outcome]
+        assert potential.sum() == pytest.approx(one.outcome)
 
 
 @pytest.mark.parametrize("env", ["webshop", "virtualhome"])

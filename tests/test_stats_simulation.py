@@ -20,6 +20,7 @@ from spa_bench.stats import (
     over_seeds,
     paired,
     probability_of_improvement,
+    relative_improvement,
     sign_flip,
     smallest_difference,
     spread,
@@ -134,6 +135,19 @@ def test_the_interval_over_seeds_and_tasks_covers_the_difference_of_methods():
         return paired(first, second, better.kinds, rng, draws=400).by_both
 
     assert coverage(truth, sample) == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize(("tasks", "first", "second"), [(134, 0.6, 0.5), (40, 0.3, 0.3), (20, 0.9, 0.6)])
+def test_the_interval_of_a_relative_improvement_covers_other_tasks(tasks: int, first: float, second: float):
+    """Half of the tasks are as hard for one method as for the other."""
+    rng = np.random.default_rng(7)
+
+    def sample() -> Estimate | None:
+        one, other = rng.random((2, tasks))
+        other = np.where(rng.random(tasks) < 0.5, one, other)
+        return relative_improvement([1.0 * (one < first)], [1.0 * (other < second)], rng, draws=500)
+
+    assert coverage(first / second - 1, sample, 600) == pytest.approx(0.955, abs=0.025)
 
 
 @pytest.mark.parametrize("ahead", [0.0, 1.0])

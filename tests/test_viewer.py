@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
+import io
 import json
 import os
 import re
@@ -19,15 +20,28 @@ from typing import Any
 
 import pytest
 from typer.testing import CliRunner
-from viewer_runs import DONE, HOSTILE, iteration, place, played, step, write_all_kinds, write_many, write_run
+from viewer_runs import (
+    DONE,
+    HOSTILE,
+    HOSTILE_METHOD,
+    iteration,
+    place,
+    played,
+    step,
+    write_all_kinds,
+    write_audit,
+    write_many,
+    write_run,
+)
 
+from spa_bench.audit import saved
 from spa_bench.cli import app
 from spa_bench.core import UserError
 from spa_bench.records import Journal, to_row
 from spa_bench.report.html import page, policy
 from spa_bench.report.page import gather
 from spa_bench.report.page_episodes import LONGEST_TEXT, Episode, Shelf, episode
-from spa_bench.view import Live, Server, server, write
+from spa_bench.view import Live, Server, server, show, write
 
 
 class Blocks(HTMLParser):
@@ -180,6 +194,88 @@ def test_copies_of_a_run_have_addresses_of_their_own(tmp_path: Path):
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     first, second = (run["name"] for run in gather([tmp_path])["report"]["runs"])
     assert second == f"{first}~2"
+
+
+# Audits
+
+
+def test_an_audit_stands_beside_the_runs_with_what_every_method_paid(tmp_path: Path):
+    write_run(tmp_path)
+    path = write_audit(tmp_path, ("spa", "shuffled", "potential"))
+    found = gather([tmp_path])
+    audit = run_named(found, "audits/alfworld")
+    assert (audit["kind"], audit["state"], audit["env"], audit["label"]) == (
+        "audit", "audit", "alfworld", "audit of 3 methods"
+    )  # fmt: skip
+    assert audit["methods"] == [
+        {"name": name, "placebo": name == "shuffled"} for name in ("potential", "shuffled", "spa")
+    ]
+    assert (audit["episodes"], audit["shown"], audit["buckets"]) == (5, 5, [4, 8])
+    prices = saved.prices(path)
+    for index, raw in enumerate(episodes_of(found, "audits/", "audit", 0)):
+        assert (raw["index"], raw["rewards"]) == (index, [])
+        for name, paid in zip(("potential", "shuffled", "spa"), raw["paid"], strict=True):
+            assert paid == pytest.approx(prices[name][index], rel=1e-4)
+    assert all(raw["paid"] == [] for raw in episodes_of(found, "alfworld/sparse", "eval", 0))
+    assert len(found["report"]["tables"]) == 1
+
+
+def test_audits_alone_make_a_page(tmp_path: Path):
+    path = write_audit(tmp_path)
+    said = write([path], tmp_path / "out.html")
+    assert (said["runs"], said["audits"], said["tables"], said["episodes"], said["notes"]) == (0, 1, 0, 5, [])
+    out = io.StringIO()
+    show(said, out)
+    assert "0 runs, 0 tables, 1 audits, 5 episodes" in out.getvalue()
+
+
+@pytest.mark.parametrize("name", ["audit.json", "episodes.jsonl", "prices.jsonl"])
+def test_a_damaged_audit_is_named_and_the_rest_is_shown(tmp_path: Path, name: str):
+    write_run(tmp_path)
+    write_audit(tmp_path)
+    damaged = write_audit(tmp_path, seed=1)
+    (damaged / name).write_text((damaged / name).read_text()[:-20])
+    found = gather([tmp_path])
+    audit = run_named(found, "audits/alfworld/1-")
+    assert (audit["kind"], audit["state"]) == ("audit", "unreadable")
+    assert name in audit["reason"] and str(tmp_path) not in audit["reason"]
+    assert run_named(found, "audits/alfworld/0-")["shown"] == 5
+    assert str(tmp_path) not in page(found)
+
+
+def test_prices_of_other_methods_than_the_audited_are_damage(tmp_path: Path):
+    path = write_audit(tmp_path, ("spa", "sparse"))
+    rows, _ = Journal(path / "prices.jsonl").read()
+    (path / "prices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows if row["method"] == "spa"))
+    assert "not the prices of the audited methods" in run_named(gather([tmp_path]), "audits/")["reason"]
+
+
+def test_an_audit_of_an_earlier_version_is_listed_without_episodes(tmp_path: Path):
+    path = write_audit(tmp_path)
+    (path / "episodes.jsonl").unlink()
+    (path / "prices.jsonl").unlink()
+    audit = run_named(gather([tmp_path]), "audits/")
+    assert (audit["state"], audit["shown"]) == ("audit", 0)
+    assert audit["reason"] == "written by an earlier version, which kept no episodes"
+
+
+def test_the_prices_of_an_audit_count_in_the_size_of_a_page(tmp_path: Path):
+    write_run(tmp_path)
+    path = write_audit(tmp_path, [f"method {n}" for n in range(40)], turns=20)
+    (one,) = [run for run in gather([tmp_path])["report"]["runs"] if run["kind"] == "audit"]
+    assert one["shown"] == 5
+    limit = (path / "prices.jsonl").stat().st_size // 2
+    found = gather([tmp_path], limit=limit)
+    assert 0 < run_named(found, "audits/")["shown"] < 5
+    assert found["report"]["left_out"].startswith("This page shows ")
+    assert len(json.dumps(found["episodes"], separators=(",", ":"))) < limit
+
+
+def test_names_of_methods_are_data(tmp_path: Path):
+    write_audit(tmp_path)
+    blocks = Blocks(page(gather([tmp_path])))
+    assert {"img", "b"}.isdisjoint(tag for tag, _ in blocks.tags)
+    assert HOSTILE_METHOD in [method["name"] for method in blocks.data()["report"]["runs"][0]["methods"]]
 
 
 # Safety
@@ -341,12 +437,6 @@ def test_the_baseline_of_the_tables_can_be_chosen(results: Path):
         gather([results], baseline="nobody")
 
 
-def test_episodes_without_a_page_is_a_user_error(results: Path):
-    done = CliRunner().invoke(app, ["report", "--episodes", "2", str(results)])
-    assert done.exit_code == 2
-    assert "--html" in done.output
-
-
 @pytest.mark.parametrize("out", ["nowhere/out.html", "."])
 def test_a_page_that_cannot_be_written_is_a_user_error(results: Path, tmp_path: Path, out: str):
     with pytest.raises(UserError, match="cannot write"):
@@ -400,6 +490,21 @@ def test_a_live_page_starts_empty_and_sees_runs_and_episodes_as_they_come(runnin
     assert len(episodes_of(after, "alfworld/sparse", "train", 3)) == 1
     assert run_named(after, "alfworld/sparse")["state"] == "finished"
     assert after["report"]["tables"][0]["grids"][0]["rows"][-1][0] == "sparse"
+
+
+def test_a_live_page_sees_audits_as_they_come_and_go(running: tuple[Path, Server]):
+    results, found = running
+    path = write_audit(results)
+    before = json.loads(get(found, "/data.json")[2])
+    assert run_named(before, "audits/")["shown"] == 5
+    again = write_audit(results, seed=1)
+    after = json.loads(get(found, "/data.json")[2])
+    assert after["version"] != before["version"]
+    assert [run["name"] for run in after["report"]["runs"]] == [f"audits/alfworld/{one.name}" for one in (path, again)]
+    shutil.rmtree(path)
+    (again / "prices.jsonl").write_text("")
+    last = json.loads(get(found, "/data.json")[2])
+    assert [run["state"] for run in last["report"]["runs"]] == ["unreadable"]
 
 
 def test_only_whoever_asks_this_machine_by_name_is_answered(running: tuple[Path, Server]):

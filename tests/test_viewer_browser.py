@@ -11,7 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from viewer_runs import DONE, HOSTILE, iteration, place, played, write_all_kinds, write_many, write_run
+from viewer_runs import (
+    DONE,
+    HOSTILE,
+    HOSTILE_METHOD,
+    METHODS,
+    PROGRESS,
+    iteration,
+    place,
+    played,
+    write_all_kinds,
+    write_audit,
+    write_many,
+    write_run,
+)
 
 from spa_bench.records import Journal, to_row
 from spa_bench.view import server, write
@@ -46,6 +59,7 @@ def browser() -> Iterator[Any]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     write_all_kinds(folder / "results")
+    write_audit(folder / "results", turns=20)
     write([folder / "results"], folder / "out.html")
     return folder / "out.html"
 
@@ -235,6 +249,139 @@ def test_two_episodes_of_one_run_stand_side_by_side_and_their_difference_is_mark
     assert page.locator(".pair").nth(2).locator(".differs").count() == 1
 
 
+# Audits
+
+
+def audit_address(reader: Reader) -> str:
+    return str(reader.page.evaluate("document.querySelector('#audits a').getAttribute('href')"))
+
+
+def test_an_audit_is_listed_found_by_its_methods_and_opened(reader: Reader, report: Path):
+    page = reader.open(report)
+    reader.heading("Audits")
+    row = page.locator("#audits tbody tr")
+    assert row.count() == 1
+    for said in ("audits/alfworld/0-", "alfworld", "audit of 6 methods"):
+        assert said in row.inner_text()
+    assert "1 audit" in page.inner_text(".lead") and "8 runs" in page.inner_text(".lead")
+    page.fill("#run-filter", "shuffled audit")
+    page.get_by_text("No run matches").wait_for()
+    assert row.count() == 1
+    page.fill("#run-filter", "unfinished")
+    page.get_by_text("No audit matches").wait_for()
+    page.fill("#run-filter", "")
+    row.locator("a").click()
+    reader.heading(re.compile("audit of 6 methods"))
+    assert page.locator(".methods li").count() == 6
+    assert page.locator(".methods .placebo").count() == 1
+    assert page.locator(".episodes li").count() == 5
+    page.select_option("#success", "true")
+    assert page.locator(".episodes li").count() == 2
+    page.click(".episodes a")
+    page.locator("#turn-20").wait_for()
+
+
+def test_every_turn_shows_what_every_method_paid_the_oracle_first(reader: Reader, report: Path):
+    page = reader.open(report)
+    reader.open(report, audit_address(reader) + "/episode/audit/0/1")
+    turn = page.locator("#turn-2 .paid > div")
+    names = [text.split("\n")[0] for text in turn.locator("dt").all_inner_texts()]
+    order = sorted(METHODS)
+    assert names[0] == "oracle's progress"
+    assert names[1].startswith("</script><script>") and names[1].endswith("\\u{202e}")
+    assert names[2:4] == ["potential", "shuffled placebo"]
+    assert len(names) == 7 and order[0] == HOSTILE_METHOD
+    numbers = turn.locator(".number").all_inner_texts()
+    assert numbers[0] == numbers[2] == "+0.200" and numbers[order.index("sparse") + 1] == "0"
+    assert page.locator("#turn-20 .paid > div").nth(order.index("sparse") + 1).inner_text().endswith("+1")
+    assert turn.locator(".reward-bar").count() == 7
+    assert turn.nth(0).locator("rect.gain").count() == 1
+    assert page.locator("#turn-3 .paid > div").nth(0).locator("rect.loss").count() == 1
+    assert "reward" not in page.locator("#turn-2 .meters").inner_text()
+
+
+def test_the_heat_map_has_a_row_for_each_method_and_a_column_for_each_turn(reader: Reader, report: Path):
+    page = reader.open(report)
+    reader.open(report, audit_address(reader) + "/episode/audit/0/1")
+    rows = page.locator(".heat .heat-row")
+    assert rows.count() == 7
+    assert page.locator(".heat .label").all_inner_texts()[:2] == ["progress, executed", "oracle's progress"]
+    assert [rows.nth(n).locator(".hit").count() for n in range(7)] == [20] * 7
+    titles = rows.nth(0).locator("title").all_text_contents()
+    assert [title.removeprefix("turn ") for title in titles[:3]] == [
+        f"{turn}, oracle's progress: {made}" for turn, made in ((1, "0"), (2, "+0.200"), (3, "−0.100"))
+    ]
+    changes = [after - before for before, after in zip((0.1, *PROGRESS), PROGRESS, strict=False)]
+    assert rows.nth(0).locator(".gain").count() == sum(change > 0 for change in changes)
+    assert rows.nth(0).locator(".loss").count() == sum(change < 0 for change in changes)
+    above, below = (rows.nth(0).locator(kind).first.get_attribute("y") for kind in (".gain", ".loss"))
+    assert (above, below) == ("1", "7")  # the sign is told by the place too, not by colour alone
+    strongest = max(float(cell.get_attribute("fill-opacity")) for cell in rows.nth(3).locator(".gain, .loss").all())
+    assert strongest == 1
+    rows.nth(0).locator(".hit").nth(7).click()
+    assert page.evaluate("document.activeElement.id") == "turn-8"
+
+
+def test_two_methods_stand_side_by_side_on_one_episode_and_the_link_keeps_them(reader: Reader, report: Path):
+    page = reader.open(report)
+    start = audit_address(reader) + "/episode/audit/0/1"
+    reader.open(report, start)
+    page.keyboard.press("m")
+    assert page.evaluate("document.activeElement.id") == "method-A"
+    page.select_option("#method-A", "spa (beta=0.1)")
+    reader.until("location.hash.endsWith('/methods/spa%20(beta%3D0.1)/')")
+    assert page.evaluate("document.activeElement.id") == "method-A"
+    page.select_option("#method-B", "potential")
+    reader.until("location.hash.endsWith('/methods/spa%20(beta%3D0.1)/potential')")
+    assert "B pays +0.900; the outcome is 1" in page.inner_text("#episode")
+    who = page.locator("#turn-2 .duel .who").all_inner_texts()
+    assert who == ["A · spa (beta=0.1)", "B · potential"]
+    assert page.locator("#turn-2 .duel .number").nth(1).inner_text() == "+0.200"
+    assert page.locator("#turn-2 details .paid > div").count() == 6
+    assert page.locator(".heat .picked").all_inner_texts() == ["B · potential", "A · spa (beta=0.1)"]
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    reader.until("location.hash.endsWith('/potential/turn/2')")
+    before, link = page.inner_text("main"), reader.hash()
+    reader.open(report, link)
+    assert page.inner_text("main") == before and page.evaluate("document.activeElement.id") == "turn-2"
+    page.keyboard.press("n")
+    reader.until("location.hash.endsWith('/episode/audit/0/2/methods/spa%20(beta%3D0.1)/potential')")
+    page.click(".episodes li:nth-child(4) a")
+    reader.until("location.hash.endsWith('/episode/audit/0/3/methods/spa%20(beta%3D0.1)/potential')")
+    for wrong in ("/methods/nobody/potential", "/methods/%E0%A4%A/"):
+        reader.open(report, start + wrong)
+        reader.heading("Not in this page")
+
+
+def test_a_hostile_method_can_be_picked_and_stays_text(reader: Reader, report: Path):
+    page = reader.open(report)
+    reader.open(report, audit_address(reader) + "/episode/audit/0/0")
+    page.select_option("#method-A", HOSTILE_METHOD)
+    page.locator("#turn-1 .duel").wait_for()
+    assert "A · </script><script>" in page.locator("#turn-1 .duel").inner_text()
+    assert page.locator("#turn-1 .reply bdi").inner_text().startswith("</script><script>")
+    link = reader.hash()
+    reader.open(report, link)
+    assert "A · </script><script>" in page.locator("#turn-1 .duel").inner_text()
+    assert page.evaluate("window.hacked === undefined")
+    assert page.locator("main img, main script, main b").count() == 0
+
+
+def test_two_audited_episodes_stand_side_by_side_with_all_methods(reader: Reader, report: Path):
+    page = reader.open(report)
+    reader.open(report, audit_address(reader) + "/episode/audit/0/1")
+    page.keyboard.press("c")
+    reader.heading("Side by side")
+    names = page.eval_on_selector("#with-run", "(s) => [...s.options].map((o) => o.value)")
+    page.select_option("#with-run", next(name for name in names if name.startswith("audits/")))
+    reader.until("document.querySelectorAll('#turn-1 .paid').length === 2")
+    assert page.locator(".heat").count() == 2
+    page.keyboard.press("u")
+    reader.until("location.hash.endsWith('/episode/audit/0/1')")
+
+
 def test_links_go_deep_and_a_wrong_one_says_so(reader: Reader, report: Path):
     page = reader.open(report)
     deep = address(reader, "spa", "/episode/train/1/0/turn/3")
@@ -294,7 +441,7 @@ def test_it_fits_desktop_and_phone_in_both_schemes(
 ):
     reader = Reader(browser, size, scheme)
     page = reader.open(report)
-    run = address(reader, "spa")
+    run, audit = address(reader, "spa"), audit_address(reader)
     side = run.removeprefix("#/run/")
     places = {
         "overview": "#/",
@@ -302,6 +449,10 @@ def test_it_fits_desktop_and_phone_in_both_schemes(
         "run": run,
         "episode": f"{run}/episode/train/1/0",
         "compare": f"#/compare/{side}/train/1/1/with/{side}/train/1/2",
+        "audit": audit,
+        "audited": f"{audit}/episode/audit/0/0",
+        "methods": f"{audit}/episode/audit/0/0/methods/spa/potential/turn/3",
+        "audited-compare": f"#/compare/{audit[6:]}/audit/0/1/with/{audit[6:]}/audit/0/0",
     }
     for name, where in places.items():
         reader.open(report, where)

@@ -1,4 +1,4 @@
-"""Run folders for the viewer: small ones with everything in them, and large ones."""
+"""Run and audit folders for the viewer: small ones with everything in them, and large ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import numpy as np
+
+from spa_bench.audit import saved
+from spa_bench.audit.summary import Audit, audit_method
 from spa_bench.config import build
 from spa_bench.core import Step, Task, Trajectory
 from spa_bench.records import Journal, RunFolder, run_path, to_row
@@ -18,6 +23,8 @@ HOSTILE = (
     "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>{{ 7 * 7 }}"
     "\u2028\u202ereversed\x1b[31m\x00 \ud800 <!-- <b>bold</b>"
 )
+HOSTILE_METHOD = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>\u202e"
+PROGRESS = (0.1, 0.3, 0.2, 0.2, 0.4, 0.6, 0.5, 0.7, 0.7, 0.7, 0.8, 0.9, 0.8, 0.9, 0.9, 0.9, 0.95, 0.95, 1.0, 1.0)
 
 
 def step(turn: int, reply: str = "", fault: Any = None, progress: float | None = None) -> Step:
@@ -68,6 +75,45 @@ def write_run(
         Journal(path / "prices.jsonl").extend(prices)
         folder.metrics.extend([iteration(1), iteration(2), DONE] if metrics is None else metrics)
     return path
+
+
+METHODS = ("sparse", "spa", "spa (beta=0.1)", "shuffled", "potential", HOSTILE_METHOD)
+"""Of an audit; the third has a name that addresses must escape, the last is written by nobody's friend."""
+
+
+def write_audit(
+    results: Path,
+    methods: Sequence[str] = METHODS,
+    episodes: Sequence[Trajectory] | None = None,
+    seed: int = 0,
+    turns: int = 3,
+) -> Path:
+    """An audit of four episodes: `sparse` and `potential` pay what they do in truth, the others what chance says."""
+    steps = [
+        step(turn + 1, fault=None if turn % 4 else "inadmissible", progress=PROGRESS[turn]) for turn in range(turns)
+    ]
+    found = list(episodes or [played(key, key < "k3", steps) for key in EXPERT_STEPS])
+    found = [played("k1", False, [step(1, HOSTILE, "inadmissible"), *steps[1:]]), *found] if episodes is None else found
+    rng = np.random.default_rng(seed)
+    paid = {}
+    for name in methods:
+        made = [np.diff([one.start_progress, *(own.progress for own in one.steps)]) for one in found]
+        last = [np.append(np.zeros(len(one) - 1), one.outcome) for one in found]
+        chance = [rng.normal(size=len(one)) for one in found]
+        paid[name] = {"potential": made, "sparse": last}.get(name, chance)
+    audit = Audit(
+        about={"world": "alfworld", "policy": "warm start", "seed": seed},
+        methods=tuple(
+            audit_method(name, found, own, own, limits=(4, 8), seed=0, placebo=name == "shuffled")
+            for name, own in paid.items()
+        ),
+        limits=(4, 8),
+        notes=("potential is given the oracle's progress, which other methods are not",),
+        episodes=tuple(found),
+        prices={name: tuple(tuple(map(float, one)) for one in own) for name, own in paid.items()},
+    )
+    with patch.object(saved.show, "plot", lambda audit, path: path.touch()):  # a page shows no figure
+        return saved.save(audit, results)
 
 
 def write_all_kinds(results: Path) -> None:

@@ -6,8 +6,6 @@ methods; a method learns from the explored episodes that a run would give it, an
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +14,10 @@ from typing import Any, cast
 import numpy as np
 
 from spa_bench import credit, experiment, records
-from spa_bench.audit import effects, laws, measures, probes, show, summary
+from spa_bench.audit import effects, laws, measures, probes, summary
+from spa_bench.audit.saved import save as save
 from spa_bench.config import RunConfig
 from spa_bench.core import Agent, Floats, TextEnv, Trajectory, UserError, derive_seed
-from spa_bench.paths import folder_whole, remove
 from spa_bench.progress import Progress
 from spa_bench.rollout import Player
 from spa_bench.simulator import PlayedOn
@@ -29,16 +27,6 @@ from spa_bench.training.policy import Policy
 
 LOOPS = (0, 1, 2, 3)
 """Times that a loop is walked."""
-
-PROBES = {
-    "loop": "what one more walk around a reversible loop pays: the largest of all tasks; 0 for a potential",
-    "busy %": "tasks where a busy failure of full length is paid at least as much as the expert's success",
-    "cut": "what an episode is paid more or less, beyond its outcome, when a step limit cuts it in half",
-}
-COSTS = {
-    "extra steps": "environment steps that the method alone has played, to learn and to price",
-    "extra tokens": "tokens that were encoded or sampled for the method alone",
-}
 
 
 @dataclass(frozen=True)
@@ -131,30 +119,17 @@ def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progr
         methods=tuple(found),
         limits=limits,
         floor=tuple(label for label, method in zip(labels, methods, strict=True) if method.placebo == "floor"),
-        probes=PROBES,
-        costs=COSTS,
+        probes=summary.PROBES,
+        costs=summary.COSTS,
         notes=tuple(
             f"{label} is given {told}, which other methods are not"
             for label, method in zip(labels, methods, strict=True)
             if (told := extra_information(method))
         ),
         excluded=len(stage.trajectories) - len(summary.usable(stage.trajectories)),
+        episodes=tuple(stage.trajectories),
+        prices={label: tuple(tuple(map(float, paid)) for paid in prices[label][0]) for label in labels},
     )
-
-
-def save(found: summary.Audit, results: Path) -> Path:
-    """Write `audit.json` and the figure as PNG and PDF; returns the folder, which is named by what is in it."""
-    content = json.dumps(show.to_json(found), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    name = f"{found.about['seed']}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
-    path = results / "audits" / str(found.about["world"]) / name
-    if path.exists():
-        remove(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with folder_whole(path) as folder:
-        (folder / "audit.json").write_text(content, encoding="utf-8")
-        for ending in ("png", "pdf"):
-            show.plot(found, folder / f"audit.{ending}")
-    return path
 
 
 def _prepare(config: RunConfig, recorded: Path | None, size: Size, progress: Progress) -> Stage:

@@ -17,7 +17,7 @@ from rich.table import Table as RichTable
 
 from spa_bench.audit.measures import CLIP, Measured
 from spa_bench.audit.summary import LENGTHS, Audit, MethodAudit
-from spa_bench.core import UserError
+from spa_bench.figures.style import ACCENT, BAND, INK, PALE, save
 from spa_bench.terminal import printable_line
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ BROKEN = 1e-6
 COLOURS = {"short": "#0072B2", "medium": "#E69F00", "long": "#009E73"}
 """Okabe and Ito: told apart by colour-blind readers; the shapes differ too."""
 SHAPES = {"short": "o", "medium": "s", "long": "^"}
-STYLE: dict[Any, Any] = {"font.size": 9, "text.parse_math": False, "svg.hashsalt": "spa-bench"}
 FLOOR_LINES = ("--", ":", "-.")
-INK, PALE, BAND, FLOOR = "#222222", "#767676", "#f2f2f2", "#D55E00"
 
 
 @dataclass(frozen=True)
@@ -60,10 +58,9 @@ def show(audit: Audit, stream: TextIO, as_json: bool = False) -> None:
 
 
 def to_json(audit: Audit) -> dict[str, Any]:
-    """The audit as plain values; a number that is not finite is None."""
-    plain: dict[str, Any] = _plain(audit)
-    plain["methods"] = [_plain(method) for method in _by_name(audit)]
-    return plain
+    """The figures as plain values; a number that is not finite is None. Episodes and prices are no part of it."""
+    plain = {field.name: _plain(getattr(audit, field.name)) for field in fields(audit) if field.compare}
+    return plain | {"methods": [_plain(method) for method in by_name(audit)]}
 
 
 def _plain(value: Any) -> Any:
@@ -80,7 +77,8 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int) else str(value)
 
 
-def _by_name(audit: Audit) -> list[MethodAudit]:
+def by_name(audit: Audit) -> list[MethodAudit]:
+    """The methods in the order of every table."""
     return sorted(audit.methods, key=lambda method: method.name)
 
 
@@ -220,7 +218,7 @@ def _counts(audit: Audit) -> dict[str, int]:
 
 def _blocks(audit: Audit, room: int) -> Iterator[list[Column]]:
     """Columns that fit side by side behind the names, as few blocks as that takes."""
-    names = 2 + max((len(_label(method)) for method in audit.methods), default=6)
+    names = 2 + max((len(label(method)) for method in audit.methods), default=6)
     block: list[Column] = []
     used = names
     for column in columns(audit):
@@ -234,7 +232,8 @@ def _blocks(audit: Audit, room: int) -> Iterator[list[Column]]:
         yield block
 
 
-def _label(method: MethodAudit) -> str:
+def label(method: MethodAudit) -> str:
+    """Its name, with a mark for a placebo."""
     return printable_line(method.name) + (" *" if method.placebo else "")
 
 
@@ -250,8 +249,8 @@ def _boxes(audit: Audit, chosen: Sequence[Column], title: str) -> RichTable:
     box.add_column("method", no_wrap=True)
     for column in chosen:
         box.add_column(escape(printable_line(column.header)), justify="right", no_wrap=True)
-    for method in _by_name(audit):
-        box.add_row(*(escape(cell) for cell in (_label(method), *(column.cell(method) for column in chosen))))
+    for method in by_name(audit):
+        box.add_row(*(escape(cell) for cell in (label(method), *(column.cell(method) for column in chosen))))
     return box
 
 
@@ -285,19 +284,7 @@ def plot(audit: Audit, path: Path) -> None:
 
     The user's own settings of Matplotlib are left alone. Raises UserError for another ending.
     """
-    stamps: dict[str, dict[str, Any]] = {
-        ".png": {"Software": None},
-        ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
-        ".svg": {"Date": None, "Creator": None},
-    }
-    if path.suffix not in stamps:
-        raise UserError(f"{path.name}: a figure is saved as .png, .pdf or .svg")
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        draw(audit).savefig(path, dpi=150, metadata=stamps[path.suffix])
+    save(lambda: draw(audit), path)
 
 
 def draw(audit: Audit) -> Figure:
@@ -334,7 +321,7 @@ def _draw_overall(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> N
         if (value := method.agreement.spearman.value) is not None:
             axes.axvline(
                 value,
-                color=FLOOR,
+                color=ACCENT,
                 linestyle=style,
                 linewidth=1.2,
                 label=f"floor: {printable_line(method.name)} ({value:.2f})",

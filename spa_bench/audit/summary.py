@@ -15,6 +15,16 @@ from spa_bench.audit.measures import Measured, Resamples, ReturnGap
 from spa_bench.core import Floats, Trajectory, bucket, derive_seed
 
 LENGTHS = ("short", "medium", "long")
+PROBES = {
+    "loop": "what one more walk around a reversible loop pays: the largest of all tasks; 0 for a potential",
+    "busy %": "tasks where a busy failure of full length is paid at least as much as the expert's success",
+    "cut": "what an episode is paid more or less, beyond its outcome, when a step limit cuts it in half",
+}
+COSTS = {
+    "extra steps": "environment steps that the method alone has played, to learn and to price",
+    "extra tokens": "tokens that were encoded or sampled for the method alone",
+}
+"""What is probed and counted in every audit, in the order of its columns."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,10 @@ class Audit:
     """Trajectories without steps, or with an error outside the agent's control."""
     notes: tuple[str, ...] = ()
     """Whatever a reader must know before trusting a number."""
+    episodes: tuple[Trajectory, ...] = field(default=(), compare=False, repr=False)
+    """What was priced, in the order of `prices`; the figures above are all that an audit is compared by."""
+    prices: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict, compare=False, repr=False)
+    """What each method paid for each step of each episode, by the method's name."""
 
     def floors(self) -> tuple[MethodAudit, ...]:
         """The methods of the floor that were audited, in the order of `floor`."""

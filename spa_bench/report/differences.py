@@ -95,10 +95,10 @@ def differences(
     found: dict[str, Comparison] = {}
     for method, own in methods.items():
         seeds = sorted(own.keys() & against.keys())
-        tasks = _shared_tasks([side[seed] for seed in seeds for side in (own, against)])
+        tasks = shared_tasks([side[seed] for seed in seeds for side in (own, against)])
         if method != reference and tasks:
             one, other = (_matrix(side, seeds, tasks) for side in (own, against))
-            rng = _generator(identity, method, reference)
+            rng = generator(identity, method, reference)
             found[method] = paired(one, other, [kinds[task] for task in tasks], rng)
     adjusted = holm([comparison.p for comparison in found.values()])
     return [
@@ -121,22 +121,24 @@ def resolution(found: Iterable[Difference], tasks: int) -> Resolution:
 
 def variation(method: str, own: Scores, kinds: Mapping[str, str], identity: str) -> Variation | None:
     """How far the success of one method moves; None where its seeds share no task."""
-    tasks = _shared_tasks(list(own.values()))
+    tasks = shared_tasks(list(own.values()))
     if not tasks:
         return None
-    table, rng = _matrix(own, sorted(own), tasks), _generator(identity, method)
+    table, rng = _matrix(own, sorted(own), tasks), generator(identity, method)
     everywhere = bootstrap_mean(table, [kinds[task] for task in tasks], rng, limits=(0.0, 1.0))
     return Variation(method, everywhere, spread(table))
 
 
-def _shared_tasks(played: Sequence[Mapping[str, float]]) -> list[str]:
+def shared_tasks(played: Sequence[Mapping[str, float]]) -> list[str]:
+    """The tasks that all of these have a result of, sorted."""
     return sorted(set.intersection(*map(set, played))) if played else []
+
+
+def generator(*names: str) -> np.random.Generator:
+    """The chance that belongs to these names: the same whatever else is drawn."""
+    digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 def _matrix(own: Scores, seeds: Sequence[int], tasks: Sequence[str]) -> list[list[float]]:
     return [[own[seed][task] for task in tasks] for seed in seeds]
-
-
-def _generator(*names: str) -> np.random.Generator:
-    digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-SCRIPTS = ("data.js", "draw.js", "overview.js", "browse.js", "episode.js", "compare.js", "page.js")
+SCRIPTS = ("data.js", "draw.js", "overview.js", "browse.js", "episode.js", "audit.js", "compare.js", "page.js")
 """Parts of the page's one script, in order."""
 
 

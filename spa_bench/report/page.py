@@ -15,13 +15,17 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from spa_bench.audit import saved
 from spa_bench.core import UserError
 from spa_bench.records import Journal, read_run, reward_label
-from spa_bench.report.groups import VARYING
-from spa_bench.report.page_episodes import FIELDS, PANEL_RANKS, Book, Episode, Shelf, episode
-from spa_bench.report.render import grids, markdown
-from spa_bench.report.runs import find
-from spa_bench.report.table import Table, tables
+from spa_bench.report.contents import contents
+from spa_bench.report.groups import VARYING, grouped
+from spa_bench.report.page_audits import is_audit, read_audit
+from spa_bench.report.page_episodes import FIELDS, Book, Episode, Shelf, episode, shortened
+from spa_bench.report.render import Section
+from spa_bench.report.runs import DAMAGED, PANELS, find, load
+from spa_bench.report.table import Table
+from spa_bench.terminal import printable_line
 
 CURVES = ("success", "grounded", "reward_sum", "kl")
 """Figures of an iteration that are drawn."""
@@ -29,13 +33,10 @@ CURVES = ("success", "grounded", "reward_sum", "kl")
 LIMIT = 26_000_000
 """Bytes of episodes in a page; with the rest of it, a page stays under 30 MB."""
 
-DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
-"""What reading rows of another program, or of another version, ends in."""
-
 
 @dataclass(frozen=True)
 class Folder:
-    """One run folder as it was read."""
+    """One folder of a run or an audit as it was read."""
 
     path: Path
     name: str
@@ -44,9 +45,9 @@ class Folder:
     episodes: tuple[Episode, ...] = ()
 
     @property
-    def good(self) -> bool:
+    def is_run(self) -> bool:
         """It is a run that this version can read."""
-        return str(self.run["state"]) != "unreadable"
+        return (self.run["kind"], self.run["state"] == "unreadable") == ("run", False)
 
 
 Reader = Callable[[Path], Folder]
@@ -54,26 +55,31 @@ Tabulator = Callable[[Sequence[Folder]], tuple[list[dict[str, Any]], dict[Path, 
 
 
 def read(path: Path) -> Folder:
-    """One run folder, whatever is in it."""
+    """One folder of a run or an audit, whatever is in it."""
     name = "/".join(path.parts[-3:])
+    said: dict[str, Any] = {"name": name, "kind": "audit" if is_audit(path) else "run"}
     try:
-        content = read_run(path)
-        episodes, unreadable, repeated = _episodes(path)
-        rows, torn = Journal(path / "metrics.jsonl").read()
-        run = _run(content, rows, episodes)
+        about, episodes = read_audit(path) if is_audit(path) else _read_run(path)
     except (UserError, *DAMAGED, OSError) as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        reason = reason.replace(str(path), name)
-        return Folder(path, name, {"name": name, "state": "unreadable", "reason": reason})
-    run |= {"name": name, "unreadable": unreadable + torn, "repeated": repeated}
-    return Folder(path, name, run, tuple(episodes))
+        return Folder(path, name, said | {"state": "unreadable", "reason": reason.replace(str(path), name)})
+    bare = {key: _bare(value) for key, value in about["about"].items() if value is not None}
+    return Folder(path, name, about | said | {"about": bare}, tuple(episodes))
 
 
 def gather(
     paths: Iterable[Path], most: int | None = None, baseline: str | None = None, limit: int = LIMIT
 ) -> dict[str, Any]:
-    """All that the page shows of the run folders at or below `paths`; UserError where there is none."""
-    return compose(find(paths), read, partial(tabulate, baseline=baseline), most, limit)
+    """All that the page shows of the runs and audits at or below `paths`; UserError where there is none."""
+    wanted = list(paths)
+    audits = saved.find(wanted)
+    try:
+        runs = find(wanted)
+    except UserError:
+        if not audits:
+            raise
+        runs = []
+    return compose(sorted({*runs, *audits}), read, partial(tabulate, baseline=baseline), most, limit)
 
 
 def compose(
@@ -84,7 +90,7 @@ def compose(
     for folder in _named_apart([reader(path) for path in found]):
         shelf.add(folder.episodes)
         folders.append(replace(folder, episodes=()))
-    made, bad = tabulator([folder for folder in folders if folder.good])
+    made, bad = tabulator([folder for folder in folders if folder.is_run])
     book, kept = Book(), shelf.kept()
     runs = []
     for folder, episodes in zip(folders, kept, strict=True):
@@ -97,32 +103,21 @@ def compose(
 
 def tabulate(folders: Sequence[Folder], baseline: str | None = None) -> tuple[list[dict[str, Any]], dict[Path, str]]:
     """The tables of these folders, and which of them no table can be made of, with the reason."""
-    bad: dict[Path, str] = {}
-    paths = [folder.path for folder in folders]
-    try:
-        made = tables(paths, baseline) if paths else []
-    except (UserError, *DAMAGED):
-        bad = {path: reason for path in paths if (reason := _reason(path)) is not None}
-        good = [path for path in paths if path not in bad]
-        made = tables(good, baseline) if good else []
-    return [_plain(table) for table in made], bad
+    runs, bad = [], {}
+    for path in (folder.path for folder in folders):
+        try:
+            runs.append(load(path))
+        except UserError as error:
+            bad[path] = str(error).replace(str(path), "/".join(path.parts[-3:]))
+    found = contents(grouped(runs), baseline)
+    return [_plain(*both) for both in zip(found.tables, found.table_sections(), strict=True)], bad
 
 
-def _plain(table: Table) -> dict[str, Any]:
+def _plain(table: Table, section: Section) -> dict[str, Any]:
     """A table as it is printed, so that a page never says anything else than a paper."""
-    parts = [{"title": grid.title, "header": grid.header, "rows": grid.rows} for grid in grids(table)]
-    _, *notes = markdown(table).rpartition("\n\n")[2].splitlines()
+    parts = [{"title": grid.title, "header": grid.header, "rows": grid.rows} for grid in section.grids]
     about = {name.replace("_", " "): value for name, value in table.about.items() if value is not None}
-    return {"about": about, "grids": parts, "notes": [note.removeprefix("- ") for note in notes]}
-
-
-def _reason(path: Path) -> str | None:
-    try:
-        tables([path])
-    except (UserError, *DAMAGED) as error:
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        return reason.replace(str(path), "/".join(path.parts[-3:]))
-    return None
+    return {"about": about, "grids": parts, "notes": [printable_line(note) for note in section.notes]}
 
 
 def _named_apart(folders: Sequence[Folder]) -> list[Folder]:
@@ -134,6 +129,13 @@ def _named_apart(folders: Sequence[Folder]) -> list[Folder]:
         name = folder.name if seen[folder.name] == 1 else f"{folder.name}~{seen[folder.name]}"
         named.append(replace(folder, name=name))
     return named
+
+
+def _read_run(path: Path) -> tuple[dict[str, Any], list[Episode]]:
+    content = read_run(path)
+    episodes, unreadable, repeated = _episodes(path)
+    rows, torn = Journal(path / "metrics.jsonl").read()
+    return _run(content, rows, episodes) | {"unreadable": unreadable + torn, "repeated": repeated}, episodes
 
 
 def _episodes(path: Path) -> tuple[list[Episode], int, int]:
@@ -174,7 +176,7 @@ def _prices(path: Path) -> dict[tuple[Any, ...], Sequence[float]]:
     for row in Journal(path / "prices.jsonl").scan():
         rewards = (row or {}).get("rewards")
         if row is not None and isinstance(rewards, list) and all(isinstance(one, int | float) for one in rewards):
-            found.setdefault(_place(row), [float(f"{one:.5g}") for one in rewards])
+            found.setdefault(_place(row), shortened(rewards))
     return found
 
 
@@ -196,7 +198,7 @@ def _run(content: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], episodes
         "reason": reason,
         "setting": _setting(config, facts),
         "buckets": _buckets(facts),
-        "panels": {stage: _panel(episodes, stage) for stage in PANEL_RANKS},
+        "panels": {stage: _panel(episodes, stage) for stage in PANELS},
         "curves": {name: _curve(iterations, name) for name in CURVES},
         "iterations": len(iterations),
         "episodes": len(episodes),
@@ -239,10 +241,10 @@ def _curve(iterations: Mapping[int, Mapping[str, Any]], name: str) -> list[list[
     return [[int(number), round(float(value), 8)] for number, value in points if isinstance(value, int | float)]
 
 
-def _about(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, str]:
-    """Configuration and facts, flat; of a path only its last part: it would name people and machines."""
+def _about(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Configuration and facts, flat."""
     flat = dict(_flat(config)) | {f"made with {name}": value for name, value in _flat(facts)}
-    return {name: _bare(value) for name, value in flat.items() if value is not None and name != "reward"}
+    return {name: value for name, value in flat.items() if name != "reward"}
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
@@ -254,6 +256,7 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, An
 
 
 def _bare(value: Any) -> str:
+    """A value as text; of a path only its last part: it would name people and machines."""
     text = value if isinstance(value, str) else json.dumps(value)
     for kind in (PurePosixPath, PureWindowsPath):
         if kind(text).is_absolute():

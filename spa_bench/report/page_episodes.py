@@ -11,21 +11,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-PANEL_RANKS = {"eval": 0, "warm_start": 1}
+PANEL_RANKS = {"eval": 0, "audit": 0, "warm_start": 1}
 """What is kept longest. Of other stages the last iteration has rank 2, the one before it 3, and so on."""
 
 LONGEST_TEXT = 20_000
 """Characters of one text; the rest is counted and left out."""
 
-STEP_SIZE, EPISODE_SIZE, REWARD_SIZE = 22, 120, 14
+STEP_SIZE, EPISODE_SIZE, REWARD_SIZE = 22, 124, 14
 """Bytes in the page, at most: of a step, of an episode beside its steps, of a step's reward."""
 
 FIELDS = (
     "index", "task", "success", "over", "outcome", "start", "goal", "final", "error", "character", "branch", "parent",
-    "steps", "world", "rewards",
+    "steps", "world", "rewards", "paid",
 )  # fmt: skip
 """Places in an episode's list. `steps`: observation, move and progress of each step, one after another. `world`: turn
-and reward of the steps that the world rewarded. A text is its place among the page's texts."""
+and reward of the steps that the world rewarded. `paid`: of each method of an audit what it paid for each step. A text
+is its place among the page's texts."""
 
 Place = tuple[str, int, int]
 """Stage, iteration and index: which episode of its run."""
@@ -55,6 +56,8 @@ class Episode:
     world: tuple[float, ...]
     rewards: tuple[float, ...]
     """What the method paid for each own step; empty where that is not on record."""
+    paid: tuple[tuple[float, ...], ...] = ()
+    """What each method of an audit paid for each step, in the order of its methods; empty for the episode of a run."""
 
     def texts(self) -> Iterable[str]:
         """Every text of the episode, with repetitions."""
@@ -66,10 +69,16 @@ class Episode:
     @property
     def size(self) -> int:
         """Bytes in the page, texts not counted."""
-        return EPISODE_SIZE + STEP_SIZE * len(self.steps) + REWARD_SIZE * len(self.rewards)
+        numbers = len(self.rewards) + sum(len(own) + 1 for own in self.paid)
+        return EPISODE_SIZE + STEP_SIZE * len(self.steps) + REWARD_SIZE * numbers
 
 
-def episode(row: Mapping[str, Any], rewards: Sequence[float] = ()) -> Episode:
+def shortened(rewards: Iterable[float]) -> tuple[float, ...]:
+    """Rewards with as many digits as a reader can use."""
+    return tuple(float(f"{one:.5g}") for one in rewards)
+
+
+def episode(row: Mapping[str, Any], rewards: Sequence[float] = (), paid: Iterable[Sequence[float]] = ()) -> Episode:
     """The episode of a row of `episodes.jsonl`. Raises KeyError, TypeError or ValueError for a row of another kind."""
     task, steps = row["task"], row["steps"]
     return Episode(
@@ -88,6 +97,7 @@ def episode(row: Mapping[str, Any], rewards: Sequence[float] = ()) -> Episode:
         steps=tuple((_text(step["observation"]), _move(step), _number(step["progress"])) for step in steps),
         world=tuple(_number(step["env_reward"]) for step in steps),
         rewards=tuple(rewards) if len(rewards) == len(steps) else (),
+        paid=tuple(map(tuple, paid)),
     )
 
 
@@ -234,4 +244,5 @@ class Book:
             one.place[2], self._tasks.setdefault(one.task, len(self._tasks)), int(one.success), int(one.over),
             one.outcome, one.start, self._text(one.goal), self._text(one.final), self._text(one.error), one.character,
             one.branch, -1 if one.parent is None else one.parent, steps, world, list(one.rewards),
+            list(map(list, one.paid)),
         ]  # fmt: skip

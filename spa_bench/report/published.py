@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +20,8 @@ from spa_bench.terminal import printable_line
 FOLDER = Path(__file__).resolve().parent / "as-published"
 """What comes with the package."""
 
-TITLE = "as published, other protocols"
+PUBLISHED = "as published, other protocol"
+"""Head of the column beside ours."""
 
 METRICS = ("success", "average reward", "grounding accuracy", "gain", "gain in success", "gain in grounding accuracy")
 """What a value is, in per cent; a gain is a difference in points, over what its remark says."""
@@ -114,45 +115,45 @@ def parse(text: str, name: str) -> tuple[Published, ...]:
     return tuple(row for _, row in _parsed(text, name))
 
 
-def beside(
-    world: str, metric: str, split: str | None = None, rows: Iterable[Published] | None = None
-) -> tuple[Published, ...]:
-    """What papers print of a world and metric, for a column of its own; with `split`, only what is known to be of it.
+class Sources:
+    """Numbers for a column beside ours, and the notes that say where each was read."""
 
-    `rows` are those to choose from: the package's own, unless given. Raises UserError for an unknown metric, because
-    an empty column would look like a finding.
-    """
-    if metric not in METRICS:
-        raise UserError(f"published numbers: no metric {_quoted(metric)}: use one of {', '.join(METRICS)}")
-    chosen = load() if rows is None else rows
-    return tuple(row for row in chosen if (row.world, row.metric) == (world, metric) and split in (None, row.split))
+    def __init__(self, paper: str | None = None) -> None:
+        """Of all papers, or of one by its arXiv id."""
+        self._rows = [row for row in load() if paper in (None, row.paper)]
+        self._notes: dict[str, int] = {}
 
+    def cell(self, world: str, split: str | None, label: str, metric: str | None = None) -> str:
+        """What is printed of our row `label`, with the numbers of the notes; empty where nothing is known.
 
-def markdown(rows: Sequence[Published]) -> str:
-    """A table of their own, with source and confidence; it says in its title that protocols differ."""
-    if not rows:
-        return f"**{TITLE}**: none known"
-    header = ("method", "world", "split", "metric", "value", "n", "seeds", "model", "protocol", "read in", "confidence")
-    cells = [[*_cells(row), _note(row, rows)] for row in rows]
-    lines = [[*header, "note"], ["---"] * 4 + ["---:"] * 3 + ["---"] * 5, *cells]
-    table = ["| " + " | ".join(printable_line(cell).replace("|", "\\|") for cell in line) + " |" for line in lines]
-    remarks = [f"{number}. {printable_line(text)}" for number, text in enumerate(_remarks(rows), 1)]
-    return "\n".join([f"**{TITLE}**", "", *table, *([""] if remarks else []), *remarks])
+        Of the split, or where the split is not known, which the note says. Without `metric`: success, and average
+        reward by its name.
+        """
+        return self.numbers(metric, lambda row: row.ours == label and row.world == world and row.split in ("", split))
 
+    def numbers(self, metric: str | None, wanted: Callable[[Published], bool]) -> str:
+        """The numbers of the rows that are wanted, in the order of the files."""
+        shown = ("success", "average reward") if metric is None else (metric,)
+        found = [row for row in self._rows if row.metric in shown and wanted(row)]
+        names = {"average reward": "average reward "} if metric is None else {}
+        return "; ".join(f"{names.get(row.metric, '')}{row.printed} [{self._note(row)}]" for row in found)
 
-def _cells(row: Published) -> list[str]:
-    counts = ["" if count is None else str(count) for count in (row.n, row.seeds)]
-    where = [row.world, row.split, row.metric, row.printed]
-    return [row.method, *where, *counts, row.model, row.protocol, f"{row.paper}, {row.source}", row.confidence]
+    def notes(self) -> list[str]:
+        """One for each kind of source that a cell has named, in order."""
+        return [f"[{number}] as published, other protocol: {text}" for text, number in self._notes.items()]
 
-
-def _remarks(rows: Sequence[Published]) -> list[str]:
-    """Each once, in order of appearance."""
-    return list(dict.fromkeys(row.remark for row in rows if row.remark))
-
-
-def _note(row: Published, rows: Sequence[Published]) -> str:
-    return str(_remarks(rows).index(row.remark) + 1) if row.remark else ""
+    def _note(self, row: Published) -> int:
+        told = {
+            "split": row.split or "not known",
+            "n": row.n or "not known",
+            "seeds": row.seeds or "not known",
+            "model": row.model or "not known",
+            "protocol": row.protocol or "not known",
+        }
+        facts = ", ".join(f"{name} {value}" for name, value in told.items())
+        remark = f"; {row.remark}" if row.remark else ""
+        text = f"arXiv {row.paper}, {row.source} ({row.confidence}); {facts}{remark}"
+        return self._notes.setdefault(text, len(self._notes) + 1)
 
 
 def _files(folder: Path) -> list[Path]:

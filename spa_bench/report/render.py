@@ -1,4 +1,4 @@
-"""A table on a terminal, as Markdown, as JSON."""
+"""What is printed of a table: its grids, and what a reader must know of them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as RichTable
 
+from spa_bench.report import grid as grid_forms
+from spa_bench.report.ablations import Ablation
 from spa_bench.report.differences import Difference, Resolution
+from spa_bench.report.grid import Grid, slug
 from spa_bench.report.groups import START
+from spa_bench.report.published import PUBLISHED, Sources
 from spa_bench.report.table import BUCKETS, Row, Table, as_json
 from spa_bench.stats import Estimate
 from spa_bench.terminal import printable_line
@@ -36,58 +37,92 @@ VARIATION = (
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Cells as text."""
+class Section:
+    """Grids that are about one thing, and what stands under them."""
 
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    name: str
+    """In file names: letters, digits and `-`."""
+    grids: Sequence[Grid]
+    notes: Sequence[str]
 
 
 def show(found: Sequence[Table], stream: TextIO, json_wanted: bool = False) -> None:
     """Print tables: JSON when asked for, boxes on a terminal, Markdown otherwise."""
     if json_wanted:
         print(json.dumps({"tables": [as_json(table) for table in found]}, indent=1), file=stream)
-    elif stream.isatty():
-        console = Console(file=stream)
-        for table in found:
-            for grid in grids(table):
-                console.print(_boxes(grid))
-            console.print("\n".join(_footer(table)), markup=False, highlight=False)
     else:
-        print("\n\n".join(markdown(table) for table in found), file=stream)
+        show_sections([section(table) for table in found], stream)
+
+
+def show_sections(found: Sequence[Section], stream: TextIO) -> None:
+    """Print sections: boxes on a terminal, Markdown otherwise."""
+    if not stream.isatty():
+        print("\n\n".join(as_markdown(one) for one in found), file=stream)
+        return
+    console = Console(file=stream)
+    for one in found:
+        for grid in one.grids:
+            console.print(grid_forms.boxes(grid))
+        console.print("\n".join(printable_line(note) for note in one.notes), markup=False, highlight=False)
+
+
+def as_markdown(found: Section) -> str:
+    """Its grids, and its notes as a list."""
+    parts = [grid_forms.markdown(grid) for grid in found.grids]
+    return "\n\n".join([*parts, "\n".join(f"- {printable_line(note)}" for note in found.notes)]).rstrip()
 
 
 def markdown(table: Table, seconds: bool = True) -> str:
     """The table as Markdown; without `seconds` the same runs always give the same bytes."""
-    parts = [_markdown(grid) for grid in grids(table, seconds)]
-    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in _footer(table))])
+    return as_markdown(section(table, seconds=seconds))
 
 
-def grids(table: Table, seconds: bool = True) -> list[Grid]:
-    """What was reached, what of it is no chance, how it depends on the length of the task, and what it cost."""
+def section(table: Table, name: str = "table", published: bool = False, seconds: bool = True) -> Section:
+    """Everything that is printed of a table; with `published`, what papers print stands in a column of its own."""
+    cells, sources = _published(table) if published else ({}, [])
+    return Section(name, grids(table, seconds, cells), [*footer(table), *sources])
+
+
+def grids(table: Table, seconds: bool = True, published: Mapping[str, str] | None = None) -> list[Grid]:
+    """What was reached, what of it is no chance, how it depends on length and kind of the task, and what it cost."""
+    if not table.rows:
+        return []
     references = dict.fromkeys(one.reference for one in table.differences)
     compared = [_differences(name, [one for one in table.differences if one.reference == name]) for name in references]
     moved = [_variation(table)] if table.variation else []
-    return [_results(table), *compared, *moved, _lengths(table), _costs(table, seconds)]
+    changed = [_ablation(one, table) for one in table.ablations]
+    kinds = [_kinds(table)] if len(table.kinds) > 1 else []
+    return [
+        _results(table, published or {}), *compared, *changed, *moved, _lengths(table), *kinds, _costs(table, seconds)
+    ]  # fmt: skip
 
 
-def _results(table: Table) -> Grid:
+def _results(table: Table, published: Mapping[str, str]) -> Grid:
     header = ["method", "seeds", "success %", "95 % interval", "outcome", "grounded %", "malformed %", "turns"]
+    beside = [PUBLISHED] if published else []
     rows = [
         [
             row.label,
             str(len(row.seeds)),
-            _percent(row.success.mean),
-            _interval(row.success),
+            percent(row.success.mean),
+            interval(row.success),
             f"{row.outcome:.3f}",
-            _percent(row.grounded),
-            _percent(row.malformed),
+            percent(row.grounded),
+            percent(row.malformed),
             f"{row.turns:.1f}",
+            *([published.get(row.label, "")] if published else []),
         ]
         for row in table.rows
     ]
-    return Grid(f"{table.about['world']}, {table.about['split']}, n={table.about['n']}", header, rows)
+    title = f"{table.about['world']}, {table.about['split']}, n={table.about['n']}"
+    return Grid("results", title, [*header, *beside], rows)
+
+
+def _published(table: Table) -> tuple[dict[str, str], list[str]]:
+    """What papers print of the table's world and split, by label, and where it was read."""
+    sources = Sources()
+    cells = {row.label: sources.cell(table.about["world"], table.about["split"], row.label) for row in table.rows}
+    return {label: cell for label, cell in cells.items() if cell}, sources.notes()
 
 
 def _differences(reference: str, found: Sequence[Difference]) -> Grid:
@@ -95,32 +130,55 @@ def _differences(reference: str, found: Sequence[Difference]) -> Grid:
     rows = [
         [
             one.method,
-            f"{100 * one.found.by_task.mean:+.1f}",
-            _signed(one.found.by_task),
-            _signed(one.found.by_both) if one.found.seeds > 1 else "",
-            _chance(one.found.p),
-            _chance(one.adjusted),
+            points(one.found.by_task),
+            signed(one.found.by_task),
+            signed(one.found.by_both) if one.found.seeds > 1 else "",
+            chance(one.found.p),
+            chance(one.adjusted),
             one.verdict,
         ]
         for one in found
     ]
-    return Grid(f"difference of success from {printable_line(reference)}, same tasks and seeds", header, rows)
+    title = f"difference of success from {printable_line(reference)}, same tasks and seeds"
+    return Grid(f"differences-{slug(reference)}", title, header, rows)
 
 
 def _variation(table: Table) -> Grid:
     header = ["method", "95 % interval", "by training seed", "by tasks and chance"]
     rows = [
-        [one.method, _interval(one.everywhere), _deviation(one.spread.training), _deviation(one.spread.evaluation)]
+        [one.method, interval(one.everywhere), _deviation(one.spread.training), _deviation(one.spread.evaluation)]
         for one in table.variation
     ]
-    return Grid("how far success % would move", header, rows)
+    return Grid("variation", "how far success % would move", header, rows)
 
 
 def _lengths(table: Table) -> Grid:
     ranges = _ranges(table.limits)
     header = ["method", *(f"{name}{ranges[name]} (n={table.sizes[name]})" for name in BUCKETS)]
-    rows = [[row.label, *(_percent(row.buckets[name]) for name in BUCKETS)] for row in table.rows]
-    return Grid("success % by steps of the expert", header, rows)
+    rows = [[row.label, *(percent(row.buckets[name]) for name in BUCKETS)] for row in table.rows]
+    return Grid("by-length", "success % by steps of the expert", header, rows)
+
+
+def _kinds(table: Table) -> Grid:
+    header = ["method", *(f"{kind} (n={n})" for kind, n in table.kinds.items())]
+    rows = [[row.label, *(percent(row.kinds[kind]) for kind in table.kinds)] for row in table.rows]
+    return Grid("by-kind", "success % by kind of task", header, rows)
+
+
+def _ablation(found: Ablation, table: Table) -> Grid:
+    header = ["setting", *found.options, "seeds", "success %", "95 % interval", "outcome", "grounded %", "turns"]
+    compared = {one.method: one for one in found.differences}
+    beside = ["points", "95 % interval", "Holm"] if compared else []
+    rows = []
+    for row in (row for label in found.settings for row in table.rows if row.label == label):
+        options = [str(found.settings[row.label].get(name, "default")) for name in found.options]
+        reached = [percent(row.success.mean), interval(row.success), f"{row.outcome:.3f}", percent(row.grounded)]
+        cells = [row.label, *options, str(len(row.seeds)), *reached, f"{row.turns:.1f}"]
+        one = compared.get(row.label)
+        own = [points(one.found.by_task), signed(one.found.by_task), chance(one.adjusted)] if one else ["", "", ""]
+        rows.append([*cells, *(own if compared else [])])
+    title = f"ablation of {printable_line(found.method)}: its options, and the difference from it as it comes"
+    return Grid(f"ablation-{slug(found.method)}", title, [*header, *beside], rows)
 
 
 def _costs(table: Table, seconds: bool) -> Grid:
@@ -132,7 +190,7 @@ def _costs(table: Table, seconds: bool) -> Grid:
         "extra env steps": "extra_env_steps",
     } | ({"seconds": "seconds"} if seconds else {})
     rows = [[row.label, *(_cost(row, name) for name in columns.values())] for row in table.rows]
-    return Grid("cost of one run", ["method", *columns], rows)
+    return Grid("costs", "cost of one run", ["method", *columns], rows)
 
 
 def _cost(row: Row, name: str) -> str:
@@ -141,19 +199,27 @@ def _cost(row: Row, name: str) -> str:
     return f"{row.costs[name]:,.0f}"
 
 
-def _interval(estimate: Estimate) -> str:
+def points(estimate: Estimate) -> str:
+    """A difference of shares."""
+    return f"{100 * estimate.mean:+.1f}"
+
+
+def interval(estimate: Estimate) -> str:
+    """Of a share."""
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{100 * estimate.low:.1f}-{100 * estimate.high:.1f}"
 
 
-def _signed(estimate: Estimate) -> str:
+def signed(estimate: Estimate) -> str:
+    """Of a difference of shares."""
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}"
 
 
-def _chance(p: float) -> str:
+def chance(p: float) -> str:
+    """A p value."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -165,15 +231,16 @@ def _resolved(found: Resolution) -> str:
     """What the panel can show, in words."""
     seeds = "1 seed" if found.seeds == 1 else f"{found.seeds} seeds"
     differ = (
-        f"methods differ on {_percent(found.discordance)} % of tasks ({'assumed' if found.assumed else 'seen here'})"
+        f"methods differ on {percent(found.discordance)} % of tasks ({'assumed' if found.assumed else 'seen here'})"
     )
     where = f"{found.tasks} tasks and {seeds}, with 80 % power, if {differ}"
     if found.smallest is None:
         return f"no difference can be resolved on {where}"
-    return f"smallest difference that can be resolved: {_percent(found.smallest)} points on {where}"
+    return f"smallest difference that can be resolved: {percent(found.smallest)} points on {where}"
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A share, without the sign."""
     return "-" if value is None else f"{100 * value:.1f}"
 
 
@@ -183,34 +250,10 @@ def _ranges(limits: tuple[int, int] | None) -> Mapping[str, str]:
     return {"short": f" 1-{limits[0]}", "medium": f" {limits[0] + 1}-{limits[1]}", "long": f" >{limits[1]}"}
 
 
-def _footer(table: Table) -> list[str]:
+def footer(table: Table) -> list[str]:
+    """What stands under every grid of a table: what it is about, what happened, how to read it."""
     about = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in table.about.items() if value is not None)
     resolved = [_resolved(table.resolution)] if table.rows else []
     said = [DIFFERENCES] if table.differences else []
     said += [VARIATION] if table.variation else []
-    return [printable_line(line) for line in (about, *table.notes, *resolved, NOTE, *said)]
-
-
-def _boxes(grid: Grid) -> RichTable:
-    """On a narrow terminal the names of methods and words are folded, numbers never."""
-    box = RichTable(
-        title=escape(grid.title),
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for place, name in enumerate(grid.header):
-        cells = [row[place] for row in grid.rows] if place else []
-        width = max(map(len, [*name.split(), *(cell for cell in cells if not cell[:1].isalpha())]))
-        box.add_column(escape(name), justify="right" if place else "left", overflow="fold", min_width=width)
-    for row in grid.rows:
-        box.add_row(*(escape(printable_line(cell)) for cell in row))
-    return box
-
-
-def _markdown(grid: Grid) -> str:
-    lines = [grid.header, ["---", *["---:"] * (len(grid.header) - 1)], *grid.rows]
-    body = ["| " + " | ".join(printable_line(cell).replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([f"**{grid.title}**", "", *body])
+    return [about, *table.notes, *resolved, *([NOTE] if table.rows else []), *said]

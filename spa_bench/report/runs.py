@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench.core import UserError
-from spa_bench.records import Journal, read_run, reward_label
+from spa_bench.records import Journal, read_run, reward_label, reward_name
 
 PANELS = ("warm_start", "eval")
 """Stages that play the held-out panel: before training, and after it with the final checkpoint."""
@@ -75,6 +75,11 @@ class Run:
         return (int(found[0]), int(found[1])) if found else None
 
     @property
+    def method(self) -> str:
+        """The reward method without its options."""
+        return reward_name(self.config["reward"])
+
+    @property
     def label(self) -> str:
         """Name of the table's row: the method with its options, or the agent that was only evaluated."""
         if agent := self.facts.get("agent"):
@@ -99,7 +104,7 @@ def load(path: Path) -> Run:
     """
     try:
         run = _load(path)
-        _ = (run.seed, run.label, run.limits, about(run, 0, ()))
+        _ = (run.seed, run.method, run.label, run.limits, about(run, 0, ()))
     except DAMAGED as error:
         raise UserError(f"{path} holds what this version cannot read ({type(error).__name__}: {error})") from None
     return run

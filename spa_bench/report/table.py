@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench.core import UserError, bucket
+from spa_bench.report.ablations import Ablation, ablations
 from spa_bench.report.differences import (
     Difference,
     Resolution,
@@ -28,6 +29,8 @@ from spa_bench.report.groups import EVAL, START, WARM_START, Group, collect, val
 from spa_bench.report.runs import COSTS, Played, Run, about
 from spa_bench.stats import Estimate, over_seeds
 
+USUAL = "ppo"
+"""What papers compare with."""
 BUCKETS = ("short", "medium", "long")
 
 
@@ -68,6 +71,7 @@ class Table:
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
     """Every method against the warm start, and against the baseline."""
+    ablations: tuple[Ablation, ...]
     variation: tuple[Variation, ...]
     resolution: Resolution
     notes: tuple[str, ...]
@@ -89,7 +93,7 @@ def tables_of(groups: Iterable[Group], baseline: str | None = None) -> list[Tabl
     """One table for each group.
 
     `baseline` is the label of the row that every method is compared with, beside the warm start; where it is not given,
-    the first method in alphabetical order. UserError where no table has that row.
+    `USUAL`, or else the first method in alphabetical order. UserError where no table has that row.
     """
     found = [_table(group, baseline) for group in groups]
     labels = {row.label for table in found for row in table.rows}
@@ -123,6 +127,7 @@ def _table(group: Group, baseline: str | None) -> Table:
         limits=limits,
         rows=tuple(_row(label, runs, panel, limits, sorted(sizes)) for label, (runs, panel) in group.rows.items()),
         differences=tuple(found),
+        ablations=ablations(group, played, kinds, identity),
         variation=tuple(one for one in moved if one is not None),
         resolution=resolution([one for one in found if one.reference == found[-1].reference], len(tasks)),
         notes=(
@@ -140,7 +145,8 @@ def _scores(runs: Sequence[Run], panel: str) -> Scores:
 def _references(played: Mapping[str, Scores], baseline: str | None) -> list[str]:
     """The rows that methods are compared with: the warm start, and the baseline where there are methods beside it."""
     methods = sorted(label for label in played if label != START)
-    chosen = baseline if baseline is not None else next(iter(methods), None)
+    usual = USUAL if USUAL in methods else next(iter(methods), None)
+    chosen = baseline if baseline is not None else usual
     wanted = [START, *([chosen] if chosen is not None and len(methods) > 1 else [])]
     return [label for label in dict.fromkeys(wanted) if label in played]
 
@@ -180,13 +186,8 @@ def _row(label: str, runs: Sequence[Run], panel: str, limits: tuple[int, int] | 
         grounded=sum(episode.grounded for seed in seeds for episode in seed) / max(1, steps),
         malformed=sum(episode.malformed for seed in seeds for episode in seed) / max(1, steps),
         turns=_mean([_over(seed, lambda episode: episode.turns) for seed in seeds]),
-        buckets={
-            name: _success_of(seeds, lambda episode, name=name: bucket(episode.expert_steps, limits) == name)
-            if limits
-            else None
-            for name in BUCKETS
-        },
-        kinds={kind: _success_of(seeds, lambda episode, kind=kind: episode.kind == kind) for kind in kinds},
+        buckets={name: _success_in(seeds, name, limits) for name in BUCKETS},
+        kinds={kind: _success_of([[e for e in seed if e.kind == kind] for seed in seeds]) for kind in kinds},
         excluded=sum(episode.error for run in runs for episode in run.panels[panel]),
         costs=costs,
     )
@@ -200,9 +201,16 @@ def _over(episodes: Sequence[Played], value: Callable[[Played], float]) -> float
     return _mean([value(episode) for episode in episodes])
 
 
-def _success_of(seeds: Sequence[Sequence[Played]], chosen: Callable[[Played], bool]) -> float | None:
-    """Success on some of the tasks, over the seeds that have any of them."""
-    parts = [[episode for episode in seed if chosen(episode)] for seed in seeds]
+def _success_in(seeds: Sequence[Sequence[Played]], name: str, limits: tuple[int, int] | None) -> float | None:
+    if limits is None:
+        return None
+    return _success_of(
+        [[episode for episode in seed if bucket(episode.expert_steps, limits) == name] for seed in seeds]
+    )
+
+
+def _success_of(parts: Sequence[Sequence[Played]]) -> float | None:
+    """Success on some tasks of each seed, over the seeds that have any of them."""
     means = [_over(part, lambda episode: episode.success) for part in parts if part]
     return _mean(means) if means else None
 

@@ -16,6 +16,7 @@ from spa_bench.stats.means import (
 )
 from spa_bench.stats.pairs import Comparison, holm, mcnemar, paired, sentence, sign_flip, verdict
 from spa_bench.stats.power import smallest_difference, tasks_needed
+from spa_bench.stats.ratios import relative_improvement
 from spa_bench.stats.variance import Spread, spread
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "paired",
     "performance_profile",
     "probability_of_improvement",
+    "relative_improvement",
     "sentence",
     "sign_flip",
     "smallest_difference",

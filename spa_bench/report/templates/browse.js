@@ -1,5 +1,6 @@
 // A run and the list of its episodes.
 
+const NO_PAIR = ["", ""];
 const browser = {
   run: null,
   group: null,
@@ -10,10 +11,12 @@ const browser = {
   page: 0,
   partner: null,
   chosen: null,
+  pair: NO_PAIR,
 };
 
-function runView(run, chosen) {
+function runView(run, chosen, pair) {
   openRun(run, chosen);
+  if (chosen) browser.pair = pair;
   const runs = [...store.runs.values()].filter((one) => one.state !== "unreadable");
   const pick = choice(
     "run",
@@ -98,6 +101,7 @@ function aboutRun(run) {
       { class: "quiet wide-on" },
       "Pick an episode. Keys: n and p go through the list, j and k through the turns, / goes to the filter, ? shows all.",
     ),
+    run.state === "audit" ? aboutMethods(run) : null,
     run.iterations
       ? el("details", { open: wide }, el("summary", {}, "Learning curves of this run"), curvesOf([run]))
       : null,
@@ -215,7 +219,7 @@ function showEpisodes(run, chosen, follow) {
 
 function listed(one, chosen) {
   return link(
-    one.path,
+    placeOf(one),
     [
       result(one),
       el(

@@ -47,7 +47,7 @@ function compareView(left, right) {
     el(
       "div",
       { class: "bar" },
-      link(left.path, "‹ back to the episode"),
+      link(placeOf(left), "‹ back to the episode"),
       el("button", { type: "button", onclick: () => neighbour(-1) }, "‹ previous"),
       el("button", { type: "button", onclick: () => neighbour(1) }, "next ›"),
     ),
@@ -104,12 +104,12 @@ function sideHead(one, letter) {
       link(one.path, "open"),
     ),
     headOf(one, "h2"),
-    stripOf(one, steps, one.steps() === null ? one.branch : 0),
+    stripOf(one, steps, one.steps() === null ? one.branch : 0, NO_PAIR),
   );
 }
 
 function pairs(left, right, a, b, differs) {
-  const sizes = [a, b].map((steps) => Math.max(0, ...steps.map((step) => Math.abs(step.reward || 0))));
+  const scales = [scaleOf(left, a, NO_PAIR), scaleOf(right, b, NO_PAIR)];
   return Array.from({ length: Math.max(a.length, b.length) }, (_, turn) =>
     el(
       "li",
@@ -127,7 +127,7 @@ function pairs(left, right, a, b, differs) {
             { class: "side" },
             el("p", { class: "letter" }, letter),
             steps[turn]
-              ? turnBody(steps[turn], turn > 0 ? steps[turn - 1].progress : one.get("start"), turn + 1, sizes[side])
+              ? turnBody(steps[turn], turn > 0 ? steps[turn - 1].progress : one.get("start"), turn + 1, scales[side])
               : el("p", { class: "quiet" }, `${letter} is over.`),
           ),
         ),

@@ -3,7 +3,11 @@
 
 const PAGE_SIZE = 50;
 const WIDE = "(min-width: 900px)";
-const GROUP_NAMES = { eval: "held-out tasks, after training", warm_start: "held-out tasks, before training" };
+const GROUP_NAMES = {
+  eval: "held-out tasks, after training",
+  warm_start: "held-out tasks, before training",
+  audit: "audited episodes",
+};
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
 
 const store = { report: null, book: null, raw: [], runs: new Map(), parsed: new Map(), texts: null };

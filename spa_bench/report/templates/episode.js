@@ -3,6 +3,8 @@
 function episodeView(one) {
   const steps = one.shownSteps();
   const missing = one.steps() === null ? one.branch : 0;
+  const rows = paidBy(one, steps);
+  const pair = pairIn(one.run);
   return [
     el(
       "div",
@@ -23,8 +25,10 @@ function episodeView(one) {
       ),
     ),
     headOf(one, "h2"),
-    stripOf(one, steps, missing),
-    turnList(one, steps, missing),
+    rows ? pairFields(one) : null,
+    rows && pair.some(Boolean) ? pairWords(one, rows, pair) : null,
+    stripOf(one, steps, missing, pair),
+    turnList(one, steps, missing, pair),
   ];
 }
 
@@ -65,7 +69,9 @@ function branchNote(one) {
   ];
 }
 
-function stripOf(one, steps, missing) {
+function stripOf(one, steps, missing, pair) {
+  const rows = paidBy(one, steps);
+  if (rows) return heatMap(one, steps, rows, pair);
   const start = missing ? 0 : one.get("start");
   const priced = steps.some((step) => step.reward !== null);
   return el(
@@ -82,13 +88,19 @@ function stripOf(one, steps, missing) {
   );
 }
 
-function turnList(one, steps, missing) {
+/** What turns are measured by: the largest reward of the episode, or in an audit that of each method. */
+function scaleOf(one, steps, pair) {
   const size = Math.max(0, ...steps.map((step) => Math.abs(step.reward || 0)));
+  return { size, rows: paidBy(one, steps), pair };
+}
+
+function turnList(one, steps, missing, pair) {
+  const scale = scaleOf(one, steps, pair);
   const turns = steps.map((step, place) =>
     el(
       "li",
       { class: "turn", id: `turn-${missing + place + 1}`, tabindex: "-1" },
-      turnBody(step, place > 0 ? steps[place - 1].progress : one.get("start"), missing + place + 1, size),
+      turnBody(step, place > 0 ? steps[place - 1].progress : one.get("start"), missing + place + 1, scale),
     ),
   );
   const final = one.text("final");
@@ -100,7 +112,7 @@ function turnList(one, steps, missing) {
   );
 }
 
-function turnBody(step, before, number, size) {
+function turnBody(step, before, number, { size, rows, pair }) {
   const fault = step.fault
     ? `not executed: ${step.fault === "format" ? "no command" : visible(step.fault)}`
     : "executed";
@@ -161,6 +173,7 @@ function turnBody(step, before, number, size) {
         ? el("div", {}, el("dt", {}, "world pays"), el("dd", {}, el("span", { class: "number" }, signed(step.world))))
         : null,
     ),
+    rows ? paidFor(rows, number - 1, pair) : null,
   ];
 }
 

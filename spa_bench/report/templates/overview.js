@@ -1,7 +1,13 @@
 // The first view: what was run, the tables, the curves.
 
 const PERCENT = new Set(["success", "grounded"]);
-const WORDS = { finished: "finished", failed: "failed", unfinished: "unfinished", unreadable: "not readable" };
+const WORDS = {
+  finished: "finished",
+  failed: "failed",
+  unfinished: "unfinished",
+  audit: "audit",
+  unreadable: "not readable",
+};
 const CURVE_NAMES = {
   success: "Success while training",
   grounded: "Grounded steps",
@@ -38,19 +44,29 @@ function overviewView() {
       ),
       el("div", { id: "runs" }),
     ),
+    runs.some((run) => run.state === "audit")
+      ? el(
+          "section",
+          { "aria-labelledby": "audits-title" },
+          el("h2", { id: "audits-title" }, "Audits"),
+          el("p", { class: "quiet" }, "Every method has priced the same episodes; no policy was trained."),
+          el("div", { id: "audits" }),
+        )
+      : null,
   ];
 }
 
 function summary(runs) {
   const readable = runs.filter((run) => run.state !== "unreadable");
+  const own = runs.filter((run) => run.kind === "run");
   const worlds = new Set(readable.map((run) => run.env));
   const states = Object.keys(WORDS).map((state) => [state, runs.filter((run) => run.state === state).length]);
   const episodes = readable.reduce((sum, run) => sum + run.episodes, 0);
   const parts = states
     .filter(([, number]) => number > 0)
-    .map(([state, number]) => badge(state, `${number} ${WORDS[state]}`));
+    .map(([state, number]) => badge(state, state === "audit" ? count(number, "audit") : `${number} ${WORDS[state]}`));
   return [
-    `${count(runs.length, "run")} in ${count(worlds.size, "world")}, ${count(episodes, "episode")} on record. `,
+    `${count(own.length, "run")} in ${count(worlds.size, "world")}, ${count(episodes, "episode")} on record. `,
     ...parts,
   ];
 }
@@ -236,20 +252,40 @@ function refocus(id) {
 
 // Runs
 
-function runColumns() {
-  const panel = (run, stage) => run.panels[stage].success;
+/** The columns that runs and audits share. */
+function nameColumns(kind, label) {
   return [
     {
       key: "name",
-      name: "run",
+      name: kind,
       text: true,
       value: (run) => run.name,
       show: (run) => link(runPath(run), visible(run.name)),
     },
-    { key: "env", name: "world", text: true, value: (run) => run.env, show: (run) => run.env },
-    { key: "label", name: "reward", text: true, value: (run) => run.label, show: (run) => visible(run.label) },
+    { key: "env", name: "world", text: true, value: (run) => run.env, show: (run) => visible(run.env) },
+    { key: "label", name: label, text: true, value: (run) => run.label, show: (run) => visible(run.label) },
     { key: "seed", name: "seed", value: (run) => run.seed, show: (run) => String(run.seed) },
     { key: "state", name: "state", text: true, value: (run) => run.state, show: (run) => stateCell(run) },
+  ];
+}
+
+function auditColumns() {
+  return [
+    ...nameColumns("audit", "what"),
+    {
+      key: "methods",
+      name: "methods",
+      value: (run) => run.methods.length,
+      show: (run) => short(run.methods.length),
+    },
+    { key: "episodes", name: "episodes", value: (run) => run.episodes, show: (run) => short(run.episodes) },
+  ];
+}
+
+function runColumns() {
+  const panel = (run, stage) => run.panels[stage].success;
+  return [
+    ...nameColumns("run", "reward"),
     {
       key: "before",
       name: "success % before",
@@ -270,19 +306,30 @@ function stateCell(run) {
 }
 
 function showRuns() {
-  const place = document.getElementById("runs");
-  const runs = [...store.runs.values()].filter((run) => run.state !== "unreadable");
+  showList("run", "runs", runColumns());
+  if (document.getElementById("audits")) showList("audit", "audits", auditColumns());
+}
+
+function showList(kind, id, columns) {
+  const all = [...store.runs.values()].filter((run) => run.kind === kind && run.state !== "unreadable");
   const words = overview.words.trim().toLowerCase().split(/\s+/).filter(Boolean);
-  const matching = runs.filter((run) => words.every((word) => isAbout(run, word)));
-  place.replaceChildren(
-    el("p", { class: "quiet", role: "status" }, `${matching.length} of ${count(runs.length, "run")}`),
-    matching.length ? sortable("runs", runColumns(), matching, "Runs") : el("p", {}, "No run matches the filter."),
-  );
+  const matching = all.filter((run) => words.every((word) => isAbout(run, word)));
+  document
+    .getElementById(id)
+    .replaceChildren(
+      el("p", { class: "quiet", role: "status" }, `${matching.length} of ${count(all.length, kind)}`),
+      matching.length
+        ? sortable(id, columns, matching, `${kind[0].toUpperCase()}${kind.slice(1)}s`)
+        : all.length
+          ? el("p", {}, `No ${kind} matches the filter.`)
+          : "",
+    );
 }
 
 /** A word begins one of the run's own words, or is a longer part of its name. */
 function isAbout(run, word) {
-  const own = `${run.env} ${run.label} seed ${run.seed} ${WORDS[run.state]} ${run.reason}`.toLowerCase();
+  const methods = (run.methods || []).map((method) => method.name).join(" ");
+  const own = `${run.env} ${run.label} ${methods} seed ${run.seed} ${WORDS[run.state]} ${run.reason}`.toLowerCase();
   return (
     own.split(/[^\p{L}\p{N}.]+/u).some((part) => part.startsWith(word)) ||
     (word.length > 3 && `${own} ${run.name}`.includes(word))

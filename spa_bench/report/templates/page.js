@@ -7,6 +7,7 @@ const KEYS = [
   ["n or →", "next episode of the list"],
   ["p or ←", "previous episode"],
   ["c", "compare with another run on the same task"],
+  ["m", "in an audit: pick two methods"],
   ["/", "to the filter"],
   ["o", "overview"],
   ["u", "up: from an episode to its run"],
@@ -24,11 +25,15 @@ function parse(hash) {
     const [left, right] = [episodeAt(...compare.slice(1, 5)), episodeAt(...compare.slice(5, 9))];
     return left && right ? { kind: "compare", left, right, turn: compare[9] } : { kind: "missing" };
   }
-  const place = text.match(/^run\/(.+?)(?:\/episode\/([^/]+)\/(\d+)\/(\d+)(?:\/turn\/(\d+))?)?$/);
+  const place = text.match(
+    /^run\/(.+?)(?:\/episode\/([^/]+)\/(\d+)\/(\d+)(?:\/methods\/([^/]*)\/([^/]*))?(?:\/turn\/(\d+))?)?$/,
+  );
   if (place) {
     const run = runAt(place[1]);
     const episode = place[2] ? episodeAt(...place.slice(1, 5)) : null;
-    return !run || (place[2] && !episode) ? { kind: "missing", run } : { kind: "run", run, episode, turn: place[5] };
+    const pair = run && readPair(run, place.slice(5, 7));
+    if (!run || !pair || (place[2] && !episode)) return { kind: "missing", run };
+    return { kind: "run", run, episode, pair, turn: place[7] };
   }
   return { kind: text === "curves" ? "curves" : text === "" ? "overview" : "missing" };
 }
@@ -64,7 +69,7 @@ function show({ focus = true } = {}) {
   const views = {
     overview: () => [overviewView(), showRuns],
     curves: () => [curvesView(), () => {}],
-    run: () => [runView(route.run, route.episode), () => afterRun(route.run, route.episode)],
+    run: () => [runView(route.run, route.episode, route.pair), () => afterRun(route.run, route.episode)],
     compare: () => [compareView(route.left, route.right), () => {}],
     missing: () => [
       [
@@ -150,7 +155,7 @@ function neighbour(step) {
   const here = all.indexOf(one);
   for (let at = here < 0 ? 0 : here + step; at >= 0 && at < all.length; at += step) {
     if (route.kind === "run") {
-      go(all[at].path);
+      go(placeOf(all[at]));
       return;
     }
     const partner = partnerOf(all[at], route.right.run);
@@ -163,7 +168,7 @@ function neighbour(step) {
 
 function up() {
   const route = parse(location.hash);
-  if (route.kind === "compare") go(route.left.path);
+  if (route.kind === "compare") go(placeOf(route.left));
   else if (route.episode) go(runPath(route.run));
   else go("#/");
 }
@@ -191,6 +196,7 @@ const ACTIONS = {
   p: () => neighbour(-1),
   ArrowLeft: () => neighbour(-1),
   c: compareHere,
+  m: toMethods,
   o: () => {
     go("#/");
   },

@@ -1,0 +1,190 @@
+"""An audit on the disk: its numbers, its figure, the episodes that were priced, what every method paid for every step.
+
+Read without torch and without the world that was played, so that a report can be made years later on another machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from spa_bench.audit import show
+from spa_bench.audit.summary import COSTS, LENGTHS, PROBES, Audit
+from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.paths import TEMPORARY, folder_whole, remove
+from spa_bench.records import Journal, from_row, to_row
+
+AUDIT, EPISODES, PRICES = "audit.json", "episodes.jsonl", "prices.jsonl"
+LARGEST = 1e308
+"""A number beyond it is none that a method can have paid."""
+
+
+def save(found: Audit, results: Path) -> Path:
+    """Write the audit and its figure as PNG and PDF; returns the folder, which is named by the numbers in it."""
+    content = json.dumps(show.to_json(found), indent=1, sort_keys=True, allow_nan=False) + "\n"
+    name = f"{found.about['seed']}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    path = results / "audits" / str(found.about["world"]) / name
+    if path.exists():
+        remove(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with folder_whole(path) as folder:
+        (folder / AUDIT).write_text(content, encoding="utf-8")
+        _write(folder / EPISODES, (_told(one) | place(index) for index, one in enumerate(found.episodes)))
+        _write(
+            folder / PRICES,
+            (
+                place(index) | {"method": label, "rewards": rewards}
+                for label, paid in sorted(found.prices.items())
+                for index, rewards in enumerate(paid)
+            ),
+        )
+        for ending in ("png", "pdf"):
+            show.plot(found, folder / f"audit.{ending}")
+    return path
+
+
+def find(paths: Iterable[Path]) -> list[Path]:
+    """The audit folders at or below the given folders, each once, sorted; none is no error."""
+    found = {file.parent.resolve() for path in paths for file in path.rglob(AUDIT)}
+    return sorted(path for path in found if not path.name.startswith(TEMPORARY))
+
+
+def load(path: Path) -> Audit:
+    """The audit in the folder `path`, without episodes and prices.
+
+    It is the one that was saved, but for the order of methods and for numbers that were not finite, which are None.
+    Raises UserError for a file that is none of ours or damaged.
+    """
+    file = path / AUDIT
+    try:
+        found = _shape().validate_json(file.read_bytes(), strict=True)
+        json.dumps(asdict(found), allow_nan=False)
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{part}: " for part in (".".join(map(str, first["loc"])),) if part)
+        raise UserError(f"{file} is no audit that this version can read: {where}{first['msg']}") from None
+    except ValueError:
+        raise UserError(f"{file} holds a number that is not finite: audit again") from None
+    names = [method.name for method in found.methods]
+    if len(set(names)) < len(names) or any(set(method.by_length) != set(LENGTHS) for method in found.methods):
+        raise UserError(f"{file} is no audit that this version can read: a method stands twice, or lacks a length")
+    return replace(found, probes=_ordered(found.probes, PROBES), costs=_ordered(found.costs, COSTS))
+
+
+def _ordered(told: Mapping[str, str], usual: Iterable[str]) -> dict[str, str]:
+    """In the order of a fresh audit, which the file has sorted away."""
+    return {name: told[name] for name in dict.fromkeys([*usual, *told]) if name in told}
+
+
+def episodes(path: Path) -> list[Trajectory]:
+    """The episodes that were priced, without tokens. Raises UserError where they are damaged or not kept."""
+    found = []
+    for number, row in enumerate(_rows(path / EPISODES)):
+        where = f"{path / EPISODES}, line {number + 1}"
+        if not _is_at(row, number):
+            raise UserError(f"{where}: not the episode {number} of an audit")
+        try:
+            one = from_row(row)
+        except (UserError, ValueError) as error:
+            raise UserError(f"{where}: {error}") from None
+        if wrong := _wrong(one):
+            raise UserError(f"{where}: {str(wrong[0])[:80]!r} stands where an episode holds something else")
+        found.append(one)
+    return found
+
+
+def prices(path: Path) -> dict[str, list[Floats]]:
+    """What each method paid, by its label: an array (T,) for each of `episodes`, in their order.
+
+    Raises UserError where episodes or prices are damaged or not kept, or do not fit each other.
+    """
+    lengths = [len(one) for one in episodes(path)]
+    found: dict[str, list[Floats]] = {}
+    for number, row in enumerate(_rows(path / PRICES), 1):
+        label, rewards = row.get("method"), row.get("rewards")
+        paid = found.setdefault(label, []) if isinstance(label, str) else []
+        fits = (
+            isinstance(label, str)
+            and _is_at(row, len(paid))
+            and len(paid) < len(lengths)
+            and isinstance(rewards, list)
+            and len(rewards) == lengths[len(paid)]
+            and all(map(_is_number, rewards))
+        )
+        if not fits:
+            raise UserError(f"{path / PRICES}, line {number}: not what a method paid for the next episode")
+        paid.append(np.array(rewards, dtype=np.float64))
+    if short := [label for label, paid in found.items() if len(paid) < len(lengths)]:
+        raise UserError(f"{path / PRICES}: {short[0]} paid for {len(found[short[0]])} of {len(lengths)} episodes only")
+    return found
+
+
+def place(index: int) -> dict[str, Any]:
+    """What makes a row of an audit's files the row of one episode, as in a run folder."""
+    return {"stage": "audit", "iteration": 0, "index": index}
+
+
+def _is_at(row: Mapping[str, Any], index: int) -> bool:
+    return place(index).items() <= row.items()
+
+
+def _told(trajectory: Trajectory) -> dict[str, Any]:
+    """As in a run folder, but without tokens: nobody trains on them again, and they are most of the bytes."""
+    row = to_row(trajectory)
+    return row | {"steps": [step | {"tokens": None} for step in row["steps"]]}
+
+
+def _write(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    file.touch()
+    Journal(file).extend(rows)
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    if not file.exists():
+        raise UserError(
+            f"{file.parent} keeps no {file.name}: it is of an earlier version or a part of a copy; audit again"
+        )
+    try:
+        rows, unreadable = Journal(file).read()
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from None
+    if unreadable:
+        raise UserError(f"{file} has {unreadable} unreadable lines: audit again")
+    return rows
+
+
+def _wrong(one: Trajectory) -> list[object]:
+    """Values of another type than a trajectory has there: JSON is not typed."""
+    steps, task = one.steps, one.task
+    numbers = [one.outcome, one.start_progress, *(n for step in steps for n in (step.env_reward, step.progress))]
+    whole = [task.expert_steps, one.character]
+    texts = [task.env, task.key, task.split, task.kind, one.goal, one.final_observation]
+    texts += [text for step in steps for text in (step.observation, step.reply, step.action)]
+    may_lack = [one.error, *(text for step in steps for text in (step.fault, step.expert_action))]
+    signs = [one.success, one.terminated, one.truncated, *(step.grounded for step in steps)]
+    return [
+        *(value for value in numbers if not _is_number(value)),
+        *(value for value in whole if type(value) is not int),
+        *(value for value in texts if not isinstance(value, str)),
+        *(value for value in may_lack if not isinstance(value, str | None)),
+        *(value for value in signs if not isinstance(value, bool)),
+    ]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
+
+
+@cache
+def _shape() -> TypeAdapter[Audit]:
+    return TypeAdapter(Audit)

@@ -1,0 +1,142 @@
+"""How every figure looks, and how it is saved: the same bytes for the same data, the user's own settings left alone.
+
+Nothing is told by colour alone: a method has a colour, a marker, a line and a hatch of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spa_bench.core import UserError
+from spa_bench.terminal import printable_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "text.parse_math": False,
+    "svg.hashsalt": "spa-bench",
+    "hatch.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "legend.handlelength": 3,
+}
+STAMPS: dict[str, dict[str, Any]] = {
+    ".png": {"Software": None},
+    ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    ".svg": {"Date": None, "Creator": None},
+}
+"""Dates and versions that a file would hold; without them the same figure is the same bytes."""
+INK, PALE, BAND, ACCENT = "#222222", "#767676", "#f2f2f2", "#D55E00"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
+"""Okabe and Ito (2008), without the yellow that no line can have on white: told apart by colour-blind readers."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
+LINES = ("-", "--", "-.", ":")
+HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "+++", "|||", "ooo")
+OVERLAID = 8
+"""More methods than this are not told apart in one pair of axes."""
+KNOWN = (
+    *("ppo", "spa", "sparse", "shuffled", "gigpo", "stepagent-inverse", "3spo", "rrd", "grpo", "rudder", "rloo"),
+    *("stepagent-implicit", "3spo-lite", "potential", "monte-carlo", "uniform", "spa-released", "random-split"),
+    *("all-on-last", "time-only", "warm start"),
+)
+"""A method's look is its place in this list, to which names are only ever appended: whatever else is drawn, and in
+every version, a method looks the same. Sorted places would change with the company, and hashes of names alone clash.
+Nothing else follows from it."""
+OWN = 40
+"""Looks from this place on belong to names that are not in the list."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn."""
+
+    colour: str
+    marker: str
+    line: str
+    hatch: str
+
+
+def looks(methods: Iterable[str]) -> dict[str, Look]:
+    """The look of each of the methods of one figure.
+
+    A name that is not in `KNOWN`, as of a method with options, has a look by its hash. Only where two such names of one
+    figure fall on the same look does the later one, by name, move on to the next free.
+    """
+    found, taken, spare = {}, set[int](), len(COLOURS) * len(MARKERS) - OWN
+    for method in sorted(set(methods)):
+        if method in KNOWN:
+            place = KNOWN.index(method)
+        else:
+            digest = hashlib.sha256(method.encode("utf-8", "surrogatepass")).digest()
+            start = int.from_bytes(digest[:8], "big") % spare
+            places = [OWN + (start + step) % spare for step in range(spare)]
+            place = next((place for place in places if place not in taken), places[0])
+        taken.add(place)
+        parts: list[Sequence[str]] = [COLOURS, MARKERS, LINES, HATCHES]
+        found[method] = Look(*(part[place % len(part)] for part in parts))
+    return found
+
+
+def shortened(text: str, most: int) -> str:
+    """One line that is safe to draw, cut to `most` characters."""
+    line = printable_line(text)
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def save(draw: Callable[[], Figure], *paths: Path) -> None:
+    """Save what `draw` makes to each of the paths, as `.png`, `.pdf` or `.svg` by the name's ending.
+
+    The user's settings of Matplotlib are put back afterwards, and no window is opened. Letters that the font has not
+    are drawn as boxes without a warning. Raises UserError for another ending.
+    """
+    for path in paths:
+        if path.suffix not in STAMPS:
+            raise UserError(f"{path.name}: a figure is saved as .png, .pdf or .svg")
+    import matplotlib
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        figure = draw()
+        for path in paths:
+            figure.savefig(path, dpi=150, metadata=STAMPS[path.suffix])
+            figure.set_layout_engine("none")  # settled by the first file
+
+
+def sheet(width: float, height: float, title: str, caption: str) -> Figure:
+    """An empty figure with a title above and a caption below; `height` is that of the rest, in inches."""
+    from matplotlib.figure import Figure
+
+    lines = [line for part in caption.splitlines() for line in textwrap.wrap(part, int(17 * width)) or [""]]
+    figure = Figure(figsize=(width, height + 0.35 + 0.14 * len(lines)), layout="constrained")
+    figure.suptitle(shortened(title, int(12 * width)), fontsize=11)
+    figure.supxlabel("\n".join(lines), fontsize=7.5, color=INK, x=0.01, ha="left", linespacing=1.3)
+    return figure
+
+
+def legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """One legend for all axes, at their right: below them stands the caption."""
+    figure.legend(handles, [shortened(name, 28) for name in names], loc="outside right center")
+
+
+def striped(axes: Axes, names: Sequence[str]) -> None:
+    """Rows from top to bottom, with bands that lead from a name to its figures."""
+    for row in range(0, len(names), 2):
+        axes.axhspan(row - 0.5, row + 0.5, color=BAND, linewidth=0, zorder=0)
+    axes.set_ylim(max(1, len(names)) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), [shortened(name, 40) for name in names])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)

@@ -1,0 +1,23 @@
+"""What stands below a figure of runs: on what it rests."""
+
+from __future__ import annotations
+
+from spa_bench.report.groups import EVAL, Group
+from spa_bench.report.runs import about
+
+
+def title(group: Group) -> str:
+    """World and split."""
+    told = about(group.runs[0], 0, ())
+    return f"{told['world']}, {told['split']}"
+
+
+def sources(group: Group) -> str:
+    """World, split, number of tasks, seeds, model and panel hash, as in the footer of the table."""
+    tasks = {episode.task for run in group.good for episode in run.panels[EVAL]}
+    told = about(group.runs[0], len(tasks), sorted({run.seed for run in group.good}))
+    seeds = ", ".join(map(str, told["seeds"])) or "none"
+    return (
+        f"{told['world']}, split {told['split']}, n={told['n']} tasks, seeds {seeds}, model {told['model']}, "
+        f"panel {told['panel'] or 'unknown'}, {told['checkpoint']}."
+    )

@@ -1,0 +1,53 @@
+"""A method beside itself with other options, such as `spa`, `spa (alpha=0)` and `spa (beta=0)`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spa_bench.report.differences import Difference, Scores, differences
+from spa_bench.report.groups import Group
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The settings of one method that were run on the same tasks."""
+
+    method: str
+    options: tuple[str, ...]
+    """Names of all options that any of them sets."""
+    settings: Mapping[str, Mapping[str, Any]]
+    """Options by label, the method as it comes first; what is not set has the method's own default."""
+    differences: tuple[Difference, ...]
+    """Each of the others against the method as it comes; empty where that was not run."""
+
+
+def ablations(
+    group: Group, played: Mapping[str, Scores], kinds: Mapping[str, str], identity: str
+) -> tuple[Ablation, ...]:
+    """Every method that was run with at least two settings."""
+    by_method: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for label, runs in group.methods.items():
+        if not runs[0].facts.get("agent"):
+            by_method.setdefault(runs[0].method, {})[label] = runs[0].config["reward_options"]
+    return tuple(
+        _ablation(method, by_method[method], played, kinds, identity)
+        for method in sorted(by_method)
+        if len(by_method[method]) > 1
+    )
+
+
+def _ablation(
+    method: str,
+    settings: Mapping[str, Mapping[str, Any]],
+    played: Mapping[str, Scores],
+    kinds: Mapping[str, str],
+    identity: str,
+) -> Ablation:
+    labels = sorted(settings, key=lambda label: (bool(settings[label]), label))
+    whole = labels[0] if not settings[labels[0]] else None
+    others = {label: played[label] for label in labels if label != whole}
+    found = differences(others, whole, played[whole], kinds, identity) if whole is not None else []
+    options = sorted({name for options in settings.values() for name in options})
+    return Ablation(method, tuple(options), {label: settings[label] for label in labels}, tuple(found))

@@ -1,0 +1,161 @@
+"""All that a report says of a folder: tables, papers' tables, audits, and what could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from spa_bench.audit import saved
+from spa_bench.audit import show as audit_show
+from spa_bench.audit.summary import Audit
+from spa_bench.core import UserError
+from spa_bench.report.grid import Grid, slug
+from spa_bench.report.groups import Group, Problem, collect
+from spa_bench.report.intervals import BASELINE, Improvement, Improvements, improvements
+from spa_bench.report.overview import overview, section_names
+from spa_bench.report.papers import PAPERS, fill
+from spa_bench.report.render import Section, section
+from spa_bench.report.table import Table, as_json, tables_of
+
+INTERVALS = (
+    "Relative improvement: 100 (method - {0}) / {0} of success on the tasks of each interval, same tasks and seeds; in "
+    "brackets its 95 % interval, bootstrap over tasks; -: {0} solves none of them."
+)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What was found at or below some folders."""
+
+    groups: Sequence[Group]
+    tables: Sequence[Table]
+    """One for each group."""
+    improvements: Sequence[Improvements | None]
+    """Of each group; None where it lacks the baseline, or another method beside it."""
+    audits: Sequence[tuple[Path, Audit]]
+    problems: Sequence[Problem]
+
+    def sections(self) -> list[Section]:
+        """What is printed: the tables side by side, each by itself, the audits, and what was left out."""
+        side_by_side = overview(self.tables)
+        audits = [_audit_section(path, audit) for path, audit in self.audits]
+        return [*([side_by_side] if side_by_side else []), *self.table_sections(), *audits, *self._left_out()]
+
+    def table_sections(self) -> list[Section]:
+        """One for each table, in their order."""
+        names = section_names(self.tables)
+        return [
+            _with_intervals(section(table, name, published=True), found)
+            for table, name, found in zip(self.tables, names, self.improvements, strict=True)
+        ]
+
+    def paper(self, name: str) -> list[Section]:
+        """The tables of a paper, filled from ours; UserError for a paper that we know none of."""
+        sections = fill(name, self.tables)
+        if PAPERS[name].by_interval:
+            for table, own, found in zip(section_names(self.tables), self.tables, self.improvements, strict=True):
+                if found is not None:
+                    grid = _intervals(found)
+                    titled = replace(grid, title=f"{PAPERS[name].by_interval}: {own.about['world']}, {grid.title}")
+                    notes = [section(own).notes[0], INTERVALS.format(found.baseline)]
+                    sections.append(Section(f"paper-{slug(name)}-{table}", [titled], notes))
+        return [*sections, *self._left_out()]
+
+    def as_json(self) -> dict[str, Any]:
+        """The tables with all their digits, and what was left out."""
+        return {
+            "tables": [as_json(table) for table in self.tables],
+            "step_intervals": [found and asdict(found) for found in self.improvements],
+            "audits": [_name(path) for path, _ in self.audits],
+            "left_out": [asdict(problem) for problem in self.problems],
+        }
+
+    def _left_out(self) -> list[Section]:
+        notes = [f"left out: {problem.name}: {problem.reason}" for problem in self.problems]
+        return [Section("left-out", [], notes)] if notes else []
+
+
+def gather(paths: Sequence[Path], baseline: str | None = None, cuts: Sequence[int] | None = None) -> Contents:
+    """Everything at or below `paths`; a folder that cannot be read is a problem, and the rest is there.
+
+    UserError where there is nothing at all, and as `contents` does.
+    """
+    audits, problems = _audits(saved.find(paths))
+    try:
+        groups, bad = collect(paths)
+    except UserError:
+        if not audits and not problems:
+            raise
+        groups, bad = [], []
+    return replace(contents(groups, baseline, cuts), audits=audits, problems=[*bad, *problems])
+
+
+def contents(groups: Sequence[Group], baseline: str | None = None, cuts: Sequence[int] | None = None) -> Contents:
+    """The tables of some groups and what stands in them.
+
+    `cuts` are the ends of the step intervals, those of each world by default. UserError where no table has the
+    baseline, or cuts are given and there is nothing to put into them.
+    """
+    improved = [_improved(group, baseline or BASELINE, cuts) for group in groups]
+    if cuts is not None and not any(improved):
+        raise UserError(f"no step intervals: no table has {baseline or BASELINE} and another method; see --baseline")
+    return Contents(groups, tables_of(groups, baseline), improved, audits=[], problems=[])
+
+
+def _audits(paths: Iterable[Path]) -> tuple[list[tuple[Path, Audit]], list[Problem]]:
+    audits, problems = [], []
+    for path in paths:
+        try:
+            audits.append((path, saved.load(path)))
+        except UserError as error:
+            problems.append(Problem(_name(path), str(error).replace(str(path), _name(path))))
+    return audits, problems
+
+
+def _name(path: Path) -> str:
+    return "/".join(path.parts[-3:])
+
+
+def _improved(group: Group, baseline: str, cuts: Sequence[int] | None) -> Improvements | None:
+    if baseline not in group.methods or len(group.methods) < 2 or (cuts is None and group.limits is None):
+        return None
+    return improvements(group, baseline, cuts)
+
+
+def _with_intervals(found: Section, improved: Improvements | None) -> Section:
+    """The same with the step intervals before the costs, which stand last."""
+    if improved is None:
+        return found
+    *before, costs = found.grids
+    notes = [*found.notes, INTERVALS.format(improved.baseline)]
+    return Section(found.name, [*before, _intervals(improved), costs], notes)
+
+
+def _intervals(found: Improvements) -> Grid:
+    sizes = {one.interval: one.tasks for one in found.rows}
+    header = ["method", *(f"{one.name} (n={sizes[one.name]})" for one in found.intervals)]
+    cells = {(one.method, one.interval): one for one in found.rows}
+    methods = dict.fromkeys(one.method for one in found.rows)
+    rows = [[method, *(_cell(cells[method, one.name]) for one in found.intervals)] for method in methods]
+    title = f"relative improvement over {found.baseline}, success %, by steps of the expert"
+    return Grid("step-intervals", title, header, rows)
+
+
+def _cell(found: Improvement) -> str:
+    if found.percent is None:
+        return "-"
+    if found.low is None or found.high is None:
+        return f"{found.percent:+.1f}"
+    return f"{found.percent:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
+
+
+def _audit_section(path: Path, audit: Audit) -> Section:
+    columns = audit_show.columns(audit)
+    rows = [
+        [audit_show.label(method), *(column.cell(method) for column in columns)] for method in audit_show.by_name(audit)
+    ]
+    title = f"credit of {len(audit.methods)} methods, {audit.about.get('world', 'recorded')}"
+    grid = Grid("credit", title, ["method", *(column.header for column in columns)], rows)
+    return Section(f"audit-{slug(_name(path).removeprefix('audits/'))}", [grid], audit_show.footer(audit))

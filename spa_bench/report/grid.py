@@ -1,0 +1,111 @@
+"""Cells as text, and the forms that they are printed in: a terminal's boxes, Markdown, CSV, LaTeX.
+
+All forms show the same cells, so that a paper never says anything else than the terminal did. Own code rather than
+pandas': the same cells must give the same bytes whatever version is installed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table as Boxes
+
+from spa_bench.terminal import printable_line
+
+LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "–": "--",
+}  # fmt: skip
+"""Characters that LaTeX reads as commands, or does not have in every font."""
+
+FORMULA = re.compile(r"\s*[=+\-@]")
+NUMBER = re.compile(r"-|[+-]?[\d.,]+( to [+-]?[\d.,]+)?")
+"""A cell that begins like a formula and is none; others are kept from being computed by a spreadsheet."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as it is printed. The first column names the row."""
+
+    name: str
+    """In file names: letters, digits and `-`."""
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def markdown(grid: Grid) -> str:
+    """The grid under its title."""
+    lines = [grid.header, ["---", *["---:"] * (len(grid.header) - 1)], *grid.rows]
+    body = ["| " + " | ".join(printable_line(cell).replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return "\n".join([f"**{printable_line(grid.title)}**", "", *body])
+
+
+def comma_separated(grid: Grid) -> str:
+    """The header and the rows as CSV, without title."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for line in (grid.header, *grid.rows):
+        writer.writerow([_harmless(printable_line(cell)) for cell in line])
+    return text.getvalue()
+
+
+def latex(grid: Grid, notes: Sequence[str] = (), label: str = "") -> str:
+    r"""A `table` for a document with `\usepackage{booktabs,graphicx}`; notes stand under it in small print."""
+    columns = "l" + "r" * (len(grid.header) - 1)
+    head, *body = [" & ".join(_escaped(cell) for cell in line) + r" \\" for line in (grid.header, *grid.rows)]
+    fitted = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+    lines = [
+        *(r"\begin{table}[t]", r"\centering", rf"\caption{{{_escaped(grid.title)}}}"),
+        *(rf"\label{{tab:{label or grid.name}}}", fitted, rf"\begin{{tabular}}{{{columns}}}"),
+        *(r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}}"),
+        *(rf"\par\footnotesize {_escaped(note)}" for note in notes),
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def boxes(grid: Grid) -> Boxes:
+    """For a terminal. On a narrow one the names of methods and words are folded, numbers never."""
+    box = Boxes(
+        title=escape(printable_line(grid.title)),
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for place, name in enumerate(grid.header):
+        cells = [row[place] for row in grid.rows] if place else []
+        width = max(map(len, [*name.split(), *(part for cell in cells for part in _whole_parts(cell))]))
+        box.add_column(escape(name), justify="right" if place else "left", overflow="fold", min_width=width)
+    for row in grid.rows:
+        box.add_row(*(escape(printable_line(cell)) for cell in row))
+    return box
+
+
+def _whole_parts(cell: str) -> list[str]:
+    """What must stand on one line: a number, or each of several."""
+    return [] if cell[:1].isalpha() else cell.split("; ")
+
+
+def slug(text: str) -> str:
+    """The text in letters, digits and `-`, for a file name."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-") or "x"
+
+
+def _harmless(cell: str) -> str:
+    """A name that a spreadsheet would compute is marked as text."""
+    return f"'{cell}" if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell
+
+
+def _escaped(cell: str) -> str:
+    text = "".join(LATEX.get(char, char) for char in printable_line(cell))
+    return re.sub(r"(?<![\w.-])-(?=\d)", "$-$", text)

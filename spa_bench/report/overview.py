@@ -1,0 +1,79 @@
+"""Several tables side by side: one row a method, a few columns a world."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from spa_bench.report.grid import Grid, slug
+from spa_bench.report.published import PUBLISHED, Sources
+from spa_bench.report.render import Section, interval, percent
+from spa_bench.report.table import Row, Table
+
+TELLING = ("world", "split", "tasks", "model", "protocol", "outcome", "max_steps", "temperature", "dose", "panel")
+"""What tables are told apart by, the first that does."""
+
+
+def names(tables: Sequence[Table]) -> list[str]:
+    """A short name for each table, no two alike: the world, and what else it takes to tell it from the others."""
+    found = [str(table.about["world"]) for table in tables]
+    for fact in TELLING[1:]:
+        common = Counter(found)
+        values = [str(table.about.get(fact)) for table in tables]
+        found = [
+            f"{name}, {value}" if common[name] > 1 and _differs(values, found, name) else name
+            for name, value in zip(found, values, strict=True)
+        ]
+    counts = Counter(found)
+    seen: Counter[str] = Counter()
+    for place, name in enumerate(found):
+        if counts[name] > 1:
+            seen[name] += 1
+            found[place] = f"{name} ({seen[name]})"
+    return found
+
+
+def overview(tables: Sequence[Table]) -> Section | None:
+    """Method by world: success, outcome, grounding accuracy, turns, and what papers print; None for a single one."""
+    shown = [(name, table) for name, table in zip(names(tables), tables, strict=True) if table.rows]
+    if len(shown) < 2:
+        return None
+    sources = Sources()
+    labels = list(dict.fromkeys(row.label for _, table in shown for row in table.rows))
+    columns: list[tuple[str, list[str]]] = [("method", labels)]
+    notes = []
+    for name, table in shown:
+        rows = [next((row for row in table.rows if row.label == label), None) for label in labels]
+        columns += _columns(name, rows)
+        published = [sources.cell(table.about["world"], table.about["split"], label) for label in labels]
+        if any(published):
+            columns.append((f"{name}: {PUBLISHED}", published))
+        told = ("tasks", "split", "n", "seeds", "panel", "model", "protocol", "checkpoint")
+        facts = [f"{fact} {table.about[fact]}" for fact in told if table.about.get(fact) is not None]
+        notes.append(f"{name}: {', '.join(facts)}")
+    cells = zip(*(column for _, column in columns), strict=True)
+    grid = Grid("overview", "method by world", [head for head, _ in columns], [list(row) for row in cells])
+    return Section("worlds", [grid], [*notes, *sources.notes()])
+
+
+def section_names(tables: Sequence[Table]) -> list[str]:
+    """As `names`, for files."""
+    return [slug(name) for name in names(tables)]
+
+
+def _differs(values: Sequence[str], found: Sequence[str], name: str) -> bool:
+    return len({value for value, other in zip(values, found, strict=True) if other == name}) > 1
+
+
+def _columns(name: str, rows: Sequence[Row | None]) -> list[tuple[str, list[str]]]:
+    return [
+        (f"{name}: success %", [_success(row) if row else "" for row in rows]),
+        ("outcome", [f"{row.outcome:.3f}" if row else "" for row in rows]),
+        ("grounded %", [percent(row.grounded) if row else "" for row in rows]),
+        ("turns", [f"{row.turns:.1f}" if row else "" for row in rows]),
+    ]
+
+
+def _success(row: Row) -> str:
+    reach = interval(row.success)
+    return f"{percent(row.success.mean)} ({reach})" if reach else percent(row.success.mean)

@@ -1,0 +1,222 @@
+// An audited episode: what every method paid for every step, and two methods side by side.
+
+/** The oracle's progress and every method: what each paid by turn, and the most of it. `null` for a run's episode. */
+function paidBy(one, steps) {
+  if (one.run.state !== "audit") return null;
+  const before = (turn) => (turn > 0 ? steps[turn - 1].progress : one.get("start"));
+  const made = steps.map((step, turn) => Math.round((step.progress - before(turn)) * 1e5) / 1e5);
+  const paid = one.get("paid");
+  const rows = one.run.methods.map((method, number) => ({ ...method, values: paid[number] }));
+  return [{ name: "oracle's progress", oracle: true, values: made }, ...rows].map((row) => ({
+    ...row,
+    size: Math.max(0, ...row.values.map(Math.abs)),
+  }));
+}
+
+function methodName(row) {
+  return [visible(row.name), row.placebo ? el("span", { class: "placebo" }, " placebo") : null];
+}
+
+// Two methods
+
+/** The two methods that the reader has picked, where this audit has them; empty for none. */
+function pairIn(run) {
+  const names = new Set((run.methods || []).map((method) => method.name));
+  return browser.pair.map((name) => (names.has(name) ? name : ""));
+}
+
+/** What an address says of two methods; `null` for a method that this run has not. */
+function readPair(run, parts) {
+  if (parts[0] === undefined) return ["", ""];
+  try {
+    const pair = parts.map(decodeURIComponent);
+    const names = new Set(["", ...(run.methods || []).map((method) => method.name)]);
+    return pair.every((name) => names.has(name)) ? pair : null;
+  } catch (error) {
+    if (error instanceof URIError) return null;
+    throw error;
+  }
+}
+
+/** The address of an episode; the pair of methods goes with the reader from episode to episode. */
+function placeOf(one) {
+  const pair = pairIn(one.run);
+  return pair.some(Boolean) ? `${one.path}/methods/${pair.map(encodeURIComponent).join("/")}` : one.path;
+}
+
+function pairFields(one) {
+  const options = [["", "–"], ...one.run.methods.map((method) => [method.name, visible(method.name)])];
+  const pair = pairIn(one.run);
+  const pick = (side) => (name) => {
+    browser.pair = pair.map((old, at) => (at === side ? name : old));
+    location.hash = placeOf(one);
+    redraw();
+  };
+  return el(
+    "div",
+    { class: "fields pick" },
+    ["A", "B"].map((letter, side) =>
+      choice(`method-${letter}`, `Method ${letter}`, options, pair[side], pick(side)),
+    ),
+  );
+}
+
+function toMethods() {
+  const field = document.getElementById("method-A");
+  if (field) field.focus();
+}
+
+/** In one line what the two have paid, and where they disagree about the sign. */
+function pairWords(one, rows, pair) {
+  const chosen = pair.map((name) => rows.find((row) => !row.oracle && row.name === name));
+  const sums = chosen.map((row, side) => row && `${"AB"[side]} pays ${signed(sumOf(row.values))}`).filter(Boolean);
+  const words = [`In the whole episode ${sums.join(" and ")}; the outcome is ${short(one.outcome)}.`];
+  if (chosen.every(Boolean)) {
+    const [a, b] = chosen.map((row) => row.values);
+    const against = a.flatMap((value, turn) => (value * b[turn] < 0 ? [turn + 1] : []));
+    words.push(
+      against.length
+        ? `Where one pays the other takes in ${against.length === 1 ? "turn" : "turns"} ${against.join(", ")}.`
+        : "In no turn does one take where the other pays.",
+    );
+  }
+  return el("p", { class: "quiet", role: "status" }, words.join(" "));
+}
+
+function sumOf(values) {
+  return Math.round(values.reduce((sum, value) => sum + value, 0) * 1e5) / 1e5;
+}
+
+// One turn
+
+/** All methods one below the other; where two are picked, these side by side and the others on demand. */
+function paidFor(rows, turn, pair) {
+  if (!pair.some(Boolean)) return paidList(rows, turn, pair);
+  const sides = pair.map((name, side) => {
+    const row = rows.find((other) => !other.oracle && other.name === name);
+    return el(
+      "div",
+      { class: "side" },
+      el("p", { class: "who" }, el("strong", {}, `${"AB"[side]} · `), row ? methodName(row) : "not picked"),
+      row ? el("p", { class: "sum" }, rewardBar(row.values[turn], row.size), paidNumber(row, turn)) : null,
+    );
+  });
+  return [
+    paidList(rows.slice(0, 1), turn, pair),
+    el("div", { class: "sides duel" }, sides),
+    el("details", {}, el("summary", {}, count(rows.length - 1, "method")), paidList(rows.slice(1), turn, pair)),
+  ];
+}
+
+function paidList(rows, turn, pair) {
+  return el(
+    "dl",
+    { class: "paid" },
+    rows.map((row) =>
+      el(
+        "div",
+        { class: row.oracle ? "oracle" : pair.includes(row.name) ? "picked" : null },
+        el("dt", { title: visible(row.name) }, methodName(row)),
+        el("dd", {}, rewardBar(row.values[turn], row.size), paidNumber(row, turn)),
+      ),
+    ),
+  );
+}
+
+function paidNumber(row, turn) {
+  return el("span", { class: "number" }, signed(row.values[turn]));
+}
+
+// The whole episode
+
+/** Progress above, below it one row for each method and one column for each turn. */
+function heatMap(one, steps, rows, pair) {
+  const marks = (row) => (row.oracle ? [] : ["A", "B"].filter((_, side) => pair[side] === row.name));
+  return el(
+    "figure",
+    { class: "overhead" },
+    el(
+      "div",
+      { class: "heat", "aria-hidden": "true" },
+      el("span", { class: "label" }, "progress, executed"),
+      strip(steps, one.get("start"), 0, goToTurn),
+      rows.map((row) => [
+        el(
+          "span",
+          {
+            class: `label row${marks(row).length ? " picked" : ""}${row.oracle ? " oracle" : ""}`,
+            title: visible(row.name),
+          },
+          marks(row).map((mark) => el("strong", {}, `${mark} · `)),
+          methodName(row),
+        ),
+        heatRow(row),
+      ]),
+    ),
+    el(
+      "figcaption",
+      { class: "quiet" },
+      "A row for each method, a column for each turn: ",
+      swatch("gain", 1),
+      " above the line is paid, ",
+      swatch("loss", 6),
+      " below it is taken; the stronger the colour, the more, by the largest of each row. ",
+      "The numbers stand in the turns.",
+    ),
+  );
+}
+
+function heatRow(row) {
+  const wide = Math.max(row.values.length, 1) * 20;
+  const cells = row.values.map((value, turn) => {
+    const told = `turn ${turn + 1}, ${visible(row.name)}: ${signed(value)}`;
+    const colour = {
+      x: turn * 20 + 1,
+      y: value > 0 ? 1 : 7,
+      width: 18,
+      height: 6,
+      class: value > 0 ? "gain" : "loss",
+      "fill-opacity": row.size > 0 ? (0.2 + (0.8 * Math.abs(value)) / row.size).toFixed(3) : 0,
+    };
+    const hit = { x: turn * 20, y: 0, width: 20, height: 14, class: "hit", onclick: () => goToTurn(turn) };
+    return [value ? draw("rect", colour) : null, draw("rect", hit, draw("title", {}, told))];
+  });
+  return draw(
+    "svg",
+    { viewBox: `0 0 ${wide} 14`, preserveAspectRatio: "none", class: "heat-row row", "aria-hidden": "true" },
+    draw("line", { x1: 0, x2: wide, y1: 7, y2: 7, class: "grid" }),
+    cells,
+  );
+}
+
+function swatch(kind, y) {
+  return draw(
+    "svg",
+    { viewBox: "0 0 14 12", class: "swatch", "aria-hidden": "true" },
+    draw("line", { x1: 0, x2: 14, y1: 6, y2: 6, class: "grid" }),
+    draw("rect", { x: 1, y, width: 12, height: 5, class: kind }),
+  );
+}
+
+/** What an audit says of itself beside its episodes. */
+function aboutMethods(run) {
+  return [
+    el(
+      "details",
+      { open: true },
+      el("summary", {}, count(run.methods.length, "method")),
+      el(
+        "ul",
+        { class: "methods" },
+        run.methods.map((method) => el("li", {}, methodName(method))),
+      ),
+    ),
+    run.notes.length
+      ? el(
+          "ul",
+          { class: "notes" },
+          run.notes.map((note) => el("li", {}, visible(note))),
+        )
+      : null,
+  ];
+}

@@ -1,0 +1,448 @@
+"""Figures: the numbers in them, that their words stand apart, that they repeat to the byte."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+from figure_runs import STEPS, group, run
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection, PolyCollection, QuadMesh
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+from test_audit_show import MANY, an_audit
+
+from spa_bench import registry
+from spa_bench.audit.measures import Measured
+from spa_bench.audit.summary import Audit
+from spa_bench.core import UserError
+from spa_bench.figures import credit, curves, lengths, profiles, scatter, step_intervals
+from spa_bench.figures.files import figures
+from spa_bench.figures.style import KNOWN, OWN, STYLE, looks, save, shortened
+from spa_bench.report.groups import Group
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+RECORDED = Path(__file__).with_name("figures-recorded.json")
+HOSTILE = "$x^{$ \x1b[31m\n<script> 名 " + "very long " * 30
+
+
+def small() -> Group:
+    """Two methods, two seeds; what each solves is easy to count."""
+    return group(
+        run("ppo", "1010100100", 0, start="1000000000"),
+        run("ppo", "1000100100", 1, start="1000000000"),
+        run("spa", "1110110001", 0, start="1000000000"),
+        run("spa", "1111110001", 1, start="1000000000"),
+    )
+
+
+def crowd(count: int, seeds: int = 2, graded: bool = False) -> Group:
+    """Many methods; a name is as long as a real one."""
+    rng = np.random.default_rng(0)
+    names = ["ppo", *(f"stepagent-invers{chr(97 + place)}" for place in range(count - 1))]
+    results = rng.random((count, seeds, len(STEPS)))
+    results = results.round(2) if graded else results.round(0)
+    return group(
+        *(run(name, list(results[place, seed]), seed) for place, name in enumerate(names) for seed in range(seeds))
+    )
+
+
+def audited(*extra: str) -> Audit:
+    """With a rank correlation for all but one method, and inversions for all."""
+    audit = an_audit(*extra)
+    methods = []
+    for place, one in enumerate(audit.methods):
+        value = None if one.name == "even" else 0.1 * (place % 5) - 0.1
+        found = Measured(
+            value, None if value is None else value - 0.05, None if value is None else value + 0.08, 20, 24, 8
+        )
+        gap = replace(one.gap, inversions=(0.0, 0.0, 0.2, 0.0, 0.01)[place % 5])
+        methods.append(replace(one, agreement=replace(one.agreement, spearman=found), gap=gap))
+    return replace(audit, methods=tuple(methods), floor=("clock",))
+
+
+def prices(turns: int, methods: int = 2) -> credit.CreditMap:
+    rng = np.random.default_rng(turns)
+    paid = {f"method {place}": rng.normal(size=turns).tolist() for place in range(methods)}
+    return credit.data(paid, np.linspace(0.1, 1, turns), [f"go to shelf {turn}" for turn in range(turns)], title="k1")
+
+
+def drawn(draw: Callable[[Any], Figure], data: Any) -> Figure:
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = draw(data)
+        FigureCanvasAgg(figure).draw()
+    return figure
+
+
+# What is drawn
+
+
+def plain(found: Any) -> Any:
+    """As JSON, with numbers to nine digits: further ones are the machine's."""
+    return json.loads(json.dumps(asdict(found)), parse_float=lambda text: float(f"{float(text):.9g}"))
+
+
+def everything() -> dict[str, Any]:
+    graded = group(run("ppo", [0.0, 0.25, 0.5, 1.0]), run("spa", [0.5, 0.5, 1.0, 1.0]))
+    paid = {"sparse": [0.0, 0.0, 1.0], "spa": [0.25, -0.5, 1.25]}
+    return {
+        "step intervals": plain(step_intervals.data(small(), "ppo", (5, 10, 15))),
+        "lengths": plain(lengths.data(small())),
+        "curves": plain(curves.data([small()])),
+        "profiles": plain(profiles.data(graded)),
+        "credit": plain(credit.data(paid, [0.5, 0.5, 1.0], ["look", "open", "take"], title="k1", caption="of spa")),
+        "audit": plain(scatter.data(audited())),
+    }
+
+
+@pytest.mark.parametrize("kind", ["step intervals", "lengths", "curves", "profiles", "credit", "audit"])
+def test_the_data_of_a_figure_are_as_recorded(kind: str):
+    """The numbers were checked by hand, by the tests below and by those of the statistics."""
+    assert everything()[kind] == json.loads(RECORDED.read_text(encoding="utf-8"))[kind]
+
+
+def test_lengths_are_means_over_seeds_with_students_interval_and_of_one_seed_wilsons():
+    rows = lengths.data(small()).rows
+    assert list(rows) == ["warm start", "ppo", "spa"]
+    ppo = rows["ppo"]["short"]  # 2 and 1 of 3 tasks
+    assert ppo is not None and ppo.mean == pytest.approx(0.5) and ppo.n == 2
+    assert (ppo.low, ppo.high) == (0.0, 1.0)  # 12.7 times 1/6 reaches beyond
+    alone = lengths.data(group(run("ppo", "1010100100")))
+    short = alone.rows["ppo"]["short"]
+    assert short is not None and (short.mean, short.n) == (2 / 3, 3)
+    assert (short.low, short.high) == pytest.approx((0.2077, 0.9385), abs=1e-4)
+    assert "Wilson" in alone.caption and "Student" not in alone.caption
+    assert "Student" in lengths.data(small()).caption
+
+
+def test_an_episode_with_an_error_is_no_failure():
+    found = lengths.data(group(run("ppo", "1010100100", errors=[1])))
+    short = found.rows["ppo"]["short"]
+    assert short is not None and (short.mean, short.n) == (1.0, 2)
+
+
+def test_a_curve_adds_up_steps_and_has_a_band_for_several_seeds_only():
+    rows = [{"success": 0.5, "env_steps": 100, "episodes": 3}, {"success": 1.0, "env_steps": 140, "episodes": 3}]
+    (panel,) = curves.data([group(run("ppo", "1", 0), run("ppo", "1", 1, iterations=rows), run("spa", "1", 0))]).panels
+    ppo, spa = panel.lines
+    assert (ppo.x, ppo.y) == ((100, 230), (37.5, 75.0))
+    assert ppo.low[0] == 0.0 and ppo.high[0] == 100.0
+    assert (spa.x, spa.y, spa.low, spa.high) == ((100, 220), (25.0, 50.0), (None, None), (None, None))
+    bands = [drawn_ for drawn_ in drawn(curves.draw, curves.data([small()])).axes[0].collections]
+    assert bands == []  # both seeds trained alike
+
+
+def test_an_iteration_that_not_every_seed_has_episodes_of_is_no_point():
+    rows = [{"success": 0.0, "env_steps": 100, "episodes": 0}, {"success": 1.0, "env_steps": 100, "episodes": 2}]
+    more = [*rows, {"success": 1.0, "env_steps": 100, "episodes": 2}]
+    (panel,) = curves.data([group(run("ppo", "1", 0, iterations=rows), run("ppo", "1", 1, iterations=more))]).panels
+    assert (panel.lines[0].x, panel.lines[0].y) == ((200,), (100.0,))
+    odd = [{"success": None, "env_steps": None}, {"success": 0.5, "env_steps": 10}]
+    (panel,) = curves.data([group(run("ppo", "1", iterations=odd))]).panels
+    assert (panel.lines[0].x, panel.lines[0].y) == ((10,), (50.0,))
+
+
+def test_the_band_lies_where_the_interval_says():
+    rows = [[{"success": won + 0.1 * turn, "env_steps": 100, "episodes": 9} for turn in (0, 1)] for won in (0.4, 0.42)]
+    data = curves.data([group(*(run("ppo", "1", seed, iterations=row) for seed, row in enumerate(rows)))])
+    (band,) = [one for one in drawn(curves.draw, data).axes[0].collections if isinstance(one, PolyCollection)]
+    corners = {(round(x), round(y, 6)) for x, y in band.get_paths()[0].vertices}
+    line = data.panels[0].lines[0]
+    assert {(100, round(line.low[0], 6)), (200, round(line.high[1], 6))} <= corners
+    assert line.low[0] == pytest.approx(41 - 12.7062 * 1, abs=1e-3)  # t of one degree, standard error 1 point
+
+
+def test_a_profile_is_the_share_above_each_outcome():
+    (ppo, spa, *_) = profiles.data(
+        group(run("ppo", [0.0, 0.25, 0.5, 1.0]), run("spa", [0.5, 0.5, 1.0, 1.0]))
+    ).panel.lines
+    assert ppo.x == spa.x == (0.0, 0.25, 0.5, 1.0)
+    assert (ppo.y, spa.y) == ((75.0, 50.0, 25.0, 0.0), (100.0, 100.0, 50.0, 0.0))
+
+
+def test_outcomes_of_0_and_1_have_no_profile_but_a_reason():
+    with pytest.raises(UserError, match="all outcomes are 0 or 1"):
+        profiles.data(small())
+
+
+def test_a_credit_map_has_the_changes_of_progress_on_top_and_scales_each_row_by_its_largest():
+    rows = credit.data(
+        {"z": [0.0, 0.0], "a": [-4.0, 1.0]}, [0.5, 0.25], ["x", "y"], title="t", start_progress=0.25
+    ).rows
+    assert [(row.label, row.values, row.largest) for row in rows] == [
+        (credit.ORACLE, (0.25, -0.25), 0.25), ("a", (-4.0, 1.0), 4.0), ("z", (0.0, 0.0), 0.0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("paid", "progress", "actions"),
+    [([1.0], [0.1, 0.2], ["x", "y"]), ([1.0, 2.0], [0.1], ["x", "y"]), ([], [], []), ([float("nan")], [0.1], ["x"])],
+)
+def test_a_credit_map_of_unequal_or_endless_numbers_is_an_error(paid: Any, progress: Any, actions: Any):
+    with pytest.raises(ValueError, match="numbers for"):
+        credit.data({"spa": paid}, progress, actions, title="t")
+
+
+def test_a_scatter_has_roles_and_names_what_it_cannot_draw():
+    found = scatter.data(audited())
+    assert {point.method: point.role for point in found.points} == {
+        "spa": "method",
+        "clock": "floor",
+        "last": "placebo",
+    }
+    assert found.points[-1].inversions == 0.0 and found.points[1].inversions == 20.0
+    assert "Not drawn, undefined: even." in found.caption
+    with pytest.raises(UserError, match="no method of the audit"):
+        scatter.data(Audit({}, (), (4, 8)))
+
+
+def test_captions_say_what_a_figure_rests_on():
+    for caption in (
+        step_intervals.data(small()).caption,
+        lengths.data(small()).caption,
+        curves.data([small()]).caption,
+    ):
+        for said in ("alfworld", "split valid_unseen", "n=10 tasks", "seeds 0, 1", "panel a1b2c3"):
+            assert said in caption
+
+
+# How it is drawn
+
+
+def test_bars_are_as_high_as_the_improvement_and_whiskers_as_long_as_the_interval():
+    steps = [3] * 40
+    runs = [
+        run(name, "1" * won + "0" * (40 - won), steps=steps) for name, won in (("ppo", 20), ("spa", 30), ("rrd", 10))
+    ]
+    data = step_intervals.data(group(*runs), cuts=(5,))
+    (axes,) = drawn(step_intervals.draw, data).axes
+    rows = {row.method: row for row in data.found.rows if row.interval == "1-5"}
+    heights = [bars[0].get_height() for bars in axes.containers]
+    assert heights == [rows["rrd"].percent, rows["spa"].percent] == pytest.approx([-50.0, 50.0])
+    segments = [part for one in axes.collections if isinstance(one, LineCollection) for part in one.get_segments()]
+    for row in rows.values():
+        assert any(np.allclose(part[:, 1], [row.low, row.high]) for part in segments), row
+    assert [text.get_text().strip() for text in axes.texts] == ["no task", "no task"]  # none of more than 5 steps
+
+
+def test_where_the_baseline_solves_nothing_the_bar_is_a_word():
+    axes = drawn(
+        step_intervals.draw, step_intervals.data(group(run("ppo", "0000"), run("spa", "1111")), cuts=(3,))
+    ).axes[0]
+    assert [text.get_text().strip() for text in axes.texts] == ["baseline 0", "baseline 0"]
+
+
+def test_an_interval_that_leaves_the_axes_ends_in_an_arrow():
+    steps = [3] * 40
+    wide = group(run("ppo", "1" * 5 + "0" * 35, steps=steps), run("spa", "0" * 34 + "1" * 6, steps=steps))
+    data = step_intervals.data(wide, cuts=(5,))
+    (axes,) = drawn(step_intervals.draw, data).axes
+    high = data.found.rows[0].high
+    assert high is not None and axes.get_ylim()[1] < high
+    assert [line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1] == ["^"]
+
+
+def test_cells_hold_numbers_where_turns_are_few_and_signs_where_they_are_many():
+    few, many = (drawn(credit.draw, prices(turns)).axes[0] for turns in (credit.FEW, credit.FEW + 1))
+    assert "+0.1" in {text.get_text() for text in few.texts}
+    signs = [text.get_text() for text in many.texts if text.get_text() in ("+", "\N{MINUS SIGN}")]
+    assert len(signs) >= 3 * 13 - 3
+    (mesh,) = [one for one in few.collections if isinstance(one, QuadMesh)]
+    shares = np.asarray(mesh.get_array()).reshape(3, -1)
+    assert np.abs(shares).max(1).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_turns_beyond_the_width_go_on_below():
+    figure = drawn(credit.draw, prices(credit.ACROSS + 5))
+    first, second = figure.axes
+    assert (len(first.get_xticks()), len(second.get_xticks())) == (credit.ACROSS, 5)
+    assert second.get_xticklabels()[0].get_text() == "41  go to shelf 40"
+    assert first.get_xlim() == second.get_xlim()
+
+
+def test_more_methods_than_can_be_told_apart_have_axes_of_their_own():
+    few, many = (drawn(curves.draw, curves.data([crowd(count)])) for count in (8, 9))
+    assert len(few.axes) == 1 and len(few.legends[0].get_texts()) == 8
+    used = [axes for axes in many.axes if axes.axison]
+    assert [axes.get_title() for axes in used] == sorted(axes.get_title() for axes in used)
+    assert len(used) == 9 and not many.legends
+    assert len(drawn(step_intervals.draw, step_intervals.data(crowd(21), cuts=(5, 10))).axes) == 3
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "bars of two": lambda: drawn(step_intervals.draw, step_intervals.data(small(), cuts=(5, 10, 15))),
+    "bars of eight": lambda: drawn(step_intervals.draw, step_intervals.data(crowd(9), cuts=(5, 10, 15))),
+    "rows of many": lambda: drawn(step_intervals.draw, step_intervals.data(crowd(21), cuts=(5, 10, 15))),
+    "lengths of one": lambda: drawn(lengths.draw, lengths.data(group(run("ppo", "1010100100")))),
+    "lengths of many": lambda: drawn(lengths.draw, lengths.data(crowd(21))),
+    "long names": lambda: drawn(lengths.draw, lengths.data(group(run(HOSTILE, "1010100100")))),
+    "curves": lambda: drawn(curves.draw, curves.data([small(), crowd(8)])),
+    "curves of many": lambda: drawn(curves.draw, curves.data([crowd(21)])),
+    "curves with long names": lambda: drawn(curves.draw, curves.data([group(run(HOSTILE, "1"), run("ppo", "1"))])),
+    "profiles": lambda: drawn(profiles.draw, profiles.data(crowd(8, graded=True))),
+    "profiles of many": lambda: drawn(profiles.draw, profiles.data(crowd(21, graded=True))),
+    "credit": lambda: drawn(credit.draw, prices(12, 21)),
+    "much credit": lambda: drawn(credit.draw, prices(45, 5)),
+    "audit": lambda: drawn(scatter.draw, scatter.data(audited())),
+    "audit of many": lambda: drawn(scatter.draw, scatter.data(audited(*MANY))),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_words_overlap_or_leave_the_figure(name: str):
+    figure = FIGURES[name]()
+    words = [figure._suptitle, figure._supxlabel, *([figure._supylabel] if figure._supylabel else [])]
+    words += [text for legend in figure.legends for text in legend.get_texts()]
+    for axes in figure.axes:
+        if axes.axison:
+            words += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+            words += axes.get_yticklabels() if "rows" in name or "lengths" in name or "credit" in name else []
+    words = [word for word in words if word.get_text().strip() and word.get_visible()]
+    boxes = [Text.get_window_extent(word) for word in words]  # without the line that leads to it
+    assert len(boxes) >= 4
+    for place, box in enumerate(boxes):
+        inside = figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1 and figure.bbox.y0 - 1 <= box.y0
+        assert inside, words[place]
+        assert not any(box.overlaps(other) for other in boxes[:place]), words[place]
+
+
+# Looks
+
+
+def test_a_method_looks_the_same_in_any_company():
+    alone = {name: looks([name])[name] for name in (*KNOWN, "mine.Mine")}
+    assert looks(alone) == alone
+    assert set(registry.names("rewards")) <= set(KNOWN), "append the new method to KNOWN"
+    assert len(KNOWN) <= OWN
+
+
+def test_known_methods_are_told_apart_in_colour_and_without_it():
+    found = looks(KNOWN).values()
+    assert len({(look.colour, look.marker) for look in found}) == len(KNOWN)
+    assert len({(look.marker, look.line) for look in found}) == len(KNOWN)
+    first = [looks(KNOWN)[name] for name in KNOWN[:8]]
+    assert len({look.hatch for look in first}) == len({look.marker for look in first}) == 8
+
+
+def test_names_that_fall_on_one_look_are_told_apart_and_known_ones_do_not_move():
+    names = [f"mine{number}.Mine" for number in range(20)]
+    alone = [looks([name])[name] for name in names]
+    assert len(set(alone)) < len(names)
+    together = looks([*names, *KNOWN])
+    assert len(set(together.values())) == len(names) + len(KNOWN)
+    assert {name: together[name] for name in KNOWN} == looks(KNOWN)
+
+
+def test_more_names_than_there_are_looks_still_have_one():
+    names = [f"mine{number}.Mine" for number in range(200)]
+    assert set(looks(names)) == set(names)
+
+
+def test_text_is_one_line_cut_and_visible():
+    assert shortened("a\nb\x1b", 20) == "a\\nb\\x1b"
+    assert shortened("abcdef", 4) == "abc…"
+
+
+# Files
+
+
+def written(folder: Path, *groups: Group, audits: Any = (), **more: Any) -> dict[str, bytes]:
+    found = figures(groups, audits, folder, (5, 10), **more)
+    assert sorted(found.paths) == sorted(folder.iterdir())
+    return {path.name: path.read_bytes() for path in found.paths}
+
+
+def test_all_figures_repeat_to_the_byte_and_leave_settings_alone(tmp_path: Path):
+    graded = crowd(3, graded=True)
+    more = {"audits": [audited()], "credits": [prices(5)]}
+    with matplotlib.rc_context({"font.size": 31, "axes.facecolor": "red", "text.parse_math": True}):
+        before = dict(matplotlib.rcParams)
+        first = written(tmp_path / "a", graded, **more)
+        assert dict(matplotlib.rcParams) == before
+    turned = Group(graded.identity, graded.runs)
+    assert written(tmp_path / "b", turned, **more) == first
+    kinds = {name.rsplit("-", 1)[-1] if "credit" not in name else "credit" for name in first}
+    assert kinds == {"intervals.png", "lengths.png", "profiles.png", "curves.png", "audit.png", "credit"} | {
+        kind.replace("png", "svg")
+        for kind in ("intervals.png", "lengths.png", "profiles.png", "curves.png", "audit.png")
+    }
+    assert all(len(content) > 4000 for content in first.values())
+    assert not any(b"<dc:date>" in content for content in first.values())
+
+
+def test_a_figure_is_named_by_its_setting_and_is_the_same_in_any_company(tmp_path: Path):
+    other = group(run("ppo", "10", world="web shop/../x"), run("spa", "11", world="web shop/../x"))
+    alone, together = written(tmp_path / "a", small()), written(tmp_path / "b", other, small())
+    own = {name for name in alone if not name.startswith("learning")}
+    assert own and {name: together[name] for name in own} == {name: alone[name] for name in own}
+    assert {name.split("-")[0] for name in together} == {"alfworld", "web", "learning"}
+
+
+def test_what_is_not_drawn_has_a_reason(tmp_path: Path):
+    untrained = group(run("spa", "1010", limits=None, iterations=()))
+    found = figures([untrained, untrained], [Audit({"world": "w"}, (), (4, 8))], tmp_path)
+    assert found.paths == ()
+    said = "\n".join(found.reasons)
+    for reason in ("no finished run of the baseline ppo", "do not say what a short task is", "all outcomes are 0 or 1",
+                   "no finished run with an iteration", "no method of the audit"):  # fmt: skip
+        assert reason in said
+    assert figures([], [], tmp_path).reasons == ()
+    twice = figures([small(), small()], [], tmp_path)
+    assert any("a second one of the same setting" in reason for reason in twice.reasons)
+
+
+def test_groups_whose_runs_all_failed_are_reasons_and_not_errors(tmp_path: Path):
+    failed = group(replace(run("ppo", "1010"), finished=False))
+    found = figures([failed], [], tmp_path)
+    assert found.paths == () and len(found.reasons) == 4
+
+
+def test_hostile_names_are_drawn_as_text(tmp_path: Path):
+    bad = group(run("ppo", "1010100100"), run(HOSTILE, "1010100101"))
+    more = {"credits": [credit.data({HOSTILE: [1.0]}, [1.0], [HOSTILE], title=HOSTILE, caption="$\\frac{$")]}
+    audit = replace(audited(), about={"world": HOSTILE})
+    for name, content in written(tmp_path, bad, audits=[audit], **more).items():
+        if name.endswith("svg"):
+            assert b"\x1b" not in content and b"<script" not in content
+
+
+def test_a_figure_without_colour_still_has_ink_of_several_kinds(tmp_path: Path):
+    """The grey picture of two bars: their hatches make them differ where their colours might not."""
+    with matplotlib.rc_context(STYLE):
+        found = looks(["spa", "sparse"])
+        figure = Figure(figsize=(2, 1))
+        for place, look in enumerate(found.values()):
+            figure.subplots(1, 2)[place].bar([0], [1], facecolor="grey", edgecolor="white", hatch=look.hatch)
+    save(lambda: figure, tmp_path / "a.png")
+    grey = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
+    left, right = np.array_split(grey, 2, axis=1)
+    assert not np.array_equal(left, right)
+
+
+def test_drawing_loads_no_torch_no_room_and_no_pyplot(tmp_path: Path):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import spa_bench.figures.files as files\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "from figure_runs import group, run\n"
+        "from pathlib import Path\n"
+        "files.figures([group(run('ppo', '1010100100'), run('spa', '1110100100'))], [], Path(sys.argv[2]))\n"
+        "print([name for name in sys.modules if name.split('.')[0] in ('torch', 'transformers', 'trl', 'datasets') or "
+        "name == 'matplotlib.pyplot' or name.startswith(('spa_bench.rewards', 'spa_bench.agents'))])"
+    )
+    arguments = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert len(list(tmp_path.iterdir())) == 6
