@@ -7,43 +7,40 @@ Results go to standard output, progress and errors to standard error. Exit codes
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated
 
 import typer
 
+from spa_bench.commands import data, new, report
+from spa_bench.commands.words import (
+    RESULTS,
+    Assign,
+    Baseline,
+    Data,
+    DryRun,
+    Env,
+    File,
+    Json,
+    Model,
+    Results,
+    Split,
+    Tasks,
+    command,
+    print_tables,
+    progress,
+)
 from spa_bench.config import RunConfig
 from spa_bench.core import UserError
 from spa_bench.options import Flags, check, to_toml
-from spa_bench.progress import Progress
-from spa_bench.terminal import printable_line
-
-P = ParamSpec("P")
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Referee for step-level rewards.")
-data_app = typer.Typer(no_args_is_help=True, help="Official data: fetch it, prove that it is complete.")
-app.add_typer(data_app, name="data")
-new_app = typer.Typer(no_args_is_help=True, help="Start something of your own: files that work, to be changed.")
-app.add_typer(new_app, name="new")
-
-Env = Annotated[str | None, typer.Option(help="World, such as alfworld.")]
-Model = Annotated[str | None, typer.Option(help="`embedded`, a folder, or a Hub id.")]
-Tasks = Annotated[str | None, typer.Option(help="`builtin` or `official`.")]
-Data = Annotated[str | None, typer.Option(help="Folder of official games; implies --tasks official.")]
-Split = Annotated[str | None, typer.Option(help="`valid_seen` or `valid_unseen`.")]
-Assign = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as section.key=value; repeatable.")]
-File = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]
-Results = Annotated[Path, typer.Option(help="Folder of results.")]
-Baseline = Annotated[str | None, typer.Option(help="Method that the others are compared with; default: the first.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-
-RESULTS = Path("results")
+app.add_typer(data.app, name="data")
+app.add_typer(new.app, name="new")
 
 
 def main() -> None:
@@ -57,40 +54,12 @@ def main() -> None:
     app()
 
 
-def command(function: Callable[P, None]) -> Callable[P, None]:
-    """A command whose foreseeable ends are one line and an exit code; everything else keeps its traceback."""
-
-    @functools.wraps(function)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            function(*args, **kwargs)
-        except UserError as error:
-            print(f"error: {printable_line(str(error))}", file=sys.stderr)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            print("interrupted; run the same command to resume", file=sys.stderr)
-            raise typer.Exit(130) from None
-
-    return guarded
-
-
-def _progress(as_json: bool) -> Progress:
-    return Progress.quiet() if as_json else Progress()
-
-
 def _print_configs(configs: Sequence[RunConfig], as_json: bool) -> None:
     plain = [config.model_dump(mode="json") for config in configs]
     if as_json:
         print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=1))
     else:
         print("\n".join(to_toml(values) for values in plain), end="")
-
-
-def _print_tables(folders: Sequence[Path], as_json: bool, baseline: str | None = None) -> None:
-    from spa_bench.report.render import show
-    from spa_bench.report.table import tables
-
-    show(tables(folders, baseline), sys.stdout, as_json)
 
 
 @app.command()
@@ -117,7 +86,7 @@ def run(
         return
     from spa_bench import experiment
 
-    _print_tables([experiment.run(settings, results, _progress(as_json))], as_json)
+    print_tables([experiment.run(settings, results, progress(as_json))], as_json)
 
 
 @app.command()
@@ -155,7 +124,7 @@ def compare(
         return
     from spa_bench import experiment
 
-    _print_tables(experiment.compare(configs, results, jobs, _progress(as_json)), as_json, baseline)
+    print_tables(experiment.compare(configs, results, jobs, progress(as_json)), as_json, baseline)
 
 
 @app.command(name="eval")
@@ -183,7 +152,7 @@ def evaluate(
     settings, name = settings_for(flags, agent, checkpoint, seed)
     from spa_bench import experiment
 
-    _print_tables([experiment.evaluate(settings, name, checkpoint, results, _progress(as_json))], as_json)
+    print_tables([experiment.evaluate(settings, name, checkpoint, results, progress(as_json))], as_json)
 
 
 @app.command()
@@ -257,42 +226,14 @@ def audit(
     from spa_bench.audit.show import show
 
     size = auditing.Size(groups, samples, points, alternatives, probes)
-    found = auditing.audit(configs, recorded, size, _progress(as_json))
+    found = auditing.audit(configs, recorded, size, progress(as_json))
     folder = auditing.save(found, results)
     show(found, sys.stdout, as_json)
     print(f"written to {folder}", file=sys.stderr)
 
 
-@app.command()
-@command
-def report(
-    folders: Annotated[list[Path] | None, typer.Argument(help="Run folders, or folders that hold some.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one page instead: tables, curves, every episode.")] = None,
-    episodes: Annotated[int | None, typer.Option(min=1, help="With --html: most episodes of each run.")] = None,
-    baseline: Baseline = None,
-    as_json: Json = False,
-) -> None:
-    """Print the table of finished runs, or write a page that opens in a browser."""
-    if html is None:
-        if episodes is not None:
-            raise UserError("--episodes is about the page: name its file with --html")
-        _print_tables(folders or [RESULTS], as_json, baseline)
-        return
-    from spa_bench import view as viewer
-
-    viewer.show(viewer.write(folders or [RESULTS], html, episodes, baseline), sys.stdout, as_json)
-
-
-@app.command()
-@command
-def view(
-    results: Annotated[Path, typer.Argument(help="Folder of results.")] = RESULTS,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0: any free one.")] = 0,
-) -> None:
-    """Show a folder of results in the browser; the page follows runs while they go on."""
-    from spa_bench.view import serve
-
-    serve(results, port, sys.stdout)
+app.command()(report.report)
+app.command()(report.view)
 
 
 @app.command()
@@ -325,71 +266,3 @@ def check_method(
     show(report, sys.stdout, as_json)
     if report.problem is not None:
         raise UserError(report.problem)
-
-
-@new_app.callback()
-def new() -> None:
-    """Start something of your own: files that work, to be changed."""
-
-
-@new_app.command(name="reward")
-@command
-def new_reward(
-    name: Annotated[str, typer.Argument(help="What the method is called, such as my-method.")],
-    folder: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("."),
-) -> None:
-    """Write a small reward method that works, and its test."""
-    from spa_bench import scaffold
-
-    file, test, address = scaffold.reward(name, folder)
-    print("\n".join([f"{file}", f"{test}", *scaffold.next_commands(test, address)]))
-
-
-@data_app.command(name="get")
-@command
-def data_get(
-    env: Annotated[str, typer.Argument(help="World, such as alfworld.")],
-    data: Annotated[Path | None, typer.Option(help="Folder to make; default: in the cache.")] = None,
-    source: Annotated[
-        list[Path] | None, typer.Option("--from", help="Folder or archive at hand, instead of a download; repeatable.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Fetch the official tasks, check every file, and put them where `--tasks official` looks."""
-    from spa_bench import data as door
-
-    door.show(door.get(env, data, source or [], _progress(as_json)), sys.stdout, as_json)
-
-
-@data_app.command(name="build")
-@command
-def data_build(
-    env: Annotated[str, typer.Argument(help="World whose data are made of files at hand.")],
-    items: Annotated[Path, typer.Option(help="File of the things in the world; may end in .gz.")],
-    attributes: Annotated[Path, typer.Option(help="File of their attributes.")],
-    human: Annotated[Path | None, typer.Option(help="File of instructions by people.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder to make; default: in the cache.")] = None,
-    tagger: Annotated[str, typer.Option(help="What finds nouns: `auto`, `approximate` or a spaCy model.")] = "auto",
-    as_json: Json = False,
-) -> None:
-    """Make a world's data of upstream's files, official or not; what is there already is not made twice."""
-    from spa_bench import data as door
-
-    files = {"items": items, "attributes": attributes} | ({} if human is None else {"human": human})
-    door.show_built(door.build(env, data, files, tagger, _progress(as_json)), sys.stdout, as_json)
-
-
-@data_app.command(name="verify")
-@command
-def data_verify(
-    env: Annotated[str, typer.Argument(help="World, such as alfworld.")],
-    data: Annotated[Path | None, typer.Option(help="Folder to check; default: in the cache.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Prove that the official tasks are complete, unchanged and split without overlap."""
-    from spa_bench import data as door
-
-    found = door.verify(env, data)
-    door.show(found, sys.stdout, as_json)
-    if found.problem is not None:
-        raise UserError(found.problem)

@@ -324,7 +324,7 @@ def test_plain_progress_is_a_line_at_the_start_the_end_and_now_and_then():
     progress.note("done\nfor \x1b[1mnow")
     assert out.getvalue().splitlines() == [
         "explore: started, 4 to do",
-        "explore: 3/4 success=0.25",
+        "explore: 3/4 12/min, about 5 s left success=0.25",
         "explore: done 4/4 in 16.0 s success=0.25",
         "done\\nfor \\x1b[1mnow",
     ]

@@ -28,7 +28,7 @@ from spa_bench.environments.virtualhome import generate as virtualhome
 from spa_bench.environments.webshop import generate as webshop
 from spa_bench.options import method_options
 from spa_bench.records import reward_label
-from spa_bench.report.published import CONFIDENCE, FOLDER, HEADER, METRICS, Published, beside, load, markdown, parse
+from spa_bench.report.published import CONFIDENCE, FOLDER, HEADER, METRICS, Published, Sources, load, parse
 from spa_bench.stats import smallest_difference, tasks_needed
 from spa_bench.version import __version__
 
@@ -321,35 +321,32 @@ def test_what_is_written_is_read_again(rows):
 # Beside our tables
 
 
-def test_beside_selects_a_world_a_metric_and_a_split():
-    everywhere = beside("alfworld", "success")
-    assert {row.world for row in everywhere} == {"alfworld"} and {row.metric for row in everywhere} == {"success"}
-    unseen = beside("alfworld", "success", "valid_unseen")
-    assert {row.split for row in unseen} == {"valid_unseen"} and {row.paper for row in unseen} == {SPA, THREE}
-    assert {row.split for row in everywhere} == {"", "valid_seen", "valid_unseen"}  # an unknown split is no split
-    assert beside("alfworld", "success", rows=unseen[:1]) == unseen[:1]
-    assert beside("nowhere", "success") == ()
-    with pytest.raises(UserError, match=r"no metric `succes\\n`: use one of success, average reward"):
-        beside("alfworld", "succes\n")
+def test_a_cell_shows_what_papers_print_of_our_row_and_says_where_it_was_read():
+    sources = Sources()
+    assert sources.cell("alfworld", "valid_unseen", "spa") == "79.1 [1]"
+    assert sources.cell("webshop", "valid_unseen", "spa") == "average reward 64.1 [2]"  # of an unknown split
+    assert sources.cell("alfworld", "valid_seen", "spa") == ""  # never a number of another split
+    assert sources.cell("alfworld", "valid_unseen", "no method") == sources.cell("nowhere", None, "spa") == ""
+    assert sources.cell("alfworld", "valid_unseen", "spa", "grounding accuracy") == ""
+    first, second = sources.notes()
+    assert first.startswith("[1] as published, other protocol: arXiv 2505.20732") and "106 of 134 games" in first
+    assert "split valid_unseen, n 134, seeds not known, model Llama-3.2-3B-Instruct" in first
+    assert "(secondary)" in first and "(inference)" in second and "split not known" in second
 
 
-def test_the_table_says_what_it_is_and_how_sure_we_are():
-    rows = beside("webshop", "average reward")
-    lines = markdown(rows).splitlines()
-    assert lines[0] == "**as published, other protocols**"
-    table = [line for line in lines if line.startswith("|")]
-    assert len(table) == len(rows) + 2 and len({line.count("|") for line in table}) == 1
-    for row, line in zip(rows, table[2:], strict=True):
-        assert f"| {row.printed} |" in line and row.confidence in line and row.source in line
-    notes = [line for line in lines if re.match(r"\d+\. ", line)]
-    assert len(notes) == len({row.remark for row in rows if row.remark})
-    assert markdown(()) == "**as published, other protocols**: none known"
+def test_each_source_is_numbered_once_and_every_number_has_a_note():
+    sources = Sources()
+    labels = sorted({row.ours for row in load() if row.ours})
+    cells = [sources.cell(world, None, label) for world in ("alfworld", "webshop") for label in labels]
+    used = {int(number) for cell in cells for number in re.findall(r"\[(\d+)\]", cell)}
+    assert used == set(range(1, len(sources.notes()) + 1))
+    assert len(set(sources.notes())) == len(sources.notes())
 
 
-def test_no_cell_leaves_its_row():
-    row = replace(LINES[0], method="a|b\nc\x1b[2J", remark="| d\ne")
-    assert markdown([row]).splitlines()[4].startswith(r"| a\|b\nc\x1b[2J | ")
-    assert markdown([row]).splitlines()[-1] == r"1. | d\ne"
+def test_a_source_can_be_kept_to_one_paper():
+    every, one = (Sources(paper).cell("alfworld", "valid_unseen", "ppo") for paper in (None, SPA))
+    assert one == "73.9 [1]"
+    assert "73.9" in every and "54.4" in every
 
 
 # The files around it

@@ -1,0 +1,64 @@
+"""`spa-bench data`: official data."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spa_bench.commands.words import Json, command, progress
+from spa_bench.core import UserError
+
+app = typer.Typer(no_args_is_help=True, help="Official data: fetch it, prove that it is complete.")
+
+
+@app.command(name="get")
+@command
+def get(
+    env: Annotated[str, typer.Argument(help="World, such as alfworld.")],
+    data: Annotated[Path | None, typer.Option(help="Folder to make; default: in the cache.")] = None,
+    source: Annotated[
+        list[Path] | None, typer.Option("--from", help="Folder or archive at hand, instead of a download; repeatable.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch the official tasks, check every file, and put them where `--tasks official` looks."""
+    from spa_bench import data as door
+
+    door.show(door.get(env, data, source or [], progress(as_json)), sys.stdout, as_json)
+
+
+@app.command(name="build")
+@command
+def build(
+    env: Annotated[str, typer.Argument(help="World whose data are made of files at hand.")],
+    items: Annotated[Path, typer.Option(help="File of the things in the world; may end in .gz.")],
+    attributes: Annotated[Path, typer.Option(help="File of their attributes.")],
+    human: Annotated[Path | None, typer.Option(help="File of instructions by people.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder to make; default: in the cache.")] = None,
+    tagger: Annotated[str, typer.Option(help="What finds nouns: `auto`, `approximate` or a spaCy model.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Make a world's data of upstream's files, official or not; what is there already is not made twice."""
+    from spa_bench import data as door
+
+    files = {"items": items, "attributes": attributes} | ({} if human is None else {"human": human})
+    door.show_built(door.build(env, data, files, tagger, progress(as_json)), sys.stdout, as_json)
+
+
+@app.command(name="verify")
+@command
+def verify(
+    env: Annotated[str, typer.Argument(help="World, such as alfworld.")],
+    data: Annotated[Path | None, typer.Option(help="Folder to check; default: in the cache.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Prove that the official tasks are complete, unchanged and split without overlap."""
+    from spa_bench import data as door
+
+    found = door.verify(env, data)
+    door.show(found, sys.stdout, as_json)
+    if found.problem is not None:
+        raise UserError(found.problem)

@@ -1,0 +1,76 @@
+"""`spa-bench report` and `view`: what was found."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spa_bench.commands.words import RESULTS, Baseline, Json, command
+from spa_bench.core import UserError
+from spa_bench.terminal import printable_line
+
+
+@command
+def report(
+    folders: Annotated[list[Path] | None, typer.Argument(help="Folders of runs; default: results.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write into; default: `report` in the first of the folders.")
+    ] = None,
+    paper: Annotated[str | None, typer.Option(help="Print the tables of a paper: spa, 3spo or stepagent.")] = None,
+    intervals: Annotated[
+        str | None, typer.Option(help="Longest task of each step interval, such as 5,10,15; default: the world's.")
+    ] = None,
+    baseline: Baseline = None,
+    html: Annotated[Path | None, typer.Option(help="Write the page alone, into this file.")] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, help="Most episodes of each run in the page.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the tables of finished runs, and write them with figures and a page to open in a browser."""
+    wanted = folders or [RESULTS]
+    if html is not None:
+        from spa_bench import view as viewer
+
+        viewer.show(viewer.write(wanted, html, episodes, baseline), sys.stdout, as_json)
+        return
+    from spa_bench.report import contents, render
+
+    cuts = _cuts(intervals)
+    found = contents.gather(wanted, baseline, cuts)
+    if as_json:
+        print(json.dumps(found.as_json(), indent=1))
+        return
+    render.show_sections(found.sections() if paper is None else found.paper(paper), sys.stdout)
+    if not found.tables and not found.audits:
+        raise UserError(f"no run that can be reported in {', '.join(map(str, wanted))}")
+    from spa_bench import report_folder
+
+    written = report_folder.write(found, wanted, out or wanted[0] / "report", baseline, cuts, episodes)
+    for note in written.notes:
+        print(printable_line(f"not drawn: {note}"), file=sys.stderr)
+    place = written.folder / report_folder.PAGE
+    print(f"written to {written.folder}: {len(written.files)} files; open {place} in a browser", file=sys.stderr)
+
+
+@command
+def view(
+    results: Annotated[Path, typer.Argument(help="Folder of results.")] = RESULTS,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0: any free one.")] = 0,
+) -> None:
+    """Show a folder of results in the browser; the page follows runs while they go on."""
+    from spa_bench.view import serve
+
+    serve(results, port, sys.stdout)
+
+
+def _cuts(words: str | None) -> list[int] | None:
+    """`5,10,15` as numbers."""
+    if words is None:
+        return None
+    try:
+        return [int(word) for word in words.split(",")]
+    except ValueError:
+        raise UserError(f"--intervals {words}: use whole numbers with commas, such as 5,10,15") from None

@@ -1,0 +1,143 @@
+"""The folder that `spa-bench report` writes: every table as Markdown, CSV and LaTeX, every figure, and the page.
+
+Separate from the report: here files are written, there text is made of run folders.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spa_bench.audit import saved
+from spa_bench.audit.summary import Audit
+from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.figures import credit
+from spa_bench.figures.credit import ACROSS, CreditMap
+from spa_bench.paths import write_whole
+from spa_bench.report import grid as forms
+from spa_bench.report.contents import Contents
+from spa_bench.report.intervals import BASELINE
+from spa_bench.report.papers import PAPERS
+from spa_bench.report.render import Section, as_markdown
+
+MANIFEST = "report.json"
+"""Names what a report has written, so that the next one removes what it no longer writes, and nothing else."""
+PAGE = "index.html"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What lies in the folder now."""
+
+    folder: Path
+    files: Sequence[str]
+    """Paths below the folder, sorted."""
+    notes: Sequence[str]
+    """Figures that could not be drawn, and why."""
+
+
+def write(
+    found: Contents,
+    folders: Sequence[Path],
+    folder: Path,
+    baseline: str | None = None,
+    cuts: Sequence[int] | None = None,
+    most: int | None = None,
+) -> Written:
+    """Write the report of `folders` into `folder`; what an older report left there and this one has not is removed.
+
+    `baseline` and `cuts` are those of `found`; `most`: episodes of each run in the page, at most. UserError where the
+    folder cannot be written.
+    """
+    from spa_bench import view
+    from spa_bench.figures import files as figures
+
+    try:
+        old = _listed(folder)
+        texts = _texts(found)
+        for below in ("tables", "figures"):
+            (folder / below).mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            write_whole(folder / name, text)
+        maps, reasons = _credit_maps(found)
+        audits = [audit for _, audit in found.audits]
+        drawn = figures.figures(found.groups, audits, folder / "figures", cuts, baseline or BASELINE, maps)
+        view.write(folders, folder / PAGE, most, baseline)
+        files = sorted([*texts, *(f"figures/{path.name}" for path in drawn.paths), PAGE])
+        for stale in sorted(old - set(files)):
+            (folder / stale).unlink(missing_ok=True)
+        write_whole(folder / MANIFEST, json.dumps({"files": files}, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}; choose another folder with --out") from None
+    return Written(folder, files, [*drawn.reasons, *reasons])
+
+
+def _credit_maps(found: Contents) -> tuple[list[CreditMap], list[str]]:
+    """One for each audit, and why there is none for others."""
+    maps, reasons = [], []
+    for path, audit in found.audits:
+        try:
+            episodes, prices = saved.episodes(path), saved.prices(path)
+        except UserError as error:
+            reasons.append(f"credit of each step: {error}")
+            continue
+        if (chosen := _telling(episodes)) is not None:
+            maps.append(_credit_map(audit, chosen, episodes[chosen], prices))
+    return maps, reasons
+
+
+def _telling(episodes: Sequence[Trajectory]) -> int | None:
+    """The longest success that a figure has room for, as there is most to be paid; else what came furthest."""
+    fit = [number for number, one in enumerate(episodes) if 0 < len(one) <= ACROSS]
+    if won := [number for number in fit if episodes[number].success]:
+        return max(won, key=lambda number: len(episodes[number]))
+    return max(fit, key=lambda number: episodes[number].steps[-1].progress, default=None)
+
+
+def _credit_map(audit: Audit, number: int, one: Trajectory, prices: Mapping[str, Sequence[Floats]]) -> CreditMap:
+    ended = "success" if one.success else "failure"
+    return credit.data(
+        {label: paid[number].tolist() for label, paid in prices.items()},
+        [step.progress for step in one.steps],
+        [step.action for step in one.steps],
+        title=f"What every method pays for each step: {one.goal or one.task.key} ({ended})",
+        caption=f"{audit.about.get('world', 'recorded')}, task {one.task.key}, episode {number} of the audit.",
+        start_progress=one.start_progress,
+    )
+
+
+def _texts(found: Contents) -> dict[str, str]:
+    """Content by file: everything that was printed, the tables of papers, and each table by itself."""
+    sections = found.sections()
+    papers = [one for name in PAPERS for one in found.paper(name) if one.grids]
+    texts = {"tables.md": _pages(sections), "papers.md": _pages(papers)}
+    for one in (*sections, *papers):
+        for number, grid in enumerate(one.grids):
+            name = f"tables/{one.name}-{grid.name}"
+            texts[f"{name}.csv"] = forms.comma_separated(grid)
+            texts[f"{name}.tex"] = forms.latex(grid, _under(one, number), label=f"{one.name}-{grid.name}")
+    return texts
+
+
+def _pages(sections: Sequence[Section]) -> str:
+    return "\n\n".join(f"## {one.name}\n\n{as_markdown(one)}" for one in sections) + "\n"
+
+
+def _under(found: Section, number: int) -> Sequence[str]:
+    """Under a section's first table everything that there is to say, under the others what they are about."""
+    return found.notes if number == 0 else found.notes[:1]
+
+
+def _listed(folder: Path) -> set[str]:
+    """What the last report wrote here; a folder with other files and no list of ours is not touched."""
+    file = folder / MANIFEST
+    if not folder.exists() or not any(folder.iterdir()):
+        return set()
+    try:
+        names = json.loads(file.read_text(encoding="utf-8"))["files"]
+        inside = {str(name) for name in names if not Path(name).is_absolute() and ".." not in Path(name).parts}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder} holds files that are no report of ours: choose another folder with --out") from None
+    return inside

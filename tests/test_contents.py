@@ -1,0 +1,285 @@
+"""What a report says of a folder: ablations, kinds, worlds side by side, papers' tables, audits, what was left out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_audit_show import an_audit
+from test_table import FACTS, MANY, write_run
+
+from spa_bench.audit import saved
+from spa_bench.core import UserError
+from spa_bench.report.contents import Contents, gather
+from spa_bench.report.grid import Grid
+from spa_bench.report.overview import names
+from spa_bench.report.papers import PAPERS, fill
+from spa_bench.report.published import PUBLISHED, load
+from spa_bench.report.render import Section, as_markdown
+
+NO_SPA = "000000000000"
+
+
+def grid(contents: Contents, name: str) -> Grid:
+    found = [one for section in contents.sections() for one in section.grids if one.name == name]
+    assert len(found) == 1, name
+    return found[0]
+
+
+def cell(found: Grid, row: str, column: str) -> str:
+    """The cell under the first column of that name."""
+    (line,) = [line for line in found.rows if line[0] == row]
+    return line[list(found.header).index(column)]
+
+
+def section(sections: list[Section], title: str) -> Section:
+    (found,) = [one for one in sections if one.grids and one.grids[0].title.startswith(title)]
+    return found
+
+
+def spas(results: Path, **more: Any) -> None:
+    """Twelve tasks: spa solves eight, without its bonus four, without its progress none."""
+    for options, wins in (({}, "111111110000"), ({"beta": 0}, "111100000000"), ({"alpha": 0}, NO_SPA)):
+        write_run(results, "spa", wins=wins, tasks=tuple(MANY), start=NO_SPA, reward_options=options, **more)
+
+
+def test_an_ablation_by_hand(tmp_path: Path):
+    spas(tmp_path)
+    found = grid(gather([tmp_path]), "ablation-spa")
+    assert [line[:3] for line in found.rows] == [
+        ["spa", "default", "default"],
+        ["spa (alpha=0)", "0", "default"],
+        ["spa (beta=0)", "default", "0"],
+    ]
+    assert list(found.header[:3]) == ["setting", "alpha", "beta"]
+    assert [cell(found, name, "success %") for name in ("spa", "spa (alpha=0)", "spa (beta=0)")] == [
+        "66.7",
+        "0.0",
+        "33.3",
+    ]
+    assert [cell(found, name, "points") for name in ("spa", "spa (alpha=0)", "spa (beta=0)")] == ["", "-66.7", "-33.3"]
+    # McNemar: 8 of 8 discordant tasks: 2 / 2^8; 4 of 4: 2 / 2^4; Holm doubles the first.
+    assert cell(found, "spa (alpha=0)", "Holm") == f"{2 * 2 / 2**8:.3f}"
+    assert cell(found, "spa (beta=0)", "Holm") == f"{2 / 2**4:.3f}"
+
+
+def test_without_the_method_as_it_comes_settings_stand_side_by_side_only(tmp_path: Path):
+    for options in ({"beta": 0.1}, {"beta": 0.2}):
+        write_run(tmp_path, "spa", reward_options=options)
+    found = grid(gather([tmp_path]), "ablation-spa")
+    assert "points" not in found.header
+    assert [line[1] for line in found.rows] == ["0.1", "0.2"]
+
+
+def test_one_setting_is_no_ablation(tmp_path: Path):
+    write_run(tmp_path, "spa")
+    write_run(tmp_path, "ppo")
+    assert not any("ablation" in one.name for part in gather([tmp_path]).sections() for one in part.grids)
+
+
+def test_success_by_kind_by_hand(tmp_path: Path):
+    write_run(tmp_path, wins="110000000000", tasks=tuple(MANY), start=NO_SPA)
+    found = grid(gather([tmp_path]), "by-kind")
+    assert list(found.header) == ["method", "cool (n=6)", "heat (n=6)"]
+    assert found.rows[1] == ["sparse", "16.7", "16.7"]  # k01 is cool, k02 is heat
+    (table,) = gather([tmp_path]).tables
+    assert table.rows[1].kinds == {"cool": pytest.approx(1 / 6), "heat": pytest.approx(1 / 6)}
+
+
+def test_one_kind_has_no_table_of_kinds(tmp_path: Path):
+    write_run(tmp_path)
+    assert "by-kind" not in [one.name for part in gather([tmp_path]).sections() for one in part.grids]
+
+
+def test_worlds_side_by_side(tmp_path: Path):
+    write_run(tmp_path, "ppo", wins="1000")
+    write_run(tmp_path, "spa", wins="1110")
+    write_run(tmp_path, "spa", wins="1111", env="webshop")
+    found = grid(gather([tmp_path]), "overview")
+    assert [line[0] for line in found.rows] == ["warm start", "ppo", "spa"]
+    assert cell(found, "spa", "alfworld: success %") == "75.0"
+    assert cell(found, "ppo", "webshop: success %") == ""
+    assert cell(found, "spa", "webshop: success %") == "100.0"
+    assert "79.1" in cell(found, "spa", f"alfworld: {PUBLISHED}")
+    assert "64.1" in cell(found, "spa", f"webshop: {PUBLISHED}")
+
+
+def test_splits_of_one_world_stand_side_by_side_and_are_named(tmp_path: Path):
+    for split in ("valid_seen", "valid_unseen"):
+        write_run(tmp_path, eval={"split": split})
+    contents = gather([tmp_path])
+    assert names(contents.tables) == ["alfworld, valid_seen", "alfworld, valid_unseen"]
+    assert {one.name for one in contents.sections()} >= {"alfworld-valid-seen", "alfworld-valid-unseen"}
+
+
+def test_tables_that_differ_in_nothing_that_is_printed_are_numbered(tmp_path: Path):
+    for rate in (1e-5, 2e-5):
+        write_run(tmp_path, ppo={"learning_rate": rate})
+    assert names(gather([tmp_path]).tables) == ["alfworld (1)", "alfworld (2)"]
+
+
+def test_published_numbers_stand_in_their_own_column_and_change_none_of_ours(tmp_path: Path):
+    write_run(tmp_path, "spa", wins="1110")
+    contents = gather([tmp_path])
+    found = grid(contents, "results")
+    assert found.header[-1] == PUBLISHED == "as published, other protocol"
+    assert cell(found, "spa", PUBLISHED) == "79.1 [1]"
+    assert cell(found, "warm start", PUBLISHED) == ""
+    own = "| spa | 1 | 75.0 |  | 0.750 | 100.0 | 0.0 | 1.0 |"
+    assert f"{own} 79.1 [1] |" in as_markdown(contents.sections()[0])
+    assert "79.1" not in json.dumps(contents.as_json())
+
+
+def test_step_intervals_against_ppo(tmp_path: Path):
+    write_run(tmp_path, "ppo", wins="1010")  # k1 and k2 are short, k3 medium, k4 long
+    write_run(tmp_path, "spa", wins="1101")
+    found = grid(gather([tmp_path]), "step-intervals")
+    assert list(found.header) == ["method", "1-4 (n=2)", "5-8 (n=1)", ">8 (n=1)"]
+    assert [text.split(" ")[0] for text in found.rows[0]] == ["spa", "+100.0", "-100.0", "-"]
+    own = grid(gather([tmp_path], cuts=[5]), "step-intervals")
+    assert list(own.header) == ["method", "1-5 (n=3)", ">5 (n=1)"]
+    assert cell(own, "spa", "1-5 (n=3)").startswith("+0.0")
+    other = grid(gather([tmp_path], baseline="spa"), "step-intervals")
+    assert [line[0] for line in other.rows] == ["ppo"]
+
+
+def test_without_ppo_there_are_no_step_intervals_and_asking_for_them_is_an_error(tmp_path: Path):
+    write_run(tmp_path, "spa")
+    assert gather([tmp_path]).improvements == [None]
+    with pytest.raises(UserError, match="no step intervals: no table has ppo and another method"):
+        gather([tmp_path], cuts=[5])
+
+
+def test_spas_tables_are_filled_from_runs(tmp_path: Path):
+    spas(tmp_path, eval={"split": "valid_unseen"})
+    write_run(tmp_path, "ppo", wins="110000000000", tasks=tuple(MANY), start=NO_SPA)
+    sections = gather([tmp_path]).paper("spa")
+    main = section(sections, "SPA, main").grids[0]
+    success = "alfworld valid_unseen success %"
+    assert [cell(main, name, success) for name in ("SFT", "PPO", "SPA", "RAGEN")] == ["0.0", "16.7", "66.7", ""]
+    beside = list(main.header).index(success) + 1
+    assert main.header[beside] == PUBLISHED
+    printed = {line[0]: line[beside] for line in main.rows if line[beside]}
+    assert {name: text.split(" ")[0] for name, text in printed.items()} == {
+        "PPO": "73.9", "RAGEN": "75.4", "PRM4A": "73.9", "StepAgent": "75.4", "SPA": "79.1"
+    }  # fmt: skip
+    assert cell(main, "SPA", "virtualhome success %") == ""
+    inner = section(sections, "SPA, intermediate").grids[0]
+    assert [cell(inner, f"SPA without {what}", success) for what in ("stepwise progress", "grounding")] == [
+        "0.0",
+        "33.3",
+    ]
+    steps = section(sections, "SPA, relative").grids[0]
+    assert cell(steps, "spa", "1-4 (n=3)").startswith("+50.0")  # tasks of 2, 3 and 4 steps: 3 against 2
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_papers_tables_hold_only_its_own_numbers_and_all_of_them(name: str):
+    sections = fill(name, [])
+    shown = [text for one in sections for line in one.grids[0].rows for text in line[2::2] if text]
+    assert all(text == "" for one in sections for line in one.grids[0].rows for text in line[1::2])  # nothing is ours
+    own = [row for row in load() if row.paper == PAPERS[name].arxiv and row.world != "several"]
+    values = {row.printed for row in own if not (row.metric == "gain" and row.method == "3SPO")}
+    assert {number.split(" [")[0] for text in shown for number in text.split("; ")} == values
+
+
+def test_an_unknown_paper_is_a_user_error(tmp_path: Path):
+    write_run(tmp_path)
+    with pytest.raises(UserError, match="no tables of a paper 'ragen': choose one of spa, 3spo, stepagent"):
+        gather([tmp_path]).paper("ragen")
+
+
+def test_a_paper_column_takes_the_table_with_most_rows_and_says_so(tmp_path: Path):
+    write_run(tmp_path, "spa", wins="1111", ppo={"learning_rate": 1e-5})
+    write_run(tmp_path, "spa", wins="0000")
+    write_run(tmp_path, "ppo", wins="0000")
+    main = gather([tmp_path]).paper("spa")[0]
+    assert cell(main.grids[0], "SPA", "alfworld valid_unseen success %") == "0.0"
+    assert any("the one with most rows of 2 tables" in note for note in main.notes)
+
+
+def damaged(results: Path) -> dict[str, Path]:
+    """A good run, and every kind that is none."""
+    folders = {"good": write_run(results, "spa", seed=0)}
+    folders["unfinished"] = write_run(results, "spa", seed=1, metrics=[])
+    failure = {"kind": "failed", "reason": "loss is NaN"}
+    folders["failed"] = write_run(results, "spa", seed=2, metrics=[failure])
+    folders["torn"] = write_run(results, "spa", seed=3)
+    (folders["torn"] / "run.json").write_text('{"schema": 1, "conf')
+    folders["foreign"] = results / "runs/other/program/1"
+    folders["foreign"].mkdir(parents=True)
+    (folders["foreign"] / "run.json").write_text('{"lr": 3}')
+    folders["shapeless"] = write_run(results, "spa", seed=4)
+    content = json.loads((folders["shapeless"] / "run.json").read_text())
+    (folders["shapeless"] / "run.json").write_text(json.dumps(content | {"config": {"seed": 4}}))
+    folders["other rows"] = write_run(results, "spa", seed=5)
+    row = {"stage": "eval", "iteration": 0, "index": 0, "steps": 3}
+    (folders["other rows"] / "episodes.jsonl").write_text(json.dumps(row) + "\n")
+    folders["garbled"] = write_run(results, "spa", seed=6)
+    with (folders["garbled"] / "episodes.jsonl").open("ab") as file:
+        file.write(b"\x00\xff not JSON\n")
+    folders["newer"] = write_run(results, "spa", seed=7)
+    content = json.loads((folders["newer"] / "run.json").read_text())
+    (folders["newer"] / "run.json").write_text(json.dumps(content | {"schema": 99}))
+    return folders
+
+
+def test_what_cannot_be_reported_is_named_and_the_rest_is_reported(tmp_path: Path):
+    folders = damaged(tmp_path)
+    contents = gather([tmp_path])
+    (table,) = contents.tables
+    assert table.rows[1].seeds == (0, 6)
+    text = "\n".join(map(as_markdown, contents.sections()))
+    said = {
+        "unfinished": "left out, unfinished: {}",
+        "failed": "left out, failed (loss is NaN): {}",
+        "torn": "left out: {}: {} is no run folder: cannot read run.json",
+        "foreign": "left out: {}: {}/run.json is not from spa-bench",
+        "shapeless": "left out: {}: {} holds what this version cannot read (KeyError: ",
+        "other rows": "left out: {}: {}/episodes.jsonl holds an episode that this version cannot read",
+        "garbled": "{}: 1 unreadable lines",
+        "newer": "left out: {}: {}/run.json has schema 99",
+    }
+    for kind, message in said.items():
+        assert message.replace("{}", "/".join(folders[kind].parts[-3:])) in text, kind
+    assert str(tmp_path) not in text
+    assert len(contents.problems) == 5
+    assert [one["name"] for one in contents.as_json()["left_out"]] == [one.name for one in contents.problems]
+
+
+def test_damage_changes_no_number(tmp_path: Path):
+    folders = damaged(tmp_path)
+    with_damage = gather([tmp_path]).tables[0]
+    for kind in set(folders) - {"good", "garbled"}:
+        shutil.rmtree(folders[kind])
+    assert gather([tmp_path]).tables[0].rows == with_damage.rows
+
+
+def test_an_audit_is_a_table_of_the_report_with_or_without_runs(tmp_path: Path):
+    path = saved.save(an_audit(), tmp_path)
+    found = grid(gather([tmp_path]), "credit")
+    assert [line[0] for line in found.rows] == ["clock *", "even", "last *", "spa"]
+    assert "Spearman" in found.header and found.header[0] == "method"
+    write_run(tmp_path)
+    assert [one.name for one in gather([tmp_path]).sections()][:1] == ["alfworld"]
+    (path / "audit.json").write_text("{}")
+    contents = gather([tmp_path])
+    assert not contents.audits and len(contents.problems) == 1
+    assert "is no audit that this version can read" in contents.problems[0].reason
+
+
+def test_a_folder_without_anything_is_a_user_error(tmp_path: Path):
+    with pytest.raises(UserError, match="no run folder in"):
+        gather([tmp_path])
+
+
+def test_the_same_folders_give_the_same_bytes_wherever_they_lie(tmp_path: Path):
+    spas(tmp_path / "one")
+    write_run(tmp_path / "one", "ppo", wins="110000000000", tasks=tuple(MANY), start=NO_SPA, facts=FACTS)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    first, second = (gather([tmp_path / name]) for name in ("one", "two"))
+    assert list(map(as_markdown, first.sections())) == list(map(as_markdown, second.sections()))
+    assert first.as_json() == second.as_json()

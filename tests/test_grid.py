@@ -1,0 +1,116 @@
+"""Grids as Markdown, CSV and LaTeX: the same cells, whatever characters are in them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from strategies import HOSTILE
+
+from spa_bench.report.grid import Grid, boxes, comma_separated, latex, markdown, slug
+
+GRID = Grid("results", "alfworld, n=4", ["method", "success %", "points"], [["a_b", "50.0", "-1.5"], ["c", "", "+2.0"]])
+CELLS = st.lists(HOSTILE, min_size=2, max_size=2)
+
+
+def test_markdown_by_hand():
+    assert markdown(GRID).splitlines() == [
+        "**alfworld, n=4**",
+        "",
+        "| method | success % | points |",
+        "| --- | ---: | ---: |",
+        "| a_b | 50.0 | -1.5 |",
+        "| c |  | +2.0 |",
+    ]
+
+
+def test_csv_by_hand():
+    assert comma_separated(GRID) == "method,success %,points\na_b,50.0,-1.5\nc,,+2.0\n"
+
+
+def test_latex_by_hand():
+    assert latex(GRID, ["50 % of 4"], label="x").splitlines() == [
+        r"\begin{table}[t]",
+        r"\centering",
+        r"\caption{alfworld, n=4}",
+        r"\label{tab:x}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        r"\begin{tabular}{lrr}",
+        r"\toprule",
+        r"method & success \% & points \\",
+        r"\midrule",
+        r"a\_b & 50.0 & $-$1.5 \\",
+        r"c &  & +2.0 \\",
+        r"\bottomrule",
+        r"\end{tabular}}",
+        r"\par\footnotesize 50 \% of 4",
+        r"\end{table}",
+    ]
+
+
+def test_ranges_keep_their_hyphen_and_negative_numbers_get_a_minus():
+    grid = Grid("x", "t", ["m", "a"], [["spa-released", "1.0-2.0"], ["x", "-1.0 to -2.0 (-3)"]])
+    text = latex(grid)
+    assert "spa-released & 1.0-2.0" in text
+    assert "$-$1.0 to $-$2.0 ($-$3)" in text
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", " =x", "-HYPERLINK(1)"])
+def test_a_spreadsheet_computes_no_name(cell: str):
+    line = comma_separated(Grid("x", "t", ["m", "a"], [[cell, "1"]])).splitlines()[1]
+    assert next(csv.reader([line]))[0] == f"'{cell}"
+
+
+@pytest.mark.parametrize("cell", ["-1.5", "+2.0", "-", "+1.0 to +2.0", "-1,234", "1.0-2.0", "", "<0.001"])
+def test_numbers_are_no_formulas(cell: str):
+    line = comma_separated(Grid("x", "t", ["m", "a"], [["m", cell]])).splitlines()[1]
+    assert next(csv.reader([line])) == ["m", cell]
+
+
+@given(CELLS, CELLS)
+def test_no_cell_leaves_its_place(header: list[str], row: list[str]):
+    grid = Grid("x", "title", header, [row])
+    lines = markdown(grid).splitlines()
+    assert len(lines) == 5
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 3 for line in (lines[2], lines[4]))
+    read = list(csv.reader(io.StringIO(comma_separated(grid), newline="")))
+    assert [len(line) for line in read] == [2, 2]
+    tex = latex(grid)
+    body = tex.splitlines()[7:10]
+    assert len(tex.splitlines()) == 13
+    assert all(len(re.findall(r"(?<!\\)&", line)) == 1 for line in (body[0], body[2]))
+    assert not re.findall(r"(?<!\\)[#%~^](?!$)", body[0] + body[2])
+
+
+@given(HOSTILE)
+def test_a_slug_names_a_file(text: str):
+    assert re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", slug(text))
+
+
+def test_a_narrow_terminal_folds_names_and_never_numbers():
+    cell = "95.93 [1]; 80.45 [2]"
+    grid = Grid("x", "t", ["method", "as published, other protocol"], [["a method with a long name", cell]])
+    out = io.StringIO()
+    Console(file=out, width=40).print(boxes(grid))
+    assert "95.93 [1];" in out.getvalue() and "80.45" in out.getvalue()
+    assert max(map(len, out.getvalue().splitlines())) <= 40
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+def test_latex_compiles(tmp_path: Path):
+    rows = [[r"a\b{c}$&#_%~^<>|\"±–", "1.0-2.0", "-3"], ["\x1b[2J\n", "", "é"]]
+    table = latex(Grid("x", "50 % of {it}", ["m", "a", "b"], rows), ["note_1 & more"], "x")
+    packages = r"\documentclass{article}\usepackage[utf8]{inputenc}\usepackage{booktabs,graphicx}"
+    (tmp_path / "x.tex").write_text(packages + "\n\\begin{document}\n" + table + "\\end{document}\n", encoding="utf-8")
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "x.pdf").stat().st_size > 1000
