@@ -30,6 +30,7 @@ from spa_bench.commands.words import (
     Results,
     Split,
     Tasks,
+    Track,
     command,
     print_tables,
     progress,
@@ -74,6 +75,7 @@ def run(
     assign: Assign = None,
     config: File = None,
     results: Results = RESULTS,
+    track: Track = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -86,7 +88,7 @@ def run(
         return
     from spa_bench import experiment
 
-    print_tables([experiment.run(settings, results, progress(as_json))], as_json)
+    print_tables([experiment.run(settings, results, progress(as_json), track)], as_json)
 
 
 @app.command()
@@ -107,6 +109,7 @@ def compare(
     assign: Assign = None,
     config: File = None,
     results: Results = RESULTS,
+    track: Track = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -124,7 +127,7 @@ def compare(
         return
     from spa_bench import experiment
 
-    print_tables(experiment.compare(configs, results, jobs, progress(as_json)), as_json, baseline)
+    print_tables(experiment.compare(configs, results, jobs, progress(as_json), track), as_json, baseline)
 
 
 @app.command(name="eval")

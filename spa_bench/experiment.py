@@ -9,34 +9,40 @@ from __future__ import annotations
 import hashlib
 import inspect
 import multiprocessing
+import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from spa_bench import ppo, records, registry
+from spa_bench import ppo, records, registry, trackers
 from spa_bench.blame import MethodError
 from spa_bench.config import RunConfig
 from spa_bench.core import RewardMethod, UserError, derive_seed
-from spa_bench.progress import Progress
+from spa_bench.progress import Progress, about, seconds_left
 from spa_bench.stages import Evaluation, Run, weights_hash
 from spa_bench.training import start
 from spa_bench.training.asked import extra_information
 
 
-def run(config: RunConfig, results: Path, progress: Progress) -> Path:
+def run(config: RunConfig, results: Path, progress: Progress, track: str | None = None) -> Path:
     """One method, one world, one seed, from tasks to an evaluated policy; returns the run folder.
 
-    Finished runs return at once. Raises UserError for anything the user can mend, TrainingError where going on would
-    train on wrong numbers.
+    Finished runs return at once. `track` names a tracker that shows the metrics too; it is no part of the
+    configuration, for it changes no result. Raises UserError for anything the user can mend, TrainingError where going
+    on would train on wrong numbers.
     """
+    trackers.check(track)
     method = make_method(config)
     common = start.begin(config)
     if config.ppo.env_steps < (longest := common.make_env().max_steps * common.characters):
         raise UserError(f"ppo.env_steps must be at least {longest}: one whole game has to fit in an iteration")
     path = records.run_path(results, config)
     own = {"reward_code": code_hash(method), "extra_information": extra_information(method)}
-    with records.RunFolder.open(path, config, facts(common) | own) as folder:
+    with (
+        records.RunFolder.open(path, config, facts(common) | own) as folder,
+        trackers.tracked(track, path, progress),  # of a finished run, too: a kill may have come before its last points
+    ):
         if not is_finished(folder):
             try:
                 Run(config, common, method, folder, progress).finish()
@@ -46,28 +52,58 @@ def run(config: RunConfig, results: Path, progress: Progress) -> Path:
     return path
 
 
-def compare(configs: Sequence[RunConfig], results: Path, jobs: int, progress: Progress) -> list[Path]:
+def compare(
+    configs: Sequence[RunConfig], results: Path, jobs: int, progress: Progress, track: str | None = None
+) -> list[Path]:
     """Several runs, `jobs` at a time in processes of their own; returns their folders in order.
 
     Runs of one seed share their start through the cache: the first makes it, the others wait for it. A failed run
-    does not stop the others; the first failure is raised at the end.
+    does not stop the others; the first failure is raised at the end. `track` as for one run.
     """
+    trackers.check(track)
+    paths = [records.run_path(results, config) for config in configs]
+    todo = [not is_finished(records.RunFolder(path)) for path in paths]
+    took: list[float] = []
     if jobs == 1:
-        return [run(config, results, progress) for config in configs]
-    paths, failure = [], None
+        for index, config in enumerate(configs):
+            left = time_left(took, sum(todo[index:]), jobs)
+            place = f"run {index + 1} of {len(configs)}" + (f", {left} left" if left else "")
+            progress.note(f"{place}: {config.reward}, seed {config.seed}")
+            seconds = _timed(config, results, progress, track)
+            took += [seconds] if todo[index] else []
+        return paths
+    failure = None
     context = multiprocessing.get_context("spawn")
+    inner = Progress("quiet" if progress.mode == "quiet" else "notes")
     with ProcessPoolExecutor(jobs, context) as pool, progress.stage("runs", total=len(configs)) as stage:
-        futures = {pool.submit(run, config, results, Progress.quiet()): config for config in configs}
+        futures = {pool.submit(_timed, config, results, inner, track): index for index, config in enumerate(configs)}
         for future in as_completed(futures):
-            config = futures[future]
+            index = futures[future]
+            config = configs[index]
             if error := future.exception():
                 failure = failure or error
                 progress.note(f"{config.reward}, seed {config.seed}: {error}")
-            stage.advance(1, last=f"{config.reward}/{config.seed}")
-        paths = [records.run_path(results, config) for config in configs]
+            elif todo[index]:
+                took.append(future.result())
+            todo[index] = False
+            left = time_left(took, sum(todo), jobs)
+            stage.given(1, last=f"{config.reward}/{config.seed}", **({"left": left} if left else {}))
     if failure is not None:
         raise failure
     return paths
+
+
+def _timed(config: RunConfig, results: Path, progress: Progress, track: str | None) -> float:
+    """Seconds that a run takes here: of a pool, the time in which it waited for its turn does not count."""
+    started = time.monotonic()
+    run(config, results, progress, track)
+    return time.monotonic() - started
+
+
+def time_left(took: Sequence[float], rest: int, jobs: int) -> str:
+    """What `rest` runs will take, `jobs` at a time, after some that took so many seconds; empty before there is one."""
+    seconds = seconds_left(len(took), len(took) + rest, sum(took) / jobs)
+    return about(seconds) if seconds else ""
 
 
 def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Path, progress: Progress) -> Path:

@@ -21,7 +21,7 @@ from spa_bench.branching import Grower, branches
 from spa_bench.config import RunConfig
 from spa_bench.core import Agent, Floats, RewardMethod, Task, Trajectory, UserError, derive_seed
 from spa_bench.dose import Dose, so_far
-from spa_bench.progress import Progress
+from spa_bench.progress import Progress, bursts
 from spa_bench.rollout import Request
 from spa_bench.simulator import PlayedOn
 from spa_bench.training import checkpoint, pricing, start
@@ -82,13 +82,15 @@ class Evaluation:
         agent.temperature = config.eval.temperature
         requests = start.make_requests(self.common, "eval", 0, self.common.panel, 1)
         recorded = self.recorded("eval", 0)
-        with self.progress.stage("evaluate", total=len(requests)) as stage:
+        with self.progress.stage("evaluate", total=len(requests), unit="episodes") as stage:
             wins = 0
-            for request, trajectory, new in self.common.player.play(requests, agent, recorded=recorded):
-                if new:
-                    self.log(trajectory, "eval", 0, request.index)
-                wins += trajectory.success
-                stage.advance(1, success=wins / (stage.done + 1))
+            played = self.common.player.play(requests, agent, recorded=recorded)
+            for burst in bursts(played, self.common.chunk):
+                for request, trajectory, new in burst:
+                    if new:
+                        self.log(trajectory, "eval", 0, request.index)
+                    wins += trajectory.success
+                stage.advance(len(burst), success=wins / (stage.done + len(burst)))
         self.stage("evaluate", clock)
 
     def stage(self, name: str, clock: Clock, **figures: Any) -> None:
@@ -147,11 +149,7 @@ class Run(Evaluation):
         self.resumed = done + 1
         if done == 0:
             self._fit(episodes, learner, clock)
-        dose = self._dose(episodes)
-        for iteration in itertools.count(done + 1):
-            if not (steps := dose.next()):
-                break
-            dose.add(self._iterate(iteration, steps, learner))
+        self._train(self._dose(episodes), learner)
         self.play(learner.agent)
         self.folder.metrics.append({"kind": "done"})
 
@@ -196,6 +194,17 @@ class Run(Evaluation):
             figures = self.asked.fit(episodes, demonstrations)
             stage.advance(1, **figures)
         self.stage("fit reward", clock, **learner.extra(), **figures)
+
+    def _train(self, dose: Dose, learner: Learner) -> None:
+        """The iterations that are still to be done. What is left of training is told from those of this process."""
+        unit = "tokens" if self.config.ppo.match == "tokens" else "steps"
+        with self.progress.stage("training", total=int(dose.budget), unit=unit) as stage:
+            stage.given(used(dose))
+            for iteration in itertools.count(self.resumed):
+                if not (steps := dose.next()):
+                    break
+                dose.add(self._iterate(iteration, steps, learner))
+                stage.advance(used(dose) - stage.done)
 
     def _dose(self, episodes: Sequence[Trajectory]) -> Dose:
         """What the run may still spend: all that is on record is counted."""
@@ -283,7 +292,7 @@ class Run(Evaluation):
         between = self.method.updates_between_steps
         portion, minibatches = (-(-steps // settings.minibatches), 1) if between else (steps, settings.minibatches)
         parts, prices = [], dict[int, list[Floats]]()
-        with self.progress.stage(self._title(iteration), total=steps) as stage:
+        with self.progress.stage(self._title(iteration), total=steps, unit="steps") as stage:
             for part, harvest in enumerate(grower.harvests(steps, portion)):
                 stage.advance(grower.spent - stage.done, finished=len(harvest.finished))
                 # A critic does not know what comes after an episode that is still under way.
@@ -321,17 +330,17 @@ class Run(Evaluation):
         trajectories = {}
         # Only the iteration in which a run was interrupted can have episodes on record.
         recorded = self.recorded("train", iteration) if iteration == self.resumed else {}
-        with self.progress.stage(self._title(iteration), total=steps) as stage:
+        with self.progress.stage(self._title(iteration), total=steps, unit="steps") as stage:
             wins = 0
             requests = start.seats(self.common, self._games(iteration, self.config.ppo.samples))
-            for request, trajectory, new in self.common.player.play(
-                requests, cast(Agent, learner.agent), recorded=recorded, budget=steps
-            ):
-                if new:
-                    self.log(trajectory, "train", iteration, request.index)
-                trajectories[request.index] = trajectory
-                wins += trajectory.success
-                stage.advance(len(trajectory), success=wins / len(trajectories))
+            played = self.common.player.play(requests, cast(Agent, learner.agent), recorded=recorded, budget=steps)
+            for burst in bursts(played, self.common.chunk):
+                for request, trajectory, new in burst:
+                    if new:
+                        self.log(trajectory, "train", iteration, request.index)
+                    trajectories[request.index] = trajectory
+                    wins += trajectory.success
+                stage.advance(sum(len(trajectory) for _, trajectory, _ in burst), success=wins / len(trajectories))
         return trajectories
 
     def _title(self, iteration: int) -> str:
@@ -360,6 +369,11 @@ def collection_figures(trajectories: Sequence[Trajectory]) -> dict[str, float]:
         "turns": float(np.mean([len(t) for t in over])) if over else 0.0,
         "tokens_sampled": sum(len(step.tokens.reply) for step in steps if step.tokens is not None),
     }
+
+
+def used(dose: Dose) -> int:
+    """How much of its budget is gone."""
+    return int(dose.collected if dose.settings.match == "collected" else dose.fitted + dose.spent)
 
 
 COUNTS = ("env_steps_learned", "updates", "skipped", "tokens_trained")

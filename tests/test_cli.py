@@ -153,11 +153,13 @@ def experiment(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
         with RunFolder.open(path, config, {}):
             return path
 
-    def run(config: RunConfig, results: Path, progress: Progress) -> Path:
+    def run(config: RunConfig, results: Path, progress: Progress, track: str | None = None) -> Path:
         found.asked.append((config, progress.mode))
         return answer(results, config)
 
-    def compare(configs: Sequence[RunConfig], results: Path, jobs: int, progress: Progress) -> list[Path]:
+    def compare(
+        configs: Sequence[RunConfig], results: Path, jobs: int, progress: Progress, track: str | None = None
+    ) -> list[Path]:
         found.asked.append((configs, jobs))
         return [answer(results, config) for config in configs]
 

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection, QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from PIL import Image
 from test_audit_show import MANY, an_audit
 
 from spa_bench import registry
@@ -28,7 +28,7 @@ from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
 from spa_bench.figures import credit, curves, lengths, profiles, scatter, step_intervals
 from spa_bench.figures.files import figures
-from spa_bench.figures.style import KNOWN, OWN, STYLE, looks, save, shortened
+from spa_bench.figures.style import KNOWN, OVERLAID, OWN, STYLE, looks, shortened
 from spa_bench.report.groups import Group
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -94,6 +94,7 @@ def plain(found: Any) -> Any:
     return json.loads(json.dumps(asdict(found)), parse_float=lambda text: float(f"{float(text):.9g}"))
 
 
+@cache
 def everything() -> dict[str, Any]:
     graded = group(run("ppo", [0.0, 0.25, 0.5, 1.0]), run("spa", [0.5, 0.5, 1.0, 1.0]))
     paid = {"sparse": [0.0, 0.0, 1.0], "spa": [0.25, -0.5, 1.25]}
@@ -237,6 +238,31 @@ def test_bars_are_as_high_as_the_improvement_and_whiskers_as_long_as_the_interva
     assert [text.get_text().strip() for text in axes.texts] == ["no task", "no task"]  # none of more than 5 steps
 
 
+def test_methods_differ_in_more_than_colour():
+    """Bars by their hatch, lines by marker and line: in a grey copy the colours may be one."""
+    some = group(*(run(name, "1010") for name in KNOWN[:OVERLAID]))
+    bars = drawn(step_intervals.draw, step_intervals.data(some, cuts=(3,))).axes[0].containers
+    assert len({part[0].get_hatch() for part in bars}) == len(bars) == OVERLAID - 1
+    lines = drawn(curves.draw, curves.data([some])).axes[0].lines
+    assert len({(line.get_marker(), line.get_linestyle()) for line in lines}) == len(lines) == OVERLAID
+
+
+def test_points_stand_where_the_numbers_say_and_placebos_are_hollow():
+    data = scatter.data(audited())
+    axes = drawn(scatter.draw, data).axes[0]
+    found = {
+        (float(line.get_xdata()[0]), float(line.get_ydata()[0])): (line.get_marker(), line.get_markerfacecolor())
+        for line in axes.lines
+        if len(line.get_xdata()) == 1
+    }
+    for point in data.points:
+        marker, fill = found[point.spearman, point.inversions]
+        assert marker == scatter.SHAPES[point.role] and (fill == "white") == (point.role != "method")
+    assert {text.get_text() for text in axes.texts} == {point.method for point in data.points}
+    ends = [one.get_segments()[0][:, 0].tolist() for one in axes.collections if isinstance(one, LineCollection)]
+    assert ends == [[point.low, point.high] for point in data.points]
+
+
 def test_where_the_baseline_solves_nothing_the_bar_is_a_word():
     axes = drawn(
         step_intervals.draw, step_intervals.data(group(run("ppo", "0000"), run("spa", "1111")), cuts=(3,))
@@ -259,6 +285,11 @@ def test_cells_hold_numbers_where_turns_are_few_and_signs_where_they_are_many():
     assert "+0.1" in {text.get_text() for text in few.texts}
     signs = [text.get_text() for text in many.texts if text.get_text() in ("+", "\N{MINUS SIGN}")]
     assert len(signs) >= 3 * 13 - 3
+    paid = prices(credit.FEW + 1).rows
+    for text in many.texts:
+        (x, y), said = text.get_position(), text.get_text()
+        if said in ("+", "\N{MINUS SIGN}"):
+            assert (said == "+") == (paid[int(y)].values[int(x)] > 0)
     (mesh,) = [one for one in few.collections if isinstance(one, QuadMesh)]
     shares = np.asarray(mesh.get_array()).reshape(3, -1)
     assert np.abs(shares).max(1).tolist() == [1.0, 1.0, 1.0]
@@ -273,25 +304,39 @@ def test_turns_beyond_the_width_go_on_below():
 
 
 def test_more_methods_than_can_be_told_apart_have_axes_of_their_own():
-    few, many = (drawn(curves.draw, curves.data([crowd(count)])) for count in (8, 9))
-    assert len(few.axes) == 1 and len(few.legends[0].get_texts()) == 8
+    few, many = (drawn(curves.draw, curves.data([crowd(count)])) for count in (OVERLAID, OVERLAID + 1))
+    assert len(few.axes) == 1 and len(few.legends[0].get_texts()) == OVERLAID
     used = [axes for axes in many.axes if axes.axison]
     assert [axes.get_title() for axes in used] == sorted(axes.get_title() for axes in used)
-    assert len(used) == 9 and not many.legends
+    assert len(used) == OVERLAID + 1 and not many.legends
     assert len(drawn(step_intervals.draw, step_intervals.data(crowd(21), cuts=(5, 10))).axes) == 3
+    mixed = drawn(curves.draw, curves.data([small(), crowd(9)]))
+    titles = [axes.get_title() for axes in mixed.axes if axes.axison]
+    assert len(titles) == 2 + 9 and "spa (1. alfworld, valid_unseen)" in titles
+    assert "ppo (1. alfworld, valid_unseen)" in titles and "ppo (2. alfworld, valid_unseen)" in titles
+
+
+def test_the_other_methods_stand_behind_one_as_a_broken_pale_line():
+    data = curves.data([crowd(9)])
+    pale, own = drawn(curves.draw, data).axes[0].lines
+    first, *others = data.panels[0].lines
+    assert tuple(own.get_ydata()) == first.y
+    y = np.asarray(pale.get_ydata(), dtype=float)
+    assert np.isnan(y).sum() == len(others)
+    assert y[~np.isnan(y)].tolist() == [value for line in others for value in line.y]
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     "bars of two": lambda: drawn(step_intervals.draw, step_intervals.data(small(), cuts=(5, 10, 15))),
-    "bars of eight": lambda: drawn(step_intervals.draw, step_intervals.data(crowd(9), cuts=(5, 10, 15))),
+    "many bars": lambda: drawn(step_intervals.draw, step_intervals.data(crowd(OVERLAID + 1), cuts=(5, 10, 15))),
     "rows of many": lambda: drawn(step_intervals.draw, step_intervals.data(crowd(21), cuts=(5, 10, 15))),
     "lengths of one": lambda: drawn(lengths.draw, lengths.data(group(run("ppo", "1010100100")))),
     "lengths of many": lambda: drawn(lengths.draw, lengths.data(crowd(21))),
     "long names": lambda: drawn(lengths.draw, lengths.data(group(run(HOSTILE, "1010100100")))),
-    "curves": lambda: drawn(curves.draw, curves.data([small(), crowd(8)])),
+    "curves": lambda: drawn(curves.draw, curves.data([small(), crowd(OVERLAID)])),
     "curves of many": lambda: drawn(curves.draw, curves.data([crowd(21)])),
     "curves with long names": lambda: drawn(curves.draw, curves.data([group(run(HOSTILE, "1"), run("ppo", "1"))])),
-    "profiles": lambda: drawn(profiles.draw, profiles.data(crowd(8, graded=True))),
+    "profiles": lambda: drawn(profiles.draw, profiles.data(crowd(OVERLAID, graded=True))),
     "profiles of many": lambda: drawn(profiles.draw, profiles.data(crowd(21, graded=True))),
     "credit": lambda: drawn(credit.draw, prices(12, 21)),
     "much credit": lambda: drawn(credit.draw, prices(45, 5)),
@@ -416,19 +461,6 @@ def test_hostile_names_are_drawn_as_text(tmp_path: Path):
     for name, content in written(tmp_path, bad, audits=[audit], **more).items():
         if name.endswith("svg"):
             assert b"\x1b" not in content and b"<script" not in content
-
-
-def test_a_figure_without_colour_still_has_ink_of_several_kinds(tmp_path: Path):
-    """The grey picture of two bars: their hatches make them differ where their colours might not."""
-    with matplotlib.rc_context(STYLE):
-        found = looks(["spa", "sparse"])
-        figure = Figure(figsize=(2, 1))
-        for place, look in enumerate(found.values()):
-            figure.subplots(1, 2)[place].bar([0], [1], facecolor="grey", edgecolor="white", hatch=look.hatch)
-    save(lambda: figure, tmp_path / "a.png")
-    grey = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
-    left, right = np.array_split(grey, 2, axis=1)
-    assert not np.array_equal(left, right)
 
 
 def test_drawing_loads_no_torch_no_room_and_no_pyplot(tmp_path: Path):

@@ -11,7 +11,6 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable
-from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 

@@ -25,6 +25,9 @@ Assign = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as
 File = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]
 Results = Annotated[Path, typer.Option(help="Folder of results.")]
 Baseline = Annotated[str | None, typer.Option(help="Method that the others are compared with; default: the first.")]
+Track = Annotated[
+    str | None, typer.Option(help="Show the metrics in `tensorboard`, `trackio` or `wandb` too; offline.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 

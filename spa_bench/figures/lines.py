@@ -51,9 +51,9 @@ def draw_lines(
     limits: tuple[float, float] | None = None,
 ) -> Figure:
     """The figure; with `steps` each value holds up to the next x. `limits` are those of the vertical axes."""
-    parts = [part for panel in panels for part in _parts(panel)]
     methods = sorted({line.method for panel in panels for line in panel.lines})
-    overlaid = len(parts) == len(panels)
+    overlaid = all(len(panel.lines) <= OVERLAID for panel in panels)
+    parts = [_Part(panel.title, panel.lines) for panel in panels] if overlaid else _apart(panels)
     across = min(len(parts), 2 if overlaid else ACROSS)
     width, height = (2.0 + 4.5 * across, 3.4) if overlaid else (2.6 * across, 1.9)
     down = math.ceil(len(parts) / across)
@@ -62,12 +62,11 @@ def draw_lines(
     found = looks(methods)
     handles: dict[str, Line2D] = {}
     draws: Draws = "steps-post" if steps else "default"
-    for axes, (name, own, others) in zip(every.flat, parts, strict=False):
-        # One broken line is drawn much faster than many lines.
-        broken = [[value for line in others for value in (*getattr(line, side), math.nan)] for side in "xy"]
-        axes.plot(*broken, color=OTHERS, linewidth=0.8, zorder=1, drawstyle=draws)
-        handles |= {line.method: _draw(axes, line, found[line.method], draws) for line in own}
-        axes.set_title(shortened(name, int(14 * width / across)), fontsize=10 if overlaid else 8)
+    for axes, part in zip(every.flat, parts, strict=False):
+        if part.behind:
+            axes.plot(*_joined(part.behind), color=OTHERS, linewidth=0.8, zorder=1, drawstyle=draws)
+        handles |= {line.method: _draw(axes, line, found[line.method], draws) for line in part.lines}
+        axes.set_title(shortened(part.title, int(14 * width / across)), fontsize=10 if overlaid else 8)
         axes.grid(True, color=OTHERS, alpha=0.5, linewidth=0.5)
         if limits:
             axes.set_ylim(*limits)
@@ -83,11 +82,34 @@ def draw_lines(
     return figure
 
 
-def _parts(panel: Panel) -> list[tuple[str, tuple[Line, ...], tuple[Line, ...]]]:
-    """Title, lines that stand out, and lines behind them, of each pair of axes."""
-    if len(panel.lines) <= OVERLAID:
-        return [(panel.title, panel.lines, ())]
-    return [(line.method, (line,), tuple(other for other in panel.lines if other != line)) for line in panel.lines]
+@dataclass(frozen=True)
+class _Part:
+    """What one pair of axes shows."""
+
+    title: str
+    lines: tuple[Line, ...]
+    behind: tuple[Line, ...] = ()
+    """Drawn in pale, for comparison."""
+
+
+def _apart(panels: Sequence[Panel]) -> list[_Part]:
+    """A part for each line, with the other lines of its panel behind it."""
+    return [
+        _Part(
+            line.method if len(panels) == 1 else f"{line.method} ({panel.title})",
+            (line,),
+            tuple(other for other in panel.lines if other != line),
+        )
+        for panel in panels
+        for line in panel.lines
+    ]
+
+
+def _joined(lines: Sequence[Line]) -> tuple[list[float], list[float]]:
+    """As one broken line, which is drawn much faster than many."""
+    x = [value for line in lines for value in (*line.x, math.nan)]
+    y = [value for line in lines for value in (*line.y, math.nan)]
+    return x, y
 
 
 def _draw(axes: Axes, line: Line, look: Look, draws: Draws) -> Line2D:

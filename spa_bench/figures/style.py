@@ -44,7 +44,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
 LINES = ("-", "--", "-.", ":")
 HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "+++", "|||", "ooo")
-OVERLAID = 8
+OVERLAID = 6
 """More methods than this are not told apart in one pair of axes."""
 KNOWN = (
     *("ppo", "spa", "sparse", "shuffled", "gigpo", "stepagent-inverse", "3spo", "rrd", "grpo", "rudder", "rloo"),

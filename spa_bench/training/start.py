@@ -31,7 +31,7 @@ from spa_bench.core import (
     UserError,
     derive_seed,
 )
-from spa_bench.progress import Progress
+from spa_bench.progress import Progress, bursts
 from spa_bench.rollout import Player, Request
 from spa_bench.training.policy import choose_device, choose_precision, pack
 
@@ -77,6 +77,11 @@ class Start:
     precision: str
     characters: int = 1
     """How many act at once in one game."""
+
+    @property
+    def chunk(self) -> int:
+        """Episodes that the player has ready at once."""
+        return self.player.batch * self.characters
 
     @property
     def panel_hash(self) -> str:
@@ -268,12 +273,13 @@ def _record(
     start: Start, agent: LanguageModel, requests: Sequence[Request], path: Path, name: str, progress: Progress
 ) -> None:
     journal = records.Journal(path)
-    with progress.stage(name, total=len(requests)) as stage:
+    with progress.stage(name, total=len(requests), unit="episodes") as stage:
         wins = 0
-        for request, trajectory, _ in start.player.play(requests, cast(Any, agent)):
-            journal.append(records.to_row(trajectory) | {"index": request.index})
-            wins += trajectory.success
-            stage.advance(1, success=wins / (stage.done + 1))
+        for burst in bursts(start.player.play(requests, cast(Any, agent)), start.chunk):
+            for request, trajectory, _ in burst:
+                journal.append(records.to_row(trajectory) | {"index": request.index})
+                wins += trajectory.success
+            stage.advance(len(burst), success=wins / (stage.done + len(burst)))
 
 
 def _identity(start: Start) -> list[Any]:
