@@ -30,8 +30,9 @@ def relative_improvement(
     Expanded percentiles, those at Phi(-sqrt(n / (n - 1)) t_(n-1)) for n tasks (Hesterberg 2015). Draws where the second
     has nothing are left out; where they are more than `UNDEFINED` of all there is no interval. So the second must solve
     at least 4 of the tasks: a task drawn n times of n is missed with chance (1 - 1/n)^n, and k of them with about
-    exp(-k). By simulation it covers 94 to 98 % with 10 to 134 tasks. `n` counts tasks. The order of seeds and tasks does not matter. Raises ValueError where the shapes differ,
-    and for empty matrices, negative values and values that are not finite.
+    exp(-k). By simulation it covers 94 to 98 % with 10 to 134 tasks. `n` counts tasks. The order of seeds and tasks
+    does not matter. Raises ValueError where the shapes differ, and for empty matrices, negative values and values that
+    are not finite.
     """
     one, other = matrix(first), matrix(second)
     if one.shape != other.shape:
@@ -39,8 +40,8 @@ def relative_improvement(
     if min(one.min(), other.min()) < 0:
         raise ValueError("no ratio of negative scores")
     tasks = one.shape[1]
-    # Seeds are summed in order of size: in another order the last bits would differ.
-    pairs = np.round([np.sort(side, axis=0).mean(0) for side in (one, other)], DECIMALS)
+    # Sums over seeds, as thirds would be rounded; in order of size, as in another order the last bits would differ.
+    pairs = np.round([np.sort(side, axis=0).sum(0) for side in (one, other)], DECIMALS)
     found, counts = np.unique(pairs, axis=1, return_counts=True)
     whole = found @ counts
     if whole[1] == 0:
