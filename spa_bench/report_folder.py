@@ -17,8 +17,9 @@ from spa_bench.figures import credit
 from spa_bench.figures.credit import ACROSS, CreditMap
 from spa_bench.paths import write_whole
 from spa_bench.report import grid as forms
-from spa_bench.report.contents import Contents
+from spa_bench.report.contents import Contents, audit_name
 from spa_bench.report.intervals import BASELINE
+from spa_bench.report.overview import section_names
 from spa_bench.report.papers import PAPERS
 from spa_bench.report.render import Section, as_markdown
 
@@ -62,8 +63,9 @@ def write(
         for name, text in texts.items():
             write_whole(folder / name, text)
         maps, reasons = _credit_maps(found)
-        audits = [audit for _, audit in found.audits]
-        drawn = figures.figures(found.groups, audits, folder / "figures", cuts, baseline or BASELINE, maps)
+        groups = dict(zip(section_names(found.tables), found.groups, strict=True))
+        audits = {audit_name(path): audit for path, audit in found.audits}
+        drawn = figures.figures(groups, audits, maps, folder / "figures", cuts, baseline or BASELINE)
         view.write(folders, folder / PAGE, most, baseline)
         files = sorted([*texts, *(f"figures/{path.name}" for path in drawn.paths), PAGE])
         for stale in sorted(old - set(files)):
@@ -74,9 +76,9 @@ def write(
     return Written(folder, files, [*drawn.reasons, *reasons])
 
 
-def _credit_maps(found: Contents) -> tuple[list[CreditMap], list[str]]:
-    """One for each audit, and why there is none for others."""
-    maps, reasons = [], []
+def _credit_maps(found: Contents) -> tuple[dict[str, CreditMap], list[str]]:
+    """One for each audit by its name, and why there is none for others."""
+    maps, reasons = {}, []
     for path, audit in found.audits:
         try:
             episodes, prices = saved.episodes(path), saved.prices(path)
@@ -84,7 +86,7 @@ def _credit_maps(found: Contents) -> tuple[list[CreditMap], list[str]]:
             reasons.append(f"credit of each step: {error}")
             continue
         if (chosen := _telling(episodes)) is not None:
-            maps.append(_credit_map(audit, chosen, episodes[chosen], prices))
+            maps[audit_name(path)] = _credit_map(audit, chosen, episodes[chosen], prices)
     return maps, reasons
 
 

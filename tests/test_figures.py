@@ -403,54 +403,60 @@ def test_text_is_one_line_cut_and_visible():
 # Files
 
 
-def written(folder: Path, *groups: Group, audits: Any = (), **more: Any) -> dict[str, bytes]:
-    found = figures(groups, audits, folder, (5, 10), **more)
+def written(folder: Path, *groups: Group, audits: Any = (), credits: Any = ()) -> dict[str, bytes]:
+    names = {f"{group.runs[0].config['env'][:3]}-{len(group.methods)}": group for group in groups}
+    named = ({f"audit-{n}": one for n, one in enumerate(some)} for some in (audits, credits))
+    found = figures(names, next(named), next(named), folder, (5, 10))
     assert sorted(found.paths) == sorted(folder.iterdir())
     return {path.name: path.read_bytes() for path in found.paths}
 
 
 def test_all_figures_repeat_to_the_byte_and_leave_settings_alone(tmp_path: Path):
     graded = crowd(3, graded=True)
-    more = {"audits": [audited()], "credits": [prices(5)]}
+    more: Any = {"audits": [audited()], "credits": [prices(5)]}
     with matplotlib.rc_context({"font.size": 31, "axes.facecolor": "red", "text.parse_math": True}):
         before = dict(matplotlib.rcParams)
         first = written(tmp_path / "a", graded, **more)
         assert dict(matplotlib.rcParams) == before
     turned = Group(graded.identity, graded.runs)
     assert written(tmp_path / "b", turned, **more) == first
-    kinds = {name.rsplit("-", 1)[-1] if "credit" not in name else "credit" for name in first}
-    assert kinds == {"intervals.png", "lengths.png", "profiles.png", "curves.png", "audit.png", "credit"} | {
-        kind.replace("png", "svg")
-        for kind in ("intervals.png", "lengths.png", "profiles.png", "curves.png", "audit.png")
+    kinds = {name.rsplit("-", 1)[-1] for name in first}
+    assert kinds == {
+        f"{kind}.{ending}"
+        for kind in ("intervals", "lengths", "profiles", "curves", "scatter", "credit")
+        for ending in ("svg", "png", "json")
     }
-    assert all(len(content) > 4000 for content in first.values())
+    assert all(len(content) > 4000 for name, content in first.items() if not name.endswith("json"))
     assert not any(b"<dc:date>" in content for content in first.values())
 
 
-def test_a_figure_is_named_by_its_setting_and_is_the_same_in_any_company(tmp_path: Path):
-    other = group(run("ppo", "10", world="web shop/../x"), run("spa", "11", world="web shop/../x"))
+def test_a_figure_is_the_same_in_any_company(tmp_path: Path):
+    other = group(run("ppo", "10", world="webshop"), run("spa", "11", world="webshop"))
     alone, together = written(tmp_path / "a", small()), written(tmp_path / "b", other, small())
     own = {name for name in alone if not name.startswith("learning")}
     assert own and {name: together[name] for name in own} == {name: alone[name] for name in own}
-    assert {name.split("-")[0] for name in together} == {"alfworld", "web", "learning"}
+    assert {name.split("-")[0] for name in together} == {"alf", "web", "learning"}
+
+
+def test_the_numbers_behind_a_figure_lie_beside_it(tmp_path: Path):
+    found = json.loads(written(tmp_path, small())["alf-2-lengths.json"])
+    assert found == json.loads(json.dumps(asdict(lengths.data(small()))))
 
 
 def test_what_is_not_drawn_has_a_reason(tmp_path: Path):
     untrained = group(run("spa", "1010", limits=None, iterations=()))
-    found = figures([untrained, untrained], [Audit({"world": "w"}, (), (4, 8))], tmp_path)
+    found = figures({"x": untrained}, {"y": Audit({"world": "w"}, (), (4, 8))}, {}, tmp_path)
     assert found.paths == ()
     said = "\n".join(found.reasons)
     for reason in ("no finished run of the baseline ppo", "do not say what a short task is", "all outcomes are 0 or 1",
                    "no finished run with an iteration", "no method of the audit"):  # fmt: skip
         assert reason in said
-    assert figures([], [], tmp_path).reasons == ()
-    twice = figures([small(), small()], [], tmp_path)
-    assert any("a second one of the same setting" in reason for reason in twice.reasons)
+    assert figures({}, {}, {}, tmp_path).reasons == ()
 
 
 def test_groups_whose_runs_all_failed_are_reasons_and_not_errors(tmp_path: Path):
     failed = group(replace(run("ppo", "1010"), finished=False))
-    found = figures([failed], [], tmp_path)
+    found = figures({"x": failed}, {}, {}, tmp_path)
     assert found.paths == () and len(found.reasons) == 4
 
 
@@ -470,11 +476,11 @@ def test_drawing_loads_no_torch_no_room_and_no_pyplot(tmp_path: Path):
         "assert 'matplotlib' not in sys.modules\n"
         "from figure_runs import group, run\n"
         "from pathlib import Path\n"
-        "files.figures([group(run('ppo', '1010100100'), run('spa', '1110100100'))], [], Path(sys.argv[2]))\n"
+        "files.figures({'x': group(run('ppo', '1010100100'), run('spa', '1110100100'))}, {}, {}, Path(sys.argv[2]))\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('torch', 'transformers', 'trl', 'datasets') or "
         "name == 'matplotlib.pyplot' or name.startswith(('spa_bench.rewards', 'spa_bench.agents'))])"
     )
     arguments = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == 9

@@ -153,7 +153,11 @@ def test_core_and_credit_stand_on_nothing_of_ours():
     assert {name for name in imports("spa_bench.credit") if name.startswith("spa_bench")} == {"spa_bench.core"}
 
 
-READERS = [m for m in house() if m.startswith("spa_bench.report") or m in ("spa_bench.stats", "spa_bench.records")]
+READERS = [
+    m
+    for m in house()
+    if m.startswith(("spa_bench.report", "spa_bench.figures")) or m in ("spa_bench.stats", "spa_bench.records")
+]
 
 
 @pytest.mark.parametrize("module", READERS)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,7 @@ from spa_bench.report.intervals import BASELINE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ENDINGS = (".png", ".svg")
+ENDINGS = (".svg", ".png")
 
 
 @dataclass(frozen=True)
@@ -35,35 +33,37 @@ class Written:
 
 
 def figures(
-    groups: Sequence[Group],
-    audits: Sequence[Audit],
+    groups: Mapping[str, Group],
+    audits: Mapping[str, Audit],
+    credits: Mapping[str, CreditMap],
     folder: Path,
     cuts: Sequence[int] | None = None,
     baseline: str = BASELINE,
-    credits: Sequence[CreditMap] = (),
 ) -> Written:
-    """Draw all that can be drawn, each as SVG and PNG; `folder` is made where it is missing.
+    """Draw all that can be drawn, each as SVG and PNG, with the numbers behind it as JSON.
 
-    `cuts` and `baseline` are those of `report.intervals.improvements`. A file's name says what it is of by a digest of
-    the setting, so it does not depend on what else is drawn; an older file of the same name is written over.
+    The names are those that the files begin with: letters, digits and `-`. `folder` is made where it is missing; an
+    older file of the same name is written over. `cuts` and `baseline` are those of `report.intervals.improvements`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     book = _Book(folder)
-    for group in groups:
-        name = _name(group.runs[0].config["env"], group.identity)
+    for name, group in groups.items():
         book.add(f"{name}-step-intervals", partial(step_intervals.data, group, baseline, cuts), step_intervals.draw)
         book.add(f"{name}-lengths", partial(lengths.data, group), lengths.draw)
         book.add(f"{name}-profiles", partial(profiles.data, group), profiles.draw)
         if len(group.methods) > OVERLAID:
             book.add(f"{name}-learning-curves", partial(curves.data, [group]), curves.draw)
-    if few := [group for group in groups if len(group.methods) <= OVERLAID]:
+    if few := [group for group in groups.values() if len(group.methods) <= OVERLAID]:
         book.add("learning-curves", partial(curves.data, few), curves.draw)
-    for audit in audits:
-        name = _name(audit.about.get("world", "recorded"), json.dumps(dict(audit.about), sort_keys=True, default=str))
-        book.add(f"{name}-audit", partial(scatter.data, audit), scatter.draw)
-    for one in credits:
-        book.add(_name("credit", json.dumps([one.title, one.actions])), partial(_given, one), credit.draw)
+    for name, audit in audits.items():
+        book.add(f"{name}-scatter", partial(scatter.data, audit), scatter.draw)
+    for name, found in credits.items():
+        book.add(f"{name}-credit", partial(_given, found), credit.draw)
     return Written(tuple(book.paths), tuple(book.reasons))
+
+
+def _given(found: CreditMap) -> CreditMap:
+    return found
 
 
 class _Book:
@@ -76,24 +76,13 @@ class _Book:
 
     def add(self, name: str, data: Callable[[], Any], draw: Callable[[Any], Figure]) -> None:
         """Draw one figure, or say why not."""
-        paths = [self.folder / f"{name}{ending}" for ending in ENDINGS]
-        if paths[0] in self.paths:
-            self.reasons.append(f"{name}: a second one of the same setting is not drawn")
-            return
         try:
             found = data()
         except UserError as error:
             self.reasons.append(f"{name}: {error}")
             return
+        paths = [self.folder / f"{name}{ending}" for ending in ENDINGS]
         save(lambda: draw(found), *paths)
-        self.paths += paths
-
-
-def _given(found: CreditMap) -> CreditMap:
-    return found
-
-
-def _name(what: Any, identity: str) -> str:
-    """Safe as a file's name on every system."""
-    said = re.sub(r"[^a-z0-9]+", "-", str(what).lower()).strip("-")[:40]
-    return f"{said or 'unnamed'}-{hashlib.sha256(identity.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+        numbers = self.folder / f"{name}.json"
+        numbers.write_text(json.dumps(asdict(found), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        self.paths += [*paths, numbers]

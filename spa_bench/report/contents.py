@@ -114,6 +114,11 @@ def _audits(paths: Iterable[Path]) -> tuple[list[tuple[Path, Audit]], list[Probl
     return audits, problems
 
 
+def audit_name(path: Path) -> str:
+    """What the files about an audit are called."""
+    return slug("audit " + " ".join(path.parts[-2:]))
+
+
 def _name(path: Path) -> str:
     return "/".join(path.parts[-3:])
 
@@ -158,4 +163,4 @@ def _audit_section(path: Path, audit: Audit) -> Section:
     ]
     title = f"credit of {len(audit.methods)} methods, {audit.about.get('world', 'recorded')}"
     grid = Grid("credit", title, ["method", *(column.header for column in columns)], rows)
-    return Section(f"audit-{slug(_name(path).removeprefix('audits/'))}", [grid], audit_show.footer(audit))
+    return Section(audit_name(path), [grid], audit_show.footer(audit))
