@@ -208,8 +208,9 @@ def reward_name(reward: str) -> str:
 
 
 def reward_label(reward: str, options: Mapping[str, Any]) -> str:
-    """A method with its options as tables call it: `spa (beta=0.1)`."""
-    said = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
+    """A method with its options as tables call it: `spa (beta=0.1)`; whole numbers have no point, however typed."""
+    whole = {key: int(value) for key, value in options.items() if isinstance(value, float) and value.is_integer()}
+    said = ", ".join(f"{key}={value}" for key, value in sorted({**options, **whole}.items()))
     return f"{reward_name(reward)} ({said})" if said else reward_name(reward)
 
 

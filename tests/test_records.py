@@ -26,6 +26,7 @@ from spa_bench.records import (
     config_hash,
     facts,
     from_row,
+    reward_label,
     reward_name,
     run_path,
     to_row,
@@ -418,3 +419,17 @@ def test_a_reader_of_a_whole_file_never_sees_a_part(tmp_path: Path):
         paths.write_whole(path, "new \ud800")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["run.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "label"),
+    [
+        ({}, "spa"),
+        ({"beta": 0.1, "alpha": 1}, "spa (alpha=1, beta=0.1)"),
+        ({"alpha": 0.0}, "spa (alpha=0)"),  # the same method as with alpha=0
+        ({"alpha": 1e-5, "bonus": "sum", "exact": False}, "spa (alpha=1e-05, bonus=sum, exact=False)"),
+        ({"alpha": float("inf")}, "spa (alpha=inf)"),
+    ],
+)
+def test_a_method_is_called_by_its_options(options: dict[str, object], label: str):
+    assert reward_label("spa", options) == label
