@@ -57,6 +57,7 @@ def shell(*words: str, text: bool = True, **options: Any) -> subprocess.Complete
         (["run", "--env", "alfworld", "--reward", "sparse", "--set", "reward_options.x=3"], "no option 'x'"),
         (["run", "--env", "alfworld", "--reward", "sparse", "--config", "absent.toml"], "cannot read configuration"),
         (["run", "--env", "alfworld", "--reward", "sparse", "--tasks", "offical"], "setting world.tasks"),
+        (["run", "--env", "alfworld", "--reward", "sparse", "--track", "mlflow"], "known: tensorboard, trackio, wandb"),
         (["compare", "--env", "alfworld"], "no --reward: name the methods"),
         (["compare", "--env", "alfworld", "--reward", "sparse,gipgo"], "no reward 'gipgo'"),
         (["eval", "--env", "alfworld"], "exactly one of --agent, --checkpoint and --model"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,44 @@ def test_success_by_kind_by_hand(tmp_path: Path):
 def test_one_kind_has_no_table_of_kinds(tmp_path: Path):
     write_run(tmp_path)
     assert "by-kind" not in [one.name for part in gather([tmp_path]).sections() for one in part.grids]
+
+
+def grade(path: Path, outcomes: Sequence[float]) -> None:
+    """Give the episodes of the final panel other outcomes."""
+    rows = [json.loads(line) for line in (path / "episodes.jsonl").read_text().splitlines()]
+    for row, outcome in zip([row for row in rows if row["stage"] == "eval"], outcomes, strict=True):
+        row["outcome"] = outcome
+    (path / "episodes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_graded_outcomes_by_hand(tmp_path: Path):
+    for reward, outcomes in (("ppo", (0.0, 0.5, 0.5, 1.0)), ("spa", (0.5, 0.5, 0.25, 1.0))):
+        grade(write_run(tmp_path, reward, env="webshop"), outcomes)
+    contents = gather([tmp_path])
+    found = grid(contents, "outcomes")
+    assert list(found.header) == ["method", "outcome", "95 % interval", "IQM", "better than ppo"]
+    assert [cell(found, "ppo", name) for name in ("outcome", "IQM", "better than ppo")] == ["0.500", "0.500", ""]
+    # spa: the middle half of .25 .5 .5 1 is .5; against ppo it is higher, equal, lower, equal: (1 + .5 + 0 + .5) / 4
+    assert [cell(found, "spa", name) for name in ("outcome", "IQM", "better than ppo")] == ["0.562", "0.500", "0.500"]
+    assert cell(found, "warm start", "IQM") == "-"  # all 0 or 1
+    assert any(note.startswith("Graded outcomes: ") for note in contents.sections()[0].notes)
+
+
+def test_better_counts_every_pair_of_runs(tmp_path: Path):
+    for reward, seed, outcomes in (
+        ("ppo", 0, (0.5, 0.5, 0.5, 0.5)),
+        ("ppo", 1, (0.7, 0.7, 0.7, 0.7)),
+        ("spa", 0, (0.6, 0.6, 0.6, 0.8)),
+    ):
+        grade(write_run(tmp_path, reward, seed=seed, env="webshop"), outcomes)
+    # Higher than one of the two runs of ppo on three tasks, than both on the fourth: (3 x 1/2 + 1) / 4.
+    assert cell(grid(gather([tmp_path]), "outcomes"), "spa", "better than ppo") == "0.625"
+
+
+def test_successes_have_no_table_of_graded_outcomes(tmp_path: Path):
+    write_run(tmp_path)
+    (table,) = gather([tmp_path]).tables
+    assert table.graded == ()
 
 
 def test_worlds_side_by_side(tmp_path: Path):

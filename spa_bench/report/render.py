@@ -34,6 +34,11 @@ VARIATION = (
     "Variation: bootstrap interval of success over other seeds and other tasks of the same kinds, with one seed over "
     "tasks only; standard deviations, in points, of one run's success by training seed and by the tasks and chance."
 )
+OUTCOMES = (
+    "Graded outcomes: interval by bootstrap over seeds and tasks within kinds; IQM: mean of the middle half over seeds "
+    "and tasks; better: probability of improvement, the share of pairs of runs and tasks where the outcome is the "
+    "higher, equal ones half."
+)
 
 
 @dataclass(frozen=True)
@@ -91,10 +96,10 @@ def grids(table: Table, seconds: bool = True, published: Mapping[str, str] | Non
     compared = [_differences(name, [one for one in table.differences if one.reference == name]) for name in references]
     moved = [_variation(table)] if table.variation else []
     changed = [_ablation(one, table) for one in table.ablations]
+    outcomes = [_outcomes(table)] if table.graded else []
     kinds = [_kinds(table)] if len(table.kinds) > 1 else []
-    return [
-        _results(table, published or {}), *compared, *changed, *moved, _lengths(table), *kinds, _costs(table, seconds)
-    ]  # fmt: skip
+    first = _results(table, published or {})
+    return [first, *compared, *changed, *moved, *outcomes, _lengths(table), *kinds, _costs(table, seconds)]
 
 
 def _results(table: Table, published: Mapping[str, str]) -> Grid:
@@ -157,6 +162,22 @@ def _lengths(table: Table) -> Grid:
     header = ["method", *(f"{name}{ranges[name]} (n={table.sizes[name]})" for name in BUCKETS)]
     rows = [[row.label, *(percent(row.buckets[name]) for name in BUCKETS)] for row in table.rows]
     return Grid("by-length", "success % by steps of the expert", header, rows)
+
+
+def _outcomes(table: Table) -> Grid:
+    reference = table.differences[-1].reference if table.differences else None
+    header = ["method", "outcome", "95 % interval", "IQM", *([f"better than {reference}"] if reference else [])]
+    rows = [
+        [
+            one.method,
+            f"{one.mean.mean:.3f}",
+            "" if one.mean.low is None or one.mean.high is None else f"{one.mean.low:.3f}-{one.mean.high:.3f}",
+            "-" if one.iqm is None else f"{one.iqm:.3f}",
+            *(["" if one.better is None else f"{one.better:.3f}"] if reference else []),
+        ]
+        for one in table.graded
+    ]
+    return Grid("outcomes", "graded outcomes", header, rows)
 
 
 def _kinds(table: Table) -> Grid:
@@ -256,4 +277,5 @@ def footer(table: Table) -> list[str]:
     resolved = [_resolved(table.resolution)] if table.rows else []
     said = [DIFFERENCES] if table.differences else []
     said += [VARIATION] if table.variation else []
+    said += [OUTCOMES] if table.graded else []
     return [about, *table.notes, *resolved, *([NOTE] if table.rows else []), *said]

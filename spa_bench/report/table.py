@@ -26,6 +26,7 @@ from spa_bench.report.differences import (
     variation,
 )
 from spa_bench.report.groups import EVAL, START, WARM_START, Group, collect, valid
+from spa_bench.report.outcomes import Graded, graded
 from spa_bench.report.runs import COSTS, Played, Run, about
 from spa_bench.stats import Estimate, over_seeds
 
@@ -72,6 +73,8 @@ class Table:
     differences: tuple[Difference, ...]
     """Every method against the warm start, and against the baseline."""
     ablations: tuple[Ablation, ...]
+    graded: tuple[Graded, ...]
+    """Empty where all outcomes are 0 or 1."""
     variation: tuple[Variation, ...]
     resolution: Resolution
     notes: tuple[str, ...]
@@ -128,6 +131,7 @@ def _table(group: Group, baseline: str | None) -> Table:
         rows=tuple(_row(label, runs, panel, limits, sorted(sizes)) for label, (runs, panel) in group.rows.items()),
         differences=tuple(found),
         ablations=ablations(group, played, kinds, identity),
+        graded=graded(group, kinds, found[-1].reference if found else None),
         variation=tuple(one for one in moved if one is not None),
         resolution=resolution([one for one in found if one.reference == found[-1].reference], len(tasks)),
         notes=(

@@ -1,0 +1,77 @@
+"""Graded outcomes, where success alone hides much: how high they are, and how often one method's is the higher.
+
+Only where outcomes are not all 0 or 1. Of these the interquartile mean is the median in disguise, and the probability
+of improvement is (1 + difference of success) / 2.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from spa_bench.report.differences import generator, shared_tasks
+from spa_bench.report.groups import Group, valid
+from spa_bench.report.runs import Run
+from spa_bench.stats import Estimate, bootstrap_mean, iqm, probability_of_improvement
+
+Outcomes = Mapping[int, Mapping[str, float]]
+"""Outcome by seed and task."""
+
+
+@dataclass(frozen=True)
+class Graded:
+    """The outcomes of one row of the table."""
+
+    method: str
+    mean: Estimate
+    """Over seeds and tasks, with the interval over other seeds and other tasks of the same kinds."""
+    iqm: float | None
+    """Interquartile mean; None where these outcomes are all 0 or 1."""
+    better: float | None
+    """Share of (run, run of the reference, task) where this method's outcome is the higher, equal ones half; None for
+    the reference itself, and where the two share no task."""
+
+
+def graded(group: Group, kinds: Mapping[str, str], reference: str | None) -> tuple[Graded, ...]:
+    """Every row, in the order of the table; nothing where all outcomes are 0 or 1."""
+    played = {label: _outcomes(runs, panel) for label, (runs, panel) in group.rows.items()}
+    if {value for own in played.values() for seed in own.values() for value in seed.values()} <= {0.0, 1.0}:
+        return ()
+    rows = []
+    for label, own in played.items():
+        tasks = shared_tasks(list(own.values()))
+        if tasks:
+            against = {} if reference is None or reference == label else played[reference]
+            rows.append(_graded(group.identity, label, own, tasks, kinds, _better(own, against)))
+    return tuple(rows)
+
+
+def _outcomes(runs: Sequence[Run], panel: str) -> Outcomes:
+    found: dict[int, dict[str, float]] = {}
+    for run in runs:
+        values: dict[str, list[float]] = defaultdict(list)
+        for episode in valid(run, panel):
+            values[episode.task].append(episode.outcome)
+        found[run.seed] = {task: sum(values[task]) / len(values[task]) for task in sorted(values)}
+    return found
+
+
+def _graded(
+    identity: str, label: str, own: Outcomes, tasks: Sequence[str], kinds: Mapping[str, str], better: float | None
+) -> Graded:
+    table = [[own[seed][task] for task in tasks] for seed in sorted(own)]
+    strata = [kinds[task] for task in tasks]
+    mean = bootstrap_mean(table, strata, generator(identity, label, "outcome"), limits=(0.0, 1.0))
+    values = {value for seed in table for value in seed}
+    middle = None if values <= {0.0, 1.0} else iqm(table)
+    return Graded(label, mean, middle, better)
+
+
+def _better(own: Outcomes, against: Outcomes) -> float | None:
+    tasks = shared_tasks([*own.values(), *against.values()])
+    if not against or not tasks:
+        return None
+    one, other = ([[side[seed][task] for task in tasks] for seed in sorted(side)] for side in (own, against))
+    # Its interval is not shown: over the few seeds of a table it would be far too short.
+    return probability_of_improvement(one, other, generator("probability of improvement")).mean
