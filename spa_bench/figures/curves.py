@@ -11,7 +11,6 @@ from spa_bench.figures import words
 from spa_bench.figures.lines import Line, Panel, draw_lines
 from spa_bench.report.groups import Group
 from spa_bench.report.runs import Run
-from spa_bench.stats import over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +29,7 @@ class Curves:
 def data(groups: Sequence[Group]) -> Curves:
     """Mean over seeds of each iteration's success; UserError where no run of the groups has trained.
 
+    The band is the range of the seeds: an interval over the two or three that there usually are would cover the panel.
     An iteration counts where every seed of the method has episodes of it: a mean over other seeds would be a jump of
     its own. Steps are those collected, added up, mean over seeds too.
     """
@@ -44,8 +44,8 @@ def data(groups: Sequence[Group]) -> Curves:
     if not panels:
         raise UserError("no finished run with an iteration of training")
     meant = (
-        "Success of the episodes of each iteration of training, mean over seeds; band: 95 % interval over seeds "
-        "(Student), none for one seed. Steps collected in training; those that a method spends beyond are not counted."
+        "Success of the episodes of each iteration of training, mean over seeds; band: from the lowest seed to the "
+        "highest. Steps collected in training; those that a method spends beyond are not counted."
     )
     return Curves("Success while training", "\n".join([*sources, meant]), tuple(panels))
 
@@ -61,14 +61,13 @@ def _line(label: str, runs: Sequence[Run]) -> Line:
     for same in zip(*(_points(run) for run in runs), strict=False):
         won = [success for _, success in same if success is not None]
         if len(won) == len(runs):
-            found = over_seeds(won, limits=(0.0, 1.0))
-            points.append((sum(steps for steps, _ in same) / len(same), found))
+            points.append((sum(steps for steps, _ in same) / len(same), won))
     return Line(
         label,
         x=tuple(steps for steps, _ in points),
-        y=tuple(100 * found.mean for _, found in points),
-        low=tuple(None if found.low is None else 100 * found.low for _, found in points),
-        high=tuple(None if found.high is None else 100 * found.high for _, found in points),
+        y=tuple(100 * sum(won) / len(won) for _, won in points),
+        low=tuple(100 * min(won) if len(won) > 1 else None for _, won in points),
+        high=tuple(100 * max(won) if len(won) > 1 else None for _, won in points),
     )
 
 

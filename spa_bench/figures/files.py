@@ -40,7 +40,7 @@ def figures(
     cuts: Sequence[int] | None = None,
     baseline: str = BASELINE,
 ) -> Written:
-    """Draw all that can be drawn, each as SVG and PNG, with the numbers behind it as JSON.
+    """Draw all that can be drawn, each as SVG and PNG, with the numbers behind it as JSON (nine digits).
 
     The names are those that the files begin with: letters, digits and `-`. `folder` is made where it is missing; an
     older file of the same name is written over. `cuts` and `baseline` are those of `report.intervals.improvements`.
@@ -60,6 +60,15 @@ def figures(
     for name, found in credits.items():
         book.add(f"{name}-credit", partial(_given, found), credit.draw)
     return Written(tuple(book.paths), tuple(book.reasons))
+
+
+def _rounded(value: Any) -> Any:
+    """Floats with nine digits: the last bits differ between machines."""
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    if isinstance(value, Mapping):
+        return {name: _rounded(one) for name, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _given(found: CreditMap) -> CreditMap:
@@ -84,5 +93,5 @@ class _Book:
         paths = [self.folder / f"{name}{ending}" for ending in ENDINGS]
         save(lambda: draw(found), *paths)
         numbers = self.folder / f"{name}.json"
-        numbers.write_text(json.dumps(asdict(found), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        numbers.write_text(json.dumps(_rounded(asdict(found)), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         self.paths += [*paths, numbers]

@@ -71,22 +71,29 @@ class Look:
 def looks(methods: Iterable[str]) -> dict[str, Look]:
     """The look of each of the methods of one figure.
 
-    A name that is not in `KNOWN`, as of a method with options, has a look by its hash. Only where two such names of one
-    figure fall on the same look does the later one, by name, move on to the next free.
+    A name that is not in `KNOWN`, as of a method with options, has a look by its hash. Only where it would be taken for
+    another of the figure, as a bar or as a line, does the later one, by name, move on to the next that is free.
     """
-    found, taken, spare = {}, set[int](), len(COLOURS) * len(MARKERS) - OWN
-    for method in sorted(set(methods)):
-        if method in KNOWN:
-            place = KNOWN.index(method)
-        else:
-            digest = hashlib.sha256(method.encode("utf-8", "surrogatepass")).digest()
-            start = int.from_bytes(digest[:8], "big") % spare
-            places = [OWN + (start + step) % spare for step in range(spare)]
-            place = next((place for place in places if place not in taken), places[0])
-        taken.add(place)
-        parts: list[Sequence[str]] = [COLOURS, MARKERS, LINES, HATCHES]
-        found[method] = Look(*(part[place % len(part)] for part in parts))
+    names = sorted(set(methods))
+    found = {name: _look(KNOWN.index(name)) for name in names if name in KNOWN}
+    spare = len(COLOURS) * len(MARKERS) - OWN
+    for name in (name for name in names if name not in KNOWN):
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
+        start = int.from_bytes(digest[:8], "big") % spare
+        ways = [_look(OWN + (start + step) % spare) for step in range(spare)]
+        free = [way for way in ways if way not in found.values()] or ways
+        found[name] = next((way for way in free if not any(_alike(way, other) for other in found.values())), free[0])
     return found
+
+
+def _look(place: int) -> Look:
+    parts: list[Sequence[str]] = [COLOURS, MARKERS, LINES, HATCHES]
+    return Look(*(part[place % len(part)] for part in parts))
+
+
+def _alike(one: Look, other: Look) -> bool:
+    bars = (one.colour, one.hatch) == (other.colour, other.hatch)
+    return bars or (one.marker, one.line) == (other.marker, other.line)
 
 
 def shortened(text: str, most: int) -> str:
