@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,7 @@ ASSUMED = 0.2
 """Share of tasks that only one of two methods solves, where no pair of the table tells it."""
 
 Scores = Mapping[int, Mapping[str, float]]
-"""Success by seed and task."""
+"""Success, or another value of an episode, by seed and task."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,19 @@ class Variation:
     spread: Spread
 
 
-def scores(panels: Mapping[int, Sequence[Played]]) -> Scores:
-    """Success by seed and task; the mean where a task was played more than once. Errors are left out."""
+def success(episode: Played) -> float:
+    """1 or 0."""
+    return float(episode.success)
+
+
+def scores(panels: Mapping[int, Sequence[Played]], value: Callable[[Played], float] = success) -> Scores:
+    """A value by seed and task; the mean where a task was played more than once. Errors are left out."""
     found: dict[int, dict[str, float]] = {}
     for seed, episodes in panels.items():
-        results: dict[str, list[bool]] = defaultdict(list)
+        results: dict[str, list[float]] = defaultdict(list)
         for episode in episodes:
             if not episode.error:
-                results[episode.task].append(episode.success)
+                results[episode.task].append(value(episode))
         found[seed] = {task: sum(results[task]) / len(results[task]) for task in sorted(results)}
     return found
 

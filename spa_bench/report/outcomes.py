@@ -6,17 +6,12 @@ of improvement is (1 + difference of success) / 2.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spa_bench.report.differences import generator, shared_tasks
-from spa_bench.report.groups import Group, valid
-from spa_bench.report.runs import Run
+from spa_bench.report.differences import Scores, generator, scores, shared_tasks
+from spa_bench.report.groups import Group
 from spa_bench.stats import Estimate, bootstrap_mean, iqm, probability_of_improvement
-
-Outcomes = Mapping[int, Mapping[str, float]]
-"""Outcome by seed and task."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +30,10 @@ class Graded:
 
 def graded(group: Group, kinds: Mapping[str, str], reference: str | None) -> tuple[Graded, ...]:
     """Every row, in the order of the table; nothing where all outcomes are 0 or 1."""
-    played = {label: _outcomes(runs, panel) for label, (runs, panel) in group.rows.items()}
+    played = {
+        label: scores({run.seed: run.panels[panel] for run in runs}, lambda episode: episode.outcome)
+        for label, (runs, panel) in group.rows.items()
+    }
     if {value for own in played.values() for seed in own.values() for value in seed.values()} <= {0.0, 1.0}:
         return ()
     rows = []
@@ -47,18 +45,8 @@ def graded(group: Group, kinds: Mapping[str, str], reference: str | None) -> tup
     return tuple(rows)
 
 
-def _outcomes(runs: Sequence[Run], panel: str) -> Outcomes:
-    found: dict[int, dict[str, float]] = {}
-    for run in runs:
-        values: dict[str, list[float]] = defaultdict(list)
-        for episode in valid(run, panel):
-            values[episode.task].append(episode.outcome)
-        found[run.seed] = {task: sum(values[task]) / len(values[task]) for task in sorted(values)}
-    return found
-
-
 def _graded(
-    identity: str, label: str, own: Outcomes, tasks: Sequence[str], kinds: Mapping[str, str], better: float | None
+    identity: str, label: str, own: Scores, tasks: Sequence[str], kinds: Mapping[str, str], better: float | None
 ) -> Graded:
     table = [[own[seed][task] for task in tasks] for seed in sorted(own)]
     strata = [kinds[task] for task in tasks]
@@ -68,7 +56,7 @@ def _graded(
     return Graded(label, mean, middle, better)
 
 
-def _better(own: Outcomes, against: Outcomes) -> float | None:
+def _better(own: Scores, against: Scores) -> float | None:
     tasks = shared_tasks([*own.values(), *against.values()])
     if not against or not tasks:
         return None

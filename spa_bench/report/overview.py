@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from spa_bench.report.grid import Grid, slug
 from spa_bench.report.published import PUBLISHED, Sources
-from spa_bench.report.render import Section, interval, percent
+from spa_bench.report.render import Section, percent, with_interval
 from spa_bench.report.table import Row, Table
 
 TELLING = ("world", "split", "tasks", "model", "protocol", "outcome", "max_steps", "temperature", "dose", "panel")
@@ -67,13 +67,8 @@ def _differs(values: Sequence[str], found: Sequence[str], name: str) -> bool:
 
 def _columns(name: str, rows: Sequence[Row | None]) -> list[tuple[str, list[str]]]:
     return [
-        (f"{name}: success %", [_success(row) if row else "" for row in rows]),
+        (f"{name}: success %", [with_interval(row.success) if row else "" for row in rows]),
         ("outcome", [f"{row.outcome:.3f}" if row else "" for row in rows]),
         ("grounded %", [percent(row.grounded) if row else "" for row in rows]),
         ("turns", [f"{row.turns:.1f}" if row else "" for row in rows]),
     ]
-
-
-def _success(row: Row) -> str:
-    reach = interval(row.success)
-    return f"{percent(row.success.mean)} ({reach})" if reach else percent(row.success.mean)

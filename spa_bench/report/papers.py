@@ -14,8 +14,8 @@ from spa_bench.core import UserError
 from spa_bench.report.grid import Grid, slug
 from spa_bench.report.groups import START
 from spa_bench.report.published import PUBLISHED, Published, Sources
-from spa_bench.report.render import Section, interval, percent
-from spa_bench.report.table import Row, Table
+from spa_bench.report.render import Section, percent, with_interval
+from spa_bench.report.table import Table
 
 
 @dataclass(frozen=True)
@@ -188,13 +188,8 @@ def _cell(table: Table | None, line: Line, metric: str) -> str:
     if row is None:
         return ""
     if metric == "success":
-        return _with_interval(row)
+        return with_interval(row.success)
     return percent({"average reward": row.outcome, "grounding accuracy": row.grounded}[metric])
-
-
-def _with_interval(row: Row) -> str:
-    reach = interval(row.success)
-    return f"{percent(row.success.mean)} ({reach})" if reach else percent(row.success.mean)
 
 
 def _published(sources: Sources, line: Line, column: Column) -> str:

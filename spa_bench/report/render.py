@@ -232,6 +232,12 @@ def interval(estimate: Estimate) -> str:
     return f"{100 * estimate.low:.1f}-{100 * estimate.high:.1f}"
 
 
+def with_interval(estimate: Estimate) -> str:
+    """A share and its interval in one cell."""
+    reach = interval(estimate)
+    return f"{percent(estimate.mean)} ({reach})" if reach else percent(estimate.mean)
+
+
 def signed(estimate: Estimate) -> str:
     """Of a difference of shares."""
     if estimate.low is None or estimate.high is None:
