@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -85,11 +85,8 @@ class Evaluation:
         with self.progress.stage("evaluate", total=len(requests), unit="episodes") as stage:
             wins = 0
             played = self.common.player.play(requests, agent, recorded=recorded)
-            for burst in bursts(played, self.common.chunk):
-                for request, trajectory, new in burst:
-                    if new:
-                        self.log(trajectory, "eval", 0, request.index)
-                    wins += trajectory.success
+            for burst in bursts(self.logged(played, "eval", 0), self.common.chunk):
+                wins += sum(trajectory.success for _, trajectory in burst)
                 stage.advance(len(burst), success=wins / (stage.done + len(burst)))
         self.stage("evaluate", clock)
 
@@ -106,6 +103,15 @@ class Evaluation:
     def _rows(self, stage: str, iteration: int) -> list[dict[str, Any]]:
         rows = (row for row in self.folder.episodes.scan() if row is not None)
         return [row for row in rows if row.get("stage") == stage and row.get("iteration") == iteration]
+
+    def logged(
+        self, played: Iterable[tuple[Request, Trajectory, bool]], stage: str, iteration: int
+    ) -> Iterator[tuple[int, Trajectory]]:
+        """Index and episode of each, recorded as soon as it is there."""
+        for request, trajectory, new in played:
+            if new:
+                self.log(trajectory, stage, iteration, request.index)
+            yield request.index, trajectory
 
     def log(self, trajectory: Trajectory, stage: str, iteration: int, index: int, parent: int | None = None) -> None:
         """Record one episode; of a branch, `parent` is the index of the one that it left."""
@@ -327,20 +333,17 @@ class Run(Evaluation):
 
     def _collect(self, iteration: int, steps: int, learner: Learner) -> dict[int, Trajectory]:
         """Fresh episodes worth exactly so many environment steps, by index; each recorded when its chunk is over."""
-        trajectories = {}
+        trajectories: dict[int, Trajectory] = {}
         # Only the iteration in which a run was interrupted can have episodes on record.
         recorded = self.recorded("train", iteration) if iteration == self.resumed else {}
         with self.progress.stage(self._title(iteration), total=steps, unit="steps") as stage:
             wins = 0
             requests = start.seats(self.common, self._games(iteration, self.config.ppo.samples))
             played = self.common.player.play(requests, cast(Agent, learner.agent), recorded=recorded, budget=steps)
-            for burst in bursts(played, self.common.chunk):
-                for request, trajectory, new in burst:
-                    if new:
-                        self.log(trajectory, "train", iteration, request.index)
-                    trajectories[request.index] = trajectory
-                    wins += trajectory.success
-                stage.advance(sum(len(trajectory) for _, trajectory, _ in burst), success=wins / len(trajectories))
+            for burst in bursts(self.logged(played, "train", iteration), self.common.chunk):
+                trajectories |= burst
+                wins += sum(trajectory.success for _, trajectory in burst)
+                stage.advance(sum(len(trajectory) for _, trajectory in burst), success=wins / len(trajectories))
         return trajectories
 
     def _title(self, iteration: int) -> str:

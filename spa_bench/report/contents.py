@@ -139,7 +139,7 @@ def _with_intervals(found: Section, improved: Improvements | None) -> Section:
 
 
 def _intervals(found: Improvements) -> Grid:
-    sizes = {one.interval: one.tasks for one in found.rows}
+    sizes = {one.name: max(row.tasks for row in found.rows if row.interval == one.name) for one in found.intervals}
     header = ["method", *(f"{one.name} (n={sizes[one.name]})" for one in found.intervals)]
     cells = {(one.method, one.interval): one for one in found.rows}
     methods = dict.fromkeys(one.method for one in found.rows)

@@ -276,9 +276,8 @@ def _record(
     with progress.stage(name, total=len(requests), unit="episodes") as stage:
         wins = 0
         for burst in bursts(start.player.play(requests, cast(Any, agent)), start.chunk):
-            for request, trajectory, _ in burst:
-                journal.append(records.to_row(trajectory) | {"index": request.index})
-                wins += trajectory.success
+            journal.extend(records.to_row(trajectory) | {"index": request.index} for request, trajectory, _ in burst)
+            wins += sum(trajectory.success for _, trajectory, _ in burst)
             stage.advance(len(burst), success=wins / (stage.done + len(burst)))
 
 
