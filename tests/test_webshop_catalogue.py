@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import HOSTILE
 
-from spa_bench import cli
 from spa_bench import data as door
+from spa_bench.commands import data as command
 from spa_bench.core import UserError
 from spa_bench.environments.webshop import build as builder
 from spa_bench.environments.webshop import data, nouns, sources
@@ -29,6 +29,7 @@ from spa_bench.environments.webshop.build import build
 from spa_bench.environments.webshop.catalogue import FORMAT, SUMMARY, Catalogue, decode, encode
 from spa_bench.environments.webshop.products import Instruction, Product
 from spa_bench.paths import Lock
+from spa_bench.progress import Progress
 
 Item = dict[str, Any]
 
@@ -693,7 +694,7 @@ def test_the_command_builds_and_says_one_line(
 ):
     monkeypatch.setattr(door, "_module", lambda env: data)
     arguments = ["shop", shop.items, shop.attributes, shop.human, shop.target, "approximate"]
-    cli.data_build(*arguments, as_json=False)
+    command.build(*arguments, as_json=False)
     told = capsys.readouterr()
     (line,) = told.out.splitlines()
     assert line.startswith(
@@ -701,7 +702,7 @@ def test_the_command_builds_and_says_one_line(
     )
     assert "nouns approximate, seconds" in line
     assert "products: done 3" in told.err and "read=100%" in told.err
-    cli.data_build(*arguments, as_json=True)
+    command.build(*arguments, as_json=True)
     told = capsys.readouterr()
     assert json.loads(told.out)["products"] == 3
     assert told.err == ""
@@ -709,4 +710,4 @@ def test_the_command_builds_and_says_one_line(
 
 def test_a_world_whose_data_are_not_built_says_so():
     with pytest.raises(UserError, match="not built from files"):
-        door.build("alfworld", None, {}, "auto", cli.Progress("quiet", io.StringIO()))
+        door.build("alfworld", None, {}, "auto", Progress("quiet", io.StringIO()))
