@@ -34,6 +34,7 @@ from spa_bench.commands.words import (
     command,
     print_tables,
     progress,
+    say_what_is_next,
 )
 from spa_bench.config import RunConfig
 from spa_bench.core import UserError
@@ -89,6 +90,7 @@ def run(
     from spa_bench import experiment
 
     print_tables([experiment.run(settings, results, progress(as_json), track)], as_json)
+    say_what_is_next(results, as_json)
 
 
 @app.command()
@@ -128,6 +130,7 @@ def compare(
     from spa_bench import experiment
 
     print_tables(experiment.compare(configs, results, jobs, progress(as_json), track), as_json, baseline)
+    say_what_is_next(results, as_json)
 
 
 @app.command(name="eval")

@@ -174,6 +174,17 @@ def experiment(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     return found
 
 
+def test_a_comparison_says_how_to_get_more_and_json_does_not(
+    experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["compare", "--env", "alfworld", "--reward", "sparse", "--seeds", "1"]
+    assert invoke(*words).stderr.endswith("figures, LaTeX and a page to open: spa-bench report\n")
+    assert "spa-bench report" not in invoke(*words, "--json").stderr
+    elsewhere = str(tmp_path / "my runs")
+    assert invoke(*words, "--results", elsewhere).stderr.endswith(f"spa-bench report '{elsewhere}'\n")
+
+
 def test_a_world_has_defaults_of_its_own_and_the_user_has_the_last_word(tmp_path: Path):
     own = registry.find("environments", "webshop").settings
     common, shop = (Flags(env=env).config(reward="sparse") for env in ("alfworld", "webshop"))

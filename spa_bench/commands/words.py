@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,3 +63,10 @@ def print_tables(folders: Sequence[Path], as_json: bool, baseline: str | None = 
     from spa_bench.report.table import tables
 
     show(tables(folders, baseline), sys.stdout, as_json)
+
+
+def say_what_is_next(results: Path, as_json: bool) -> None:
+    """How to get more out of finished runs; on standard error, for a person."""
+    if not as_json:
+        where = "" if results == RESULTS else f" {shlex.quote(str(results))}"
+        print(printable_line(f"figures, LaTeX and a page to open: spa-bench report{where}"), file=sys.stderr)
