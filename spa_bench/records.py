@@ -47,6 +47,7 @@ __all__ = [
     "read_run",
     "reward_label",
     "reward_name",
+    "run_name",
     "run_path",
     "to_row",
 ]
@@ -199,6 +200,11 @@ def run_path(results: Path, config: RunConfig) -> Path:
     """Where the run of this configuration lives."""
     env, reward = simple_name(config.env, "environment"), simple_name(reward_name(config.reward), "reward")
     return results / "runs" / env / reward / f"{config.seed}-{config_hash(config)}"
+
+
+def run_name(path: Path) -> str:
+    """What a folder below the results is called, the same on every machine: `alfworld/spa/0-1a2b3c4d`."""
+    return "/".join(path.parts[-3:])
 
 
 def reward_name(reward: str) -> str:

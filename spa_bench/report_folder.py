@@ -66,7 +66,7 @@ def write(
         groups = dict(zip(section_names(found.tables), found.groups, strict=True))
         audits = {audit_name(path): audit for path, audit in found.audits}
         drawn = figures.figures(groups, audits, maps, folder / "figures", cuts, baseline or BASELINE)
-        view.write(folders, folder / PAGE, most, baseline)
+        view.write(folders, folder / PAGE, most, known=found)
         files = sorted([*texts, *(f"figures/{path.name}" for path in drawn.paths), PAGE])
         for stale in sorted(old - set(files)):
             (folder / stale).unlink(missing_ok=True)

@@ -157,11 +157,6 @@ def shareable(value: Any) -> Any:
     return value
 
 
-def _title(folder: Path) -> str:
-    """What a run is called: `alfworld/spa/0-1a2b3c4d`."""
-    return "/".join(folder.parts[-3:])
-
-
 @contextmanager
 def tensorboard(folder: Path, config: dict[str, Any]) -> Iterator[Log]:
     """Event files in `tensorboard/` of the run folder; `tensorboard --logdir results` shows all runs."""
@@ -183,7 +178,7 @@ def trackio(folder: Path, config: dict[str, Any]) -> Iterator[Log]:
     """A project in `trackio/` of the results folder, with all runs; `TRACKIO_DIR=results/trackio trackio show`."""
     os.environ["TRACKIO_DIR"] = str(folder.parents[3] / "trackio")  # read when the library is imported
     library = importlib.import_module("trackio")
-    title = _title(folder)
+    title = records.run_name(folder)
     with suppress(ValueError):  # of a project that does not exist yet
         for old in library.Api().runs(PROJECT):
             if old.name == title:
@@ -208,7 +203,7 @@ def wandb(folder: Path, config: dict[str, Any]) -> Iterator[Log]:
         root_dir=str(folder), console="off", silent=True, disable_git=True, disable_code=True, save_code=False,
         x_disable_meta=True, x_disable_stats=True, x_disable_machine_info=True, x_save_requirements=False,
     )  # fmt: skip
-    title = _title(folder)
+    title = records.run_name(folder)
     run = library.init(
         project=PROJECT, name=title, id=title.replace("/", "-"), config=config, mode="offline", settings=settings
     )

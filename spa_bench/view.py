@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from spa_bench.audit.saved import find
 from spa_bench.core import UserError
 from spa_bench.paths import write_whole
+from spa_bench.report.contents import Contents
 from spa_bench.report.html import page, policy
 from spa_bench.report.page import Folder, compose, gather, read, tabulate
 from spa_bench.terminal import printable_line
@@ -29,9 +30,18 @@ Stamp = tuple[tuple[str, int, int], ...]
 """Name, size and time of a folder's files."""
 
 
-def write(folders: Iterable[Path], file: Path, most: int | None = None, baseline: str | None = None) -> dict[str, Any]:
-    """Write the page of all runs and audits at or below `folders`; returns what there is to say of it."""
-    found = gather(folders, most, baseline)
+def write(
+    folders: Iterable[Path],
+    file: Path,
+    most: int | None = None,
+    baseline: str | None = None,
+    known: Contents | None = None,
+) -> dict[str, Any]:
+    """Write the page of all runs and audits at or below `folders`; returns what there is to say of it.
+
+    `known` as for `report.page.gather`.
+    """
+    found = gather(folders, most, baseline, known=known)
     text = page(found)
     try:
         write_whole(file, text)

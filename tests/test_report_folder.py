@@ -58,6 +58,13 @@ def test_every_table_is_there_in_three_forms_and_every_figure_in_two(results: Pa
     assert there[PAGE].startswith(b"<!doctype html>")
 
 
+def test_the_page_shows_the_tables_that_were_printed(results: Path, tmp_path: Path):
+    write(gather([results], cuts=[5]), [results], tmp_path / "out", cuts=[5])
+    page, tables = ((tmp_path / "out" / name).read_text() for name in (PAGE, "tables.md"))
+    assert "| 1-5 (n=3) |" in tables and '"1-5 (n=3)"' in page
+    assert "| 5-8 (n=1) |" not in tables and '"5-8 (n=1)"' not in page
+
+
 def test_under_each_table_stands_what_it_is_about(results: Path, tmp_path: Path):
     written = write(gather([results]), [results], tmp_path / "out")
     for name in written.files:

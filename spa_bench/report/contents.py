@@ -11,8 +11,9 @@ from spa_bench.audit import saved
 from spa_bench.audit import show as audit_show
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
+from spa_bench.records import run_name
 from spa_bench.report.grid import Grid, slug
-from spa_bench.report.groups import Group, Problem, collect
+from spa_bench.report.groups import Group, Problem, collect, problem
 from spa_bench.report.intervals import BASELINE, Improvement, Improvements, improvements
 from spa_bench.report.overview import overview, section_names
 from spa_bench.report.papers import PAPERS, fill
@@ -68,12 +69,12 @@ class Contents:
         return {
             "tables": [as_json(table) for table in self.tables],
             "step_intervals": [found and asdict(found) for found in self.improvements],
-            "audits": [_name(path) for path, _ in self.audits],
-            "left_out": [asdict(problem) for problem in self.problems],
+            "audits": [run_name(path) for path, _ in self.audits],
+            "left_out": [{"name": one.name, "reason": one.reason} for one in self.problems],
         }
 
     def _left_out(self) -> list[Section]:
-        notes = [f"left out: {problem.name}: {problem.reason}" for problem in self.problems]
+        notes = [f"left out: {one.name}: {one.reason}" for one in self.problems]
         return [Section("left-out", [], notes)] if notes else []
 
 
@@ -110,17 +111,13 @@ def _audits(paths: Iterable[Path]) -> tuple[list[tuple[Path, Audit]], list[Probl
         try:
             audits.append((path, saved.load(path)))
         except UserError as error:
-            problems.append(Problem(_name(path), str(error).replace(str(path), _name(path))))
+            problems.append(problem(path, error))
     return audits, problems
 
 
 def audit_name(path: Path) -> str:
     """What the files about an audit are called."""
     return slug("audit " + " ".join(path.parts[-2:]))
-
-
-def _name(path: Path) -> str:
-    return "/".join(path.parts[-3:])
 
 
 def _improved(group: Group, baseline: str, cuts: Sequence[int] | None) -> Improvements | None:

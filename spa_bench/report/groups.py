@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from spa_bench.core import UserError
+from spa_bench.records import run_name
 from spa_bench.report.runs import Played, Run, find, load
 
 VARYING = ("reward", "reward_options", "seed", "batch")
@@ -79,8 +80,13 @@ class Group:
 class Problem:
     """A folder that no table can be made of."""
 
-    name: str
+    path: Path
     reason: str
+
+    @property
+    def name(self) -> str:
+        """The end of its path, the same on every machine."""
+        return run_name(self.path)
 
 
 def collect(paths: Iterable[Path]) -> tuple[list[Group], list[Problem]]:
@@ -88,14 +94,23 @@ def collect(paths: Iterable[Path]) -> tuple[list[Group], list[Problem]]:
 
     UserError where there is no run folder at all.
     """
+    return judge(find(paths))
+
+
+def judge(folders: Iterable[Path]) -> tuple[list[Group], list[Problem]]:
+    """As `collect`, of these folders."""
     runs, problems = [], []
-    for path in find(paths):
-        name = "/".join(path.parts[-3:])
+    for path in folders:
         try:
             runs.append(load(path))
         except UserError as error:
-            problems.append(Problem(name, str(error).replace(str(path), name)))
-    return grouped(runs), sorted(problems, key=lambda problem: (problem.name, problem.reason))
+            problems.append(problem(path, error))
+    return grouped(runs), sorted(problems, key=lambda one: (one.name, one.reason))
+
+
+def problem(path: Path, error: UserError) -> Problem:
+    """What is wrong with a folder, without where it lies."""
+    return Problem(path, str(error).replace(str(path), run_name(path)))
 
 
 def grouped(runs: Iterable[Run]) -> list[Group]:

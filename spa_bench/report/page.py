@@ -17,13 +17,13 @@ from typing import Any
 
 from spa_bench.audit import saved
 from spa_bench.core import UserError
-from spa_bench.records import Journal, read_run, reward_label
-from spa_bench.report.contents import contents
-from spa_bench.report.groups import VARYING, grouped
+from spa_bench.records import Journal, read_run, reward_label, run_name
+from spa_bench.report.contents import Contents, contents
+from spa_bench.report.groups import VARYING, judge
 from spa_bench.report.page_audits import is_audit, read_audit
 from spa_bench.report.page_episodes import FIELDS, Book, Episode, Shelf, episode, shortened
 from spa_bench.report.render import Section
-from spa_bench.report.runs import DAMAGED, PANELS, find, load
+from spa_bench.report.runs import DAMAGED, PANELS, find
 from spa_bench.report.table import Table
 from spa_bench.terminal import printable_line
 
@@ -56,7 +56,7 @@ Tabulator = Callable[[Sequence[Folder]], tuple[list[dict[str, Any]], dict[Path, 
 
 def read(path: Path) -> Folder:
     """One folder of a run or an audit, whatever is in it."""
-    name = "/".join(path.parts[-3:])
+    name = run_name(path)
     said: dict[str, Any] = {"name": name, "kind": "audit" if is_audit(path) else "run"}
     try:
         about, episodes = read_audit(path) if is_audit(path) else _read_run(path)
@@ -68,9 +68,16 @@ def read(path: Path) -> Folder:
 
 
 def gather(
-    paths: Iterable[Path], most: int | None = None, baseline: str | None = None, limit: int = LIMIT
+    paths: Iterable[Path],
+    most: int | None = None,
+    baseline: str | None = None,
+    limit: int = LIMIT,
+    known: Contents | None = None,
 ) -> dict[str, Any]:
-    """All that the page shows of the runs and audits at or below `paths`; UserError where there is none."""
+    """All that the page shows of the runs and audits at or below `paths`; UserError where there is none.
+
+    `known` is what a report of the same folders has found: its tables are shown, and not made again.
+    """
     wanted = list(paths)
     audits = saved.find(wanted)
     try:
@@ -79,7 +86,8 @@ def gather(
         if not audits:
             raise
         runs = []
-    return compose(sorted({*runs, *audits}), read, partial(tabulate, baseline=baseline), most, limit)
+    tabulator = partial(tabulate, baseline=baseline) if known is None else lambda _: tabulated(known)
+    return compose(sorted({*runs, *audits}), read, tabulator, most, limit)
 
 
 def compose(
@@ -103,14 +111,14 @@ def compose(
 
 def tabulate(folders: Sequence[Folder], baseline: str | None = None) -> tuple[list[dict[str, Any]], dict[Path, str]]:
     """The tables of these folders, and which of them no table can be made of, with the reason."""
-    runs, bad = [], {}
-    for path in (folder.path for folder in folders):
-        try:
-            runs.append(load(path))
-        except UserError as error:
-            bad[path] = str(error).replace(str(path), "/".join(path.parts[-3:]))
-    found = contents(grouped(runs), baseline)
-    return [_plain(*both) for both in zip(found.tables, found.table_sections(), strict=True)], bad
+    groups, problems = judge(folder.path for folder in folders)
+    return tabulated(replace(contents(groups, baseline), problems=problems))
+
+
+def tabulated(found: Contents) -> tuple[list[dict[str, Any]], dict[Path, str]]:
+    """As `tabulate`, of what a report has found already."""
+    made = [_plain(*both) for both in zip(found.tables, found.table_sections(), strict=True)]
+    return made, {problem.path: problem.reason for problem in found.problems}
 
 
 def _plain(table: Table, section: Section) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench.core import UserError
-from spa_bench.records import Journal, read_run, reward_label, reward_name
+from spa_bench.records import Journal, read_run, reward_label, reward_name, run_name
 
 PANELS = ("warm_start", "eval")
 """Stages that play the held-out panel: before training, and after it with the final checkpoint."""
@@ -151,7 +151,7 @@ def _load(path: Path) -> Run:
     finished = any(row.get("kind") == "done" for row in rows)
     iterations = {int(row["iteration"]): row for row in rows if row.get("kind") == "iteration"}
     return Run(
-        name="/".join(path.parts[-3:]),
+        name=run_name(path),
         config=content["config"],
         facts=content["facts"],
         panels=panels,

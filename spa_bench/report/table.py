@@ -26,12 +26,11 @@ from spa_bench.report.differences import (
     variation,
 )
 from spa_bench.report.groups import EVAL, START, WARM_START, Group, collect, valid
+from spa_bench.report.intervals import BASELINE
 from spa_bench.report.outcomes import Graded, graded
 from spa_bench.report.runs import COSTS, Played, Run, about
 from spa_bench.stats import Estimate, over_seeds
 
-USUAL = "ppo"
-"""What papers compare with."""
 BUCKETS = ("short", "medium", "long")
 
 
@@ -96,7 +95,7 @@ def tables_of(groups: Iterable[Group], baseline: str | None = None) -> list[Tabl
     """One table for each group.
 
     `baseline` is the label of the row that every method is compared with, beside the warm start; where it is not given,
-    `USUAL`, or else the first method in alphabetical order. UserError where no table has that row.
+    `intervals.BASELINE`, or else the first method in alphabetical order. UserError where no table has that row.
     """
     found = [_table(group, baseline) for group in groups]
     labels = {row.label for table in found for row in table.rows}
@@ -149,7 +148,7 @@ def _scores(runs: Sequence[Run], panel: str) -> Scores:
 def _references(played: Mapping[str, Scores], baseline: str | None) -> list[str]:
     """The rows that methods are compared with: the warm start, and the baseline where there are methods beside it."""
     methods = sorted(label for label in played if label != START)
-    usual = USUAL if USUAL in methods else next(iter(methods), None)
+    usual = BASELINE if BASELINE in methods else next(iter(methods), None)
     chosen = baseline if baseline is not None else usual
     wanted = [START, *([chosen] if chosen is not None and len(methods) > 1 else [])]
     return [label for label in dict.fromkeys(wanted) if label in played]
