@@ -15,7 +15,7 @@ Deviations: the released trainer never calls its rollout (it trains GRPO); this 
   as for every method (the paper does not normalise them). Statistics follow the deviations of `3spo-lite`; what a
   batch of steps teaches them is known from the next one on.
 Conserves return: no; as `3spo-lite`.
-Needs: snapshots of the world; explored episodes, unless explored=False.
+Needs: snapshots of the world; explored episodes, unless explored=false.
 """
 
 from __future__ import annotations

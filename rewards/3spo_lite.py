@@ -11,12 +11,12 @@ Deviations: no adaptive rollout, no truncation, no update after each step: credi
   ablation finds the rollout not needed for performance. A state is an observation of one task (key=history: with all
   that came before it); the code's is the text alone, shared by all tasks (key=released), where one kitchen's success
   makes another's solved. Episodes are priced by those of earlier batches: they are counted when the next batch comes.
-  The explored episodes are counted too (explored=False: the paper's start from nothing, where the first batch is paid
+  The explored episodes are counted too (explored=false: the paper's start from nothing, where the first batch is paid
   for novelty and success alone). The state that an episode ends in is met like any other; the code counts only states
   that were acted in, so that to finish leads from a solved state to an unseen one and costs what success earns.
   Counts start afresh with each run, where the code's go on in a file of the working directory.
 Conserves return: no; w differs between states, so that nothing telescopes, and novelty pays up to 0.5 a step.
-Needs: explored episodes, unless explored=False.
+Needs: explored episodes, unless explored=false.
 """
 
 from __future__ import annotations

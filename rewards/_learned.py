@@ -119,11 +119,12 @@ def check_whole(method: str, option: str, value: object, least: int = 1) -> None
         raise UserError(f"reward {method}: {option}={value!r}: use a whole number, {least} or above")
 
 
-def check_number(method: str, option: str, value: object, least: float, most: float = math.inf) -> None:
+def check_number(method: str, option: str, value: object, least: float = -math.inf, most: float = math.inf) -> None:
     """Raises UserError unless the value is a finite number from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, float | int) or not least <= value <= most or math.isinf(value):
-        limits = f"{least:g} or above" if math.isinf(most) else f"{least:g} to {most:g}"
-        raise UserError(f"reward {method}: {option}={value!r}: use a number, {limits}")
+        limits = f", {least:g} or above" if math.isinf(most) else f", {least:g} to {most:g}"
+        wanted = "a finite number" if math.isinf(least) else f"a number{limits}"
+        raise UserError(f"reward {method}: {option}={value!r}: use {wanted}")
 
 
 def check_switch(method: str, option: str, value: object) -> None:

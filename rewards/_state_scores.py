@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -75,8 +74,8 @@ class StateScores(RewardMethod):
         self._known, self._latest = Visits.of_arrays("known", state), Visits.of_arrays("latest", state)
 
     def score(self, state: Trajectory) -> float:
-        """S of the state that an episode under way is in."""
-        return self._known.score(self._states(state)[-1], alpha=self.alpha, xi=self.xi, zeta=self.zeta)
+        """S of the state that an episode under way is in, by all episodes that are over."""
+        return self._score(self._states(state)[-1], self._latest)
 
     def _count(self, trajectories: Sequence[Trajectory]) -> Visits:
         visits = Visits()
@@ -87,18 +86,20 @@ class StateScores(RewardMethod):
 
     def _priced(self, trajectory: Trajectory) -> Floats:
         met = self._states(trajectory)
-        scores = np.array([self._known.score(s, alpha=self.alpha, xi=self.xi, zeta=self.zeta) for s in met])
+        scores = np.array([self._score(state) for state in met])
         weight = 0.5 * np.exp([-self.k * self._known.met(s) for s in met[:-1]])
-        priced: Floats = weight * self._new(trajectory, met) + (0.5 - weight) * (scores[:-1] - scores[1:])
+        priced: Floats = weight * self._new(trajectory) + (0.5 - weight) * (scores[:-1] - scores[1:])
         priced[-1:] += 0.5 * trajectory.success
         return priced
 
-    def _new(self, trajectory: Trajectory, met: list[int]) -> Floats:
-        """1 for each step that led to something new, else 0."""
-        if self.novelty == "released":
-            texts = states(trajectory, shared=True)
-            return np.array([after != before for before, after in pairwise(texts)], dtype=np.float64)
-        return np.array([state not in met[: t + 1] for t, state in enumerate(met[1:])], dtype=np.float64)
+    def _score(self, state: int, *others: Visits) -> float:
+        return self._known.score(state, *others, alpha=self.alpha, xi=self.xi, zeta=self.zeta)
+
+    def _new(self, trajectory: Trajectory) -> Floats:
+        """1 for each step that led to something new, else 0. It is what is seen that is new, with any `key`."""
+        seen = states(trajectory, shared=True)
+        before = [seen[t : t + 1] if self.novelty == "released" else seen[: t + 1] for t in range(len(trajectory))]
+        return np.array([now not in earlier for now, earlier in zip(seen[1:], before, strict=True)], dtype=np.float64)
 
     def _states(self, trajectory: Trajectory) -> list[int]:
         history = len(trajectory) if self.key == "history" else 0

@@ -57,14 +57,19 @@ class Visits:
         """N_total: episodes that met the state."""
         return self._counts.get(state, (0, 0))[0]
 
-    def score(self, state: int, *, alpha: float, xi: float, zeta: float) -> float:
-        """3SPO's S(s): 1 where much is still to be learned (unseen, never solved), 0 where it is solved or hopeless."""
-        met, won = self._counts.get(state, (0, 0))
+    def score(self, state: int, *others: Visits, alpha: float, xi: float, zeta: float) -> float:
+        """3SPO's S(s): 1 where much is still to be learned (unseen, never solved), 0 where it is solved or hopeless.
+
+        By these visits and the `others` together.
+        """
+        counts = [visits._counts.get(state, (0, 0)) for visits in (self, *others)]
+        met, won = sum(met for met, _ in counts), sum(won for _, won in counts)
+        episodes = self.episodes + sum(visits.episodes for visits in others)
         rate = won / (met + 1e-6)  # core_3spo.py's epsilon
         if met and met - won >= xi and rate <= zeta:
             return 0.0
         # Bounded, because 0 means hopeless and a solved state is not.
-        return math.exp(max(-700.0, -alpha * (math.log(self.episodes + 1) * rate)))
+        return math.exp(max(-700.0, -alpha * (math.log(episodes + 1) * rate)))
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Everything, as arrays whose keys begin with `name`."""

@@ -14,9 +14,9 @@ Deviations: the code draws 64 steps (32 in Atari) of episodes of up to 1000; her
   than the set, the code draws with replacement; here all steps are taken once, and there is nothing to correct. Rewards
   are learned once, from episodes of the warm start (the code: all along, from a replay buffer), and read the history up
   to the turn's end (the code: state, action and next state). Training starts from even credit; held-out episodes choose
-  when to stop, by the mean of the loss over all sets. exact=True adds what the rewards lack to R on the last step, as
+  when to stop, by the mean of the loss over all sets. exact=true adds what the rewards lack to R on the last step, as
   in `spa`.
-Conserves return: no; rewards are fitted to the outcome and not made to add up to it, unless exact=True.
+Conserves return: no; rewards are fitted to the outcome and not made to add up to it, unless exact=true.
 Needs: explored episodes and the encoder (one forward pass per episode, at fit and at pricing).
 """
 

@@ -12,8 +12,8 @@ Deviations: bonus=share pays each turn what it changes of the grounding accuracy
   times its grounding accuracy; the paper's beta * g_t (bonus=sum) pays a failure of 20 grounded steps 10 and a success
   in 9 steps 5.5, and PPO over turns without discount learns not to finish: greedy success of the embedded default in
   ALFWorld fell from 45 to 6 % in ten iterations while grounding rose from 62 to 84 %. (The released trainer's credit
-  does not cross turns, which hides it.) exact=True adds what the contributions lack to R on the last turn, which makes
-  them a potential (Ng et al. 1999): they move credit and change no policy's worth. exact=False leaves the sum where the
+  does not cross turns, which hides it.) exact=true adds what the contributions lack to R on the last turn, which makes
+  them a potential (Ng et al. 1999): they move credit and change no policy's worth. exact=false leaves the sum where the
   fit left it, as the paper's training does; a sum that is off is a reward of its own: in WebShop, where 192 explored
   episodes gave a fit worse than the mean outcome (held-out R2 -0.9), it paid long episodes more, and sampled success
   fell from 33 to 8 % within two iterations. Both are written so that no turn's pay depends on later turns: spread
@@ -21,7 +21,7 @@ Deviations: bonus=share pays each turn what it changes of the grounding accuracy
   The backbone stays frozen at the warm start (the paper tunes it together with the head); training starts
   from even credit, which settles what the loss leaves open. The released code computes something else (a linear head
   on logits, then leave-one-out outcomes in place of its output).
-Conserves return: no; the contributions do unless exact=False, and the bonus adds at most beta.
+Conserves return: no; the contributions do unless exact=false, and the bonus adds at most beta.
 Needs: explored episodes and the encoder (one forward pass per episode, at fit and at pricing).
 """
 
@@ -36,7 +36,7 @@ from torch import Tensor
 
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.rewards import _decomposition
-from spa_bench.rewards._learned import FromOutcomes, exact
+from spa_bench.rewards._learned import FromOutcomes, check_number, check_switch, check_training, exact
 from spa_bench.rewards._network import Training
 
 
@@ -65,12 +65,15 @@ class SPA(FromOutcomes):
         batch: int = 32,
         holdout: float = 0.2,
     ) -> None:
-        if not 0 < holdout < 1 or min(hidden, epochs, patience, batch) < 1:
-            raise UserError("reward spa: holdout must lie in (0, 1); hidden, epochs, patience and batch be at least 1")
+        check_number("spa", "alpha", alpha)
+        check_number("spa", "beta", beta)
         if bonus not in ("share", "sum"):
             raise UserError(f"reward spa: bonus={bonus!r}: use share or sum")
+        check_switch("spa", "exact", exact)
         self.alpha, self.beta, self.bonus, self.exact = alpha, beta, bonus, exact
-        self.training = Training(hidden, epochs, patience, learning_rate, weight_decay, batch, holdout)
+        self.training = check_training(
+            "spa", Training(hidden, epochs, patience, learning_rate, weight_decay, batch, holdout)
+        )
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """Contribution and grounding, weighted; raises RuntimeError before `fit`."""

@@ -115,7 +115,7 @@ class Grower:
         while self.spent < budget:
             self.round(budget - self.spent)
             if self.spent >= min(due, budget):
-                due = self.spent + portion
+                due += portion
                 yield self._harvest()
                 self._forget()
 
@@ -123,6 +123,8 @@ class Grower:
         """One step of every tree, as far as `left` steps reach; a tree that is done makes room for the next task."""
         moves: list[tuple[Tree, list[Path]]] = []
         for place in range(len(self.trees)):
+            if not left:
+                break
             tree, count = self._next(place)
             if tries := self._tries(tree, min(count, left)):
                 left -= len(tries)
@@ -155,6 +157,10 @@ class Grower:
             if count := self.branch(path.episode.trajectory()):
                 tree.current = path
                 return count
+            if not path.episode.steps:
+                # The task is given up before its first step. That is no episode, and to ask again would be no use.
+                del self.paths[path.number]
+                return 0
             path.episode.truncated = True
             self._close(tree, path)
             tree.current = None

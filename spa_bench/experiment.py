@@ -64,15 +64,21 @@ def compare(
     paths = [records.run_path(results, config) for config in configs]
     todo = [not is_finished(records.RunFolder(path)) for path in paths]
     took: list[float] = []
+    failure: BaseException | None = None
     if jobs == 1:
         for index, config in enumerate(configs):
             left = time_left(took, sum(todo[index:]), jobs)
             place = f"run {index + 1} of {len(configs)}" + (f", {left} left" if left else "")
             progress.note(f"{place}: {config.reward}, seed {config.seed}")
-            seconds = _timed(config, results, progress, track)
-            took += [seconds] if todo[index] else []
+            try:
+                seconds = _timed(config, results, progress, track)
+                took += [seconds] if todo[index] else []
+            except UserError as refused:
+                failure = failure or refused
+                progress.note(f"{config.reward}, seed {config.seed}: {refused}")
+        if failure is not None:
+            raise failure
         return paths
-    failure = None
     context = multiprocessing.get_context("spawn")
     inner = Progress("quiet" if progress.mode == "quiet" else "notes")
     with ProcessPoolExecutor(jobs, context) as pool, progress.stage("runs", total=len(configs)) as stage:

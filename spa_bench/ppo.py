@@ -102,7 +102,7 @@ def update(
     samples = [sample for sample in samples if len(sample.old_logprobs)]
     if not samples:
         raise TrainingError("no sampled token in any episode: the mask is empty, nothing can be learned")
-    policy.train()
+    policy.eval()  # as the replies were sampled: with dropout, no probability would be what it was
     totals: dict[str, float] = {}
     steps = skipped = tokens = 0
     for _ in range(settings.epochs):
@@ -124,7 +124,6 @@ def update(
                     totals[name] = totals.get(name, 0.0) + value
             else:
                 skipped += 1
-    policy.eval()
     means = {name: value / max(steps, 1) for name, value in totals.items() if name != "ratio_gap"}
     return means | {"updates": float(steps), "skipped": float(skipped), "tokens_trained": float(tokens)}
 
@@ -152,9 +151,21 @@ def _step(
         shares = (part.policy, part.value, part.kl, part.entropy, part.clipped, part.approx_kl)
         for name, value in zip(sums, shares, strict=True):
             sums[name] += value.item() / (max(decisions, 1) if name == "value_loss" else tokens)
-    norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.max_grad_norm).item() if finite else math.nan
+    norm = _clipped(policy, settings.max_grad_norm) if finite else math.nan
     finite = finite and math.isfinite(norm)
     if finite:
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return sums | {"grad_norm": norm, "ratio_gap": ratio_gap, "finite": float(finite)}
+
+
+def _clipped(policy: Policy, largest: float) -> float:
+    """Clip the gradients and return the norm of the network's; not finite where the value head's is not.
+
+    The value head's apart: they grow with the scale of a method's rewards, and together with them a method that pays
+    more would move the policy less.
+    """
+    network, head = (
+        torch.nn.utils.clip_grad_norm_(part.parameters(), largest).item() for part in (policy.model, policy.value)
+    )
+    return network if math.isfinite(head) else math.nan

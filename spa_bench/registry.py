@@ -17,10 +17,11 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal, cast, overload
+from types import ModuleType, UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints, overload
 
 from rapidfuzz import fuzz, process
 
@@ -68,7 +69,7 @@ def build(room: Literal["agents"], name: str, /, **options: Any) -> Agent: ...
 @overload
 def build(room: Literal["rewards"], name: str, /, **options: Any) -> RewardMethod: ...
 def build(room: Room, name: str, /, **options: Any) -> Any:
-    """An instance made with these constructor arguments; raises UserError that names an unknown or missing one."""
+    """An instance made with these constructor arguments; UserError names one that is unknown, missing or mistyped."""
     cls = find(room, name)
     parameters = inspect.signature(cls).parameters.values()
     known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
@@ -79,7 +80,40 @@ def build(room: Room, name: str, /, **options: Any) -> Any:
     missing = [p.name for p in parameters if p.name in known and p.default is p.empty and p.name not in options]
     if missing:
         raise UserError(f"{SINGULAR[room]} {name} needs {', '.join(missing)}")
+    _refuse_mistyped(f"{SINGULAR[room]} {name}", cls, options)
     return cls(**options)
+
+
+SIMPLE: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    type(None): "nothing",
+}
+"""Types of options that a command line can give, and how they are called there."""
+
+
+def _refuse_mistyped(what: str, cls: type[Any], options: Mapping[str, Any]) -> None:
+    """UserError for an option that is not of the annotated type, where that is a simple one."""
+    try:
+        hints = get_type_hints(cls.__init__)
+    except NameError:  # a name that only a type checker imports
+        return
+    for option, value in options.items():
+        hint = hints.get(option)
+        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        known = all(kind in SIMPLE or get_origin(kind) is Literal for kind in kinds)
+        if known and not any(_fits(value, kind) for kind in kinds):
+            wanted = " or ".join(SIMPLE.get(kind) or " or ".join(map(str, get_args(kind))) for kind in kinds)
+            raise UserError(f"{what}: {option}={value!r}: use {wanted}")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """True is no number, and a whole number is a number."""
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    return isinstance(value, int | float if kind is float else kind) and (kind is bool or not isinstance(value, bool))
 
 
 def prompt(name: str) -> ReplyFormat:

@@ -51,9 +51,10 @@ class PlayedOn:
             found |= {which: game.episodes[0].trajectory() for which, game in zip(chunk, games, strict=True)}
         played = [found[index, n] for index in range(len(prefixes)) for n in range(samples)]
         self.env_steps += sum(trajectory.played for trajectory in played)
-        self.tokens += sum(step.tokens.size for trajectory in played for step in trajectory.steps if step.tokens)
-        own = [step for trajectory in played for step in trajectory.steps[trajectory.branch :]]
-        self.tokens_sampled += sum(len(step.tokens.reply) for step in own if step.tokens)
+        own = [step.tokens for trajectory in played for step in trajectory.steps[trajectory.branch :] if step.tokens]
+        self.tokens += sum(tokens.size for tokens in own)
+        self.tokens += sum(read(prefix) for prefix in prefixes) if samples else 0
+        self.tokens_sampled += sum(len(tokens.reply) for tokens in own)
         return [played[i * samples : (i + 1) * samples] for i in range(len(prefixes))]
 
     def _read_once(self, chunk: Sequence[tuple[int, int]], games: Sequence[Game]) -> None:
@@ -62,6 +63,13 @@ class PlayedOn:
         for (index, _), game in zip(chunk, games, strict=True):
             families.setdefault(index, []).append(game.episodes[0].conversation)
         self.agent.fork([(first, others) for first, *others in families.values() if others])
+
+
+def read(prefix: Trajectory) -> int:
+    """Tokens that an agent reads of a past: those since its last restart, once for all that go on from there."""
+    tokens = [step.tokens for step in prefix.steps if step.tokens]
+    first = max((turn for turn, one in enumerate(tokens) if one.restart), default=0)
+    return sum(one.size for one in tokens[first:])
 
 
 def snapshots(env: TextEnv, prefixes: Sequence[Trajectory]) -> list[Any]:

@@ -142,7 +142,8 @@ class Run(Evaluation):
         """All stages that are still to be done."""
         clock = Clock()
         policy_folder = start.warm_start(self.common, self.progress)
-        self.stage("warm start", clock, weights=weights_hash(policy_folder))
+        self._same_start(weights := weights_hash(policy_folder))
+        self.stage("warm start", clock, weights=weights)
         explored = start.explore(self.common, policy_folder, self.progress)
         self._copy_panel(explored)
         self.stage("explore", clock)
@@ -158,6 +159,17 @@ class Run(Evaluation):
         self._train(self._dose(episodes), learner)
         self.play(learner.agent)
         self.folder.metrics.append({"kind": "done"})
+
+    def _same_start(self, weights: str) -> None:
+        """Another version of a library or of our code makes another warm start; nothing measured against one is worth
+        anything beside the other.
+        """
+        rows, _ = self.folder.metrics.read()
+        if {row["weights"] for row in rows if row.get("stage") == "warm start" and "weights" in row} - {weights}:
+            raise UserError(
+                f"{self.folder.path} began from another warm start, made by other code or other versions: "
+                "go on with those, or remove the folder to begin anew"
+            )
 
     def _copy_panel(self, explored: Path) -> None:
         """The warm start's episodes on the panel belong to every run, so that its folder tells the whole story."""
@@ -383,9 +395,12 @@ COUNTS = ("env_steps_learned", "updates", "skipped", "tokens_trained")
 
 
 def merged(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The figures of several updates as those of one: counts are added, all else is averaged."""
-    names = parts[0] if parts else {}
-    return {name: float((np.sum if name in COUNTS else np.mean)([part[name] for part in parts])) for name in names}
+    """The figures of several updates as those of one: counts are added, all else is averaged over those that have it
+    (an update that was skipped has no losses).
+    """
+    names = dict.fromkeys(name for part in parts for name in part)
+    found = {name: [part[name] for part in parts if name in part] for name in names}
+    return {name: float((np.sum if name in COUNTS else np.mean)(values)) for name, values in found.items()}
 
 
 def weights_hash(folder: Path) -> str:

@@ -162,7 +162,7 @@ def test_a_method_that_cuts_off_every_start_is_an_error():
 
 def test_harvests_hand_over_each_step_and_each_end_once():
     grower, harvests = grown(lambda state: 1 + (len(state) == 1), 200, portion=30)
-    assert 5 <= len(harvests) <= 7
+    assert len(harvests) == 7
     played: list[tuple[Any, ...]] = []
     for harvest in harvests:
         for trajectory in harvest.news:
@@ -174,6 +174,37 @@ def test_harvests_hand_over_each_step_and_each_end_once():
     ends = [own(t) for harvest in harvests for t in harvest.finished]
     over = [own(t) for _, _, t in grower.records() if t.terminated or t.truncated]
     assert sorted(ends) == sorted(over)
+
+
+@pytest.mark.parametrize("tries", [1, 3, 8])
+def test_a_budget_is_harvested_in_as_many_parts_as_it_has_portions(tries):
+    """What one part had too much the next has less. The rounds must suffice: four trees with 8 replies each take 32
+    steps in one, more than a portion, and 200 in seven."""
+    _, harvests = grown(lambda state: tries, 200, portion=25, trees=4)
+    assert len(harvests) == (7 if tries == 8 else 8)
+    ends = np.cumsum([sum(t.played for t in harvest.news) for harvest in harvests])
+    assert ends[-1] == 200
+    assert all(25 * n <= end for n, end in enumerate(ends[:-1], start=1))
+    assert tries == 8 or all(end < 25 * n + 4 * tries for n, end in enumerate(ends[:-1], start=1))
+
+
+def test_a_task_that_is_given_up_before_its_first_step_leaves_no_episode():
+    def branch(state: Trajectory) -> int:
+        return 0 if not state.steps and int(state.task.key[-1], 36) % 2 else 1
+
+    grower, harvests = grown(branch, 60)
+    over = [t for harvest in harvests for t in harvest.finished]
+    assert over and all(t.steps for t in over)
+    assert all(t.steps for _, _, t in grower.records())
+    hopeless = {t.task.key for t in over if int(t.task.key[-1], 36) % 2}
+    assert not hopeless
+
+
+def test_nothing_is_begun_that_no_step_is_left_for():
+    grower, _ = grown(lambda state: 1, 13, trees=5)
+    assert [t.played for _, _, t in grower.records()] == [3, 3, 3, 2, 2]
+    grower, _ = grown(lambda state: 1, 3, trees=5)
+    assert [t.played for _, _, t in grower.records()] == [1, 1, 1]
 
 
 def test_the_same_seed_grows_the_same_trees():

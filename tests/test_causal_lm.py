@@ -199,6 +199,38 @@ def test_an_architecture_with_other_logits_is_refused() -> None:
         agent._refuse_unknown_architecture()
 
 
+@pytest.mark.parametrize(
+    ("changes", "refused"), [({}, True), ({"sliding_window": 64}, False), ({"layer_types": 2}, False)]
+)
+def test_a_model_that_does_not_look_back_far_enough_is_refused(changes, refused) -> None:  # type: ignore[no-untyped-def]
+    """The check by numbers is shorter than any window."""
+    agent = language_model(context=64)
+    window = {"sliding_window": 16} | changes
+    if "layer_types" in window:
+        window["layer_types"] = ["full_attention"] * window["layer_types"]
+    for name, value in window.items():
+        setattr(agent.model.config, name, value)
+    if refused:
+        with pytest.raises(UserError, match=r"set model\.context=16"):
+            agent._refuse_unknown_architecture()
+    else:
+        agent._refuse_unknown_architecture()
+
+
+def test_what_copies_of_a_conversation_are_told_is_read_once(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    agent = language_model()
+    (source,) = conversations([3])
+    copies = [Conversation(10 + n, n, list(source.messages)) for n in range(8)]
+    fed = []
+    feed = agent._feed
+    monkeypatch.setattr(agent, "_feed", lambda chunks: fed.append(sum(map(len, chunks))) or feed(chunks))
+    agent.fork([(source, copies)])
+    replies = agent.act(copies)
+    prompt = len(replies[0].tokens.context)
+    assert prompt > 5 and fed[:2] == [prompt - 1, 8]
+    assert all(reply.tokens.context == replies[0].tokens.context and reply.tokens.restart for reply in replies)
+
+
 def test_a_tokenizer_without_a_template_is_refused() -> None:
     agent = language_model()
     agent.tokenizer.chat_template = None
@@ -224,4 +256,5 @@ def test_long_chunks_are_fed_apart_where_padding_would_be_most_of_the_work() -> 
     assert split([90, 100, 90, 90]) == [[0, 1, 2, 3]]  # 370 instead of 400 is not worth a pass
     assert split([0, 50, 0, 50]) == [[1, 3]]  # nothing to do for two of them
     assert split([1, 1, 0, 1]) == [[0, 1, 2, 3]]  # single tokens stay together
+    assert split([0, 0, 1, 0]) == [[2]]  # unless they are few
     assert split([0, 0]) == [[0, 1]]

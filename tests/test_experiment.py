@@ -227,6 +227,52 @@ def test_a_changed_warm_start_is_stopped_by_the_first_kl(compared: list[Path], t
     assert [row["kind"] for row in metrics(records.run_path(tmp_path, settings))][-1] == "failed"
 
 
+def test_a_run_is_not_resumed_from_another_warm_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in its second iteration, and gone on with after an upgrade: the cache makes other weights then."""
+    settings = config(reward="sparse")
+    learn, calls = stages.Run._learn, iter([False, True])
+
+    def dies(self: stages.Run, *args: Any, **kwargs: Any) -> Any:
+        if next(calls):
+            raise KeyboardInterrupt
+        return learn(self, *args, **kwargs)
+
+    monkeypatch.setattr(stages.Run, "_learn", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, tmp_path)
+    monkeypatch.setattr(stages.Run, "_learn", learn)
+    path = records.run_path(tmp_path, settings)
+    before = (path / "metrics.jsonl").read_bytes()
+    other = stages.start.warm_start(stages.start.begin(config(seed=1)), Progress.quiet())
+    with monkeypatch.context() as upgraded:
+        upgraded.setattr(stages.start, "warm_start", lambda *_: other)
+        with pytest.raises(UserError, match="another warm start"):
+            run(settings, tmp_path)
+    assert (path / "metrics.jsonl").read_bytes() == before
+    assert [row["kind"] for row in metrics(run(settings, tmp_path))][-1] == "done"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_fails_does_not_stop_the_others(jobs: int, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    code = "from spa_bench.rewards.sparse import Sparse\n\n\nclass Broken(Sparse):\n"
+    broken.write_text(code + "    def rewards(self, group):\n        raise ValueError('no idea')\n")
+    configs = [config(reward=f"{broken}:Broken"), config(reward="sparse"), config(reward="uniform")]
+    with pytest.raises(UserError, match="no idea"):
+        experiment.compare(configs, tmp_path / "results", jobs, Progress.quiet())
+    paths = [records.run_path(tmp_path / "results", settings) for settings in configs]
+    assert [metrics(path)[-1]["kind"] for path in paths] == ["failed", "done", "done"]
+
+
+def test_the_figures_of_parts_are_those_of_one_update() -> None:
+    """A part whose only minibatch was skipped has counts and no losses."""
+    learned = {"policy_loss": 2.0, "updates": 1.0, "skipped": 0.0, "tokens_trained": 10.0}
+    skipped = {"updates": 0.0, "skipped": 1.0, "tokens_trained": 7.0}
+    want = {"policy_loss": 2.0, "updates": 1.0, "skipped": 1.0, "tokens_trained": 17.0}
+    assert stages.merged([learned, skipped]) == stages.merged([skipped, learned]) == want
+    assert stages.merged([learned, learned | {"policy_loss": 4.0}])["policy_loss"] == 3.0
+
+
 def test_an_iteration_must_hold_one_whole_episode(tmp_path: Path) -> None:
     settings = config(ppo={"env_steps": 5})
     with pytest.raises(UserError, match=r"ppo\.env_steps must be at least 6: "):

@@ -162,6 +162,24 @@ def test_a_positive_advantage_makes_its_tokens_likelier_and_a_negative_one_rarer
     assert after[1].logprobs.sum() < bad.old_logprobs.sum()
 
 
+def test_a_model_with_dropout_is_trained_as_it_was_sampled(policy: Policy) -> None:
+    for layer in policy.model.model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    samples = random_batch(policy)
+    assert run(policy, samples)["updates"] == 1
+
+
+def test_the_scale_of_a_methods_rewards_does_not_change_how_far_the_policy_moves(policy: Policy) -> None:
+    """Advantages have unit variance whatever a method pays; the critic's errors do not."""
+    samples = random_batch(policy)
+    moved = []
+    for scale in (1.0, 1e4):
+        own = copy.deepcopy(policy)
+        run(own, [replace(sample, value_targets=sample.value_targets * scale) for sample in samples])
+        moved.append(torch.cat([p.detach().flatten() for p in own.model.parameters()]))
+    torch.testing.assert_close(moved[0], moved[1], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("microbatch", [1, 2, 6])
 def test_accumulation_gives_the_same_step_as_one_large_batch(policy: Policy, microbatch: int) -> None:
     samples = random_batch(policy)

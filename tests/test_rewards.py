@@ -603,9 +603,19 @@ def test_an_encoder_that_gives_nan_is_refused():
         method.fit([episode(1.0), episode(0.0, words="b")], [])
 
 
-@pytest.mark.parametrize("options", [{"holdout": 0.0}, {"holdout": 1.0}, {"epochs": 0}, {"hidden": 0}, {"batch": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"holdout": x} for x in (0.0, 1.0, True)),
+        *({name: x} for name in ("epochs", "hidden", "batch", "patience") for x in (0, 2.5, True)),
+        *({name: x} for name in ("alpha", "beta") for x in (np.nan, np.inf, "1", True)),
+        *({name: x} for name in ("learning_rate", "weight_decay") for x in (-1.0, "1")),
+        *({"exact": x} for x in ("False", 0)),
+        {"bonus": "mean"},
+    ],
+)
 def test_options_out_of_range_are_refused(options):
-    with pytest.raises(UserError, match="holdout must lie in"):
+    with pytest.raises(UserError, match=f"^reward spa: {next(iter(options))}=.*: use "):
         SPA(**options)
 
 

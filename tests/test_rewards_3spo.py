@@ -75,6 +75,18 @@ def test_the_state_that_counts_is_the_one_that_the_episode_is_in():
     assert method(key="released").branch(episode(0.0).until(0)) == 8
 
 
+def test_an_episode_counts_for_the_next_reply_as_soon_as_it_is_over():
+    """Nine failures known and one more in the latest batch: hopeless. For the prices of that batch there are nine."""
+    made = fitted(0, 9)
+    made.observe([replace(episode(0.0), final_observation="the end")])
+    assert made.branch(episode(0.0).until(1)) == 0
+    nine = fitted(0, 9).rewards([episode(0.0)])
+    np.testing.assert_array_equal(made.rewards([episode(0.0)]), nine)
+    made.observe([])
+    assert made.branch(episode(0.0).until(1)) == 0
+    assert not np.array_equal(made.rewards([episode(0.0)]), nine)
+
+
 def test_of_an_episode_that_is_cut_off_every_state_has_failed():
     made = method()
     made.fit([replace(episode(0.0).until(1), truncated=True)] * 10, [])

@@ -318,11 +318,11 @@ def test_what_a_state_is_decides_who_learns_from_whom():
     seen = [[7 / 32, -1 / 16, 23 / 32]]
     same(counted(*EXPLORED, **HALVING).rewards([other]), [[0.5, 0.0, 1.0]], atol=1e-5)
     same(counted(*EXPLORED, **HALVING, key="released").rewards([other]), seen, atol=1e-5)
-    # A is N 2, W 1 and B after A x is N 1, W 1 as before; then A and G are new each time: 1/4 + 1/4 * (1/4 - 1).
+    # A is N 2, W 1 and B after A x is N 1, W 1 as before; A come back to is unseen: 1/4 * (1/4 - 1). It is no news.
     (told_all,) = counted(*EXPLORED, **HALVING, key="history").rewards([PLAYED])
-    same([told_all], [[7 / 32, 1 / 16, 1.0]], atol=1e-5)
-    for novelty, paid in (("paper", 0.5), ("released", 0.0)):
-        same(Lite(key="history", novelty=novelty).rewards([told("A x A", 0.0)]), [[paid]])
+    same([told_all], [[7 / 32, -3 / 16, 1.0]], atol=1e-5)
+    for novelty in ("paper", "released"):
+        same(Lite(key="history", novelty=novelty).rewards([told("A x A", 0.0)]), [[0.0]])
     far = counted(told("A x B y C z G", 1.0), **HALVING, key="history")
     same(far.rewards([told("D x B y C z G", 0.0)]), [[0.5, 0.5, 0.5]])
 

@@ -245,6 +245,39 @@ def test_training_starts_from_even_credit(cls, says):
     np.testing.assert_allclose(method.numbers([episode(0.0)])[0], [says] * 3, atol=0.05)
 
 
+@pytest.mark.parametrize(
+    ("errors", "patience", "chosen", "passed"),
+    [
+        ([9, 3, 1, 2, 2, 0], 2, 2, 4),  # two passes without a better one end it, before the best of all
+        ([9, 3, 1, 2, 2, 0], 3, 5, 5),
+        ([1, 3, 2, 1], 9, 0, 3),  # equal is not better: the start stays
+        ([5, 4, 3, 3], 9, 2, 3),
+    ],
+)
+def test_the_kept_network_is_that_of_the_least_error_held_out(errors, patience, chosen, passed):
+    """The error is scripted, and asked about the held-out episodes alone, at the start and after each pass."""
+    features = [torch.full((2, 1), float(n)) for n in range(10)]
+    how = _network.Training(3, passed, patience, 0.1, 0.0, 4, 0.3)
+    asked, kept, left = [], [], iter(errors)
+
+    def error(weights, part):
+        asked.append(sorted(part.tolist()))
+        kept.append(_network.copy(weights))
+        return torch.tensor(float(next(left)))
+
+    def loss(weights, picks):
+        return _network.estimate(weights, torch.stack([features[i] for i in picks])).square().sum()
+
+    rng = torch.Generator().manual_seed(0)
+    weights, epoch, (train, valid) = _network.learn(features, lambda _: torch.ones(1), loss, error, how, rng)
+    assert epoch == chosen and len(asked) == passed + 1
+    assert sorted([*train.tolist(), *valid.tolist()]) == list(range(10)) and len(valid) == 3
+    assert asked == [sorted(valid.tolist())] * len(asked)
+    for key, value in weights.items():
+        torch.testing.assert_close(value, kept[chosen][key], rtol=0, atol=0)
+    assert not torch.equal(kept[0]["w2"], kept[1]["w2"]), "nothing was learned between them"
+
+
 @given(trajectories(min_steps=2))
 @settings(deadline=None, max_examples=15)
 def test_no_step_of_rudder_but_the_last_is_paid_by_what_comes_after(trajectory):

@@ -1,6 +1,8 @@
 """Games of one and of several characters: order, budget, records."""
 
+import itertools
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
@@ -65,6 +67,52 @@ def test_a_budget_counts_every_characters_steps_and_cuts_between_games(budget: i
     lengths = [len(a) + len(b) for a, b in zip(whole[::2], whole[1::2], strict=True)]
     fitting = next((n for n in range(len(lengths)) if sum(lengths[: n + 1]) > budget), len(lengths))
     assert play(2, 2, 5, budget=budget) == whole[: 2 * fitting]
+
+
+class Clocked:
+    """A world that counts its steps."""
+
+    def __init__(self, env: TextEnv, taken: list[int]) -> None:
+        self.env, self.taken = env, taken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.env, name)
+
+    def step_all(self, actions: Any) -> Any:
+        self.taken[0] += len(actions)
+        return self.env.step_all(actions)
+
+
+@pytest.mark.parametrize(("characters", "budget"), [(1, 100), (1, 230), (2, 230)])
+def test_hardly_anything_is_played_that_a_budget_does_not_keep(characters: int, budget: int) -> None:
+    """Forty games at once would take 230 steps and more for a budget of 100. What is thrown away here is less than the
+    last few games."""
+    taken = [0]
+    player = Player(lambda: cast(TextEnv, Clocked(make(characters), taken)), 40)
+    tasks = make(characters).tasks("train")[:60]
+    found = [t for _, t, _ in player.play(requests(tasks, characters), agent(), budget=budget)]
+    kept = sum(map(len, found))
+    assert budget - 8 * characters < kept <= budget
+    assert taken[0] - kept <= 3 * 8 * characters
+
+
+def test_a_budget_begins_as_many_games_as_it_will_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """100 steps of games of up to 8: 13 to begin with. They took 26: games of 2, of which 37 more will do.
+
+    Those took 70 in all: 50 games took 96 steps, so that the 4 left are for three.
+    """
+    lengths = iter([2] * 13 + [2] * 33 + [1] * 4 + [2] * 2)
+    sizes = []
+
+    def play_chunk(self: Player, chunk: list[Request], *_: Any) -> list[Any]:
+        sizes.append(len(chunk))
+        return [range(length) for length in itertools.islice(lengths, len(chunk))]
+
+    monkeypatch.setattr(Player, "_chunk", play_chunk)
+    player = Player(lambda: make(1), 40)
+    tasks = make(1).tasks("train")[:60]
+    list(player.play(requests(tasks, 1), agent(), budget=100))
+    assert sizes == [13, 37, 3]
 
 
 def test_a_chunk_that_is_recorded_is_not_played_again() -> None:

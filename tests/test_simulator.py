@@ -151,7 +151,16 @@ def test_a_language_model_goes_on_from_recorded_tokens_as_if_it_had_never_stoppe
             )  # fmt: skip
             np.testing.assert_allclose(mine.tokens.logprobs, theirs.tokens.logprobs, atol=1e-4)
     assert any(step.tokens.restart for t in played for step in t.steps[1:]), "no context ever overflowed"
-    assert simulator.tokens == sum(len(s.tokens.context) + len(s.tokens.reply) for t in again for s in t.steps)
+    # A past is read from its last restart on; what is written anew is read and written.
+    size = [[len(s.tokens.context) + len(s.tokens.reply) for s in t.steps] for t in again]
+    last = [max(n for n, s in enumerate(t.steps[: t.branch] or t.steps[:1]) if s.tokens.restart) for t in again]
+    past = sum(sum(sizes[first : t.branch]) for sizes, first, t in zip(size, last, again, strict=True))
+    own = sum(sum(sizes[t.branch :]) for sizes, t in zip(size, again, strict=True))
+    assert past > 1000 and simulator.tokens == past + own
+    simulator.tokens = 0
+    twice = [t for several in simulator(prefixes, 2, seed=3) for t in several]
+    assert simulator.tokens == past + 2 * own, "what two share is read once, and greedy replies are the same"
+    assert [[s.reply for s in t.steps] for t in twice[::2]] == [[s.reply for s in t.steps] for t in again]
     assert not agent._live, "a finished conversation is still in the cache"
 
 

@@ -69,6 +69,7 @@ def clone(
             # transformers 5.23 has another name for it, which earlier versions do not know
             warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
             config = SFTConfig(output_dir=scratch, **_trainer_settings(model, settings, precision, seed))
+        config._n_gpu = min(config.n_gpu, 1)  # with several in sight the batch would grow with their number
         trainer = SFTTrainer(
             model=model, args=config, train_dataset=Dataset.from_list(rows).select(order),
             data_collator=_padded, processing_class=tokenizer, callbacks=[Report()],
