@@ -6,14 +6,16 @@ Equation: the reward of `3spo-lite`; n(s) = ceil(G_max * S(s)) replies are tried
   with the reply of the highest r and, when it is over, comes back to the others, best first.
 Defaults: max_replies 8 (G_max) <- README and run_alfworld_7B.sh; those of `3spo-lite`.
 Deviations: the released trainer never calls its rollout (it trains GRPO); this one does, and goes back by snapshots of
-  the world, where the code's search only puts the observation back. The policy is updated after every
-  ppo.env_steps / ppo.minibatches steps of all trees together, while the episodes are under way, instead of after each
-  state: as many optimiser steps as every other method takes. A task is left after ppo.samples finished episodes (the
-  code: 32), and a tree with nowhere to go back to begins its task anew. Replies with one action are all executed, but
-  gone on with once. Every executed reply counts as an environment step. An episode that is cut off counts as failed. A
-  reply tried alone has no advantage, but its KL counts. The trainer scales the advantages of a batch to unit variance,
-  as for every method (the paper does not normalise them). Statistics follow the deviations of `3spo-lite`; what a
-  batch of steps teaches them is known from the next one on.
+  the world, where the code's search only puts the observation back. The policy is updated after every ppo.env_steps /
+  ppo.minibatches steps of all trees together, while the episodes are under way, instead of after each state: as many
+  optimiser steps as every other method takes. A task is left after ppo.samples finished episodes (the code: 32), and a
+  tree with nowhere to go back to begins its task anew; xi failures in one state come together only where a task comes
+  back, so that at the default size of a run next to nothing is cut off (key=released and fewer world.train_tasks change
+  that). Replies with one action are all executed, but gone on with once (the code goes on with no action that any
+  episode has tried in that text). Every executed reply counts as an environment step. An episode that is cut off counts
+  as failed. A reply tried alone has no advantage, but its KL counts. The trainer scales the advantages of a batch to
+  unit variance, as for every method (the paper does not normalise them). Statistics follow the deviations of
+  `3spo-lite`; how many replies are tried is decided by every episode that is over.
 Conserves return: no; as `3spo-lite`.
 Needs: snapshots of the world; explored episodes, unless explored=false.
 """

@@ -17,7 +17,7 @@ Deviations: the code draws 64 steps (32 in Atari) of episodes of up to 1000; her
   when to stop, by the mean of the loss over all sets. exact=true adds what the rewards lack to R on the last step, as
   in `spa`.
 Conserves return: no; rewards are fitted to the outcome and not made to add up to it, unless exact=true.
-Needs: explored episodes and the encoder (one forward pass per episode, at fit and at pricing).
+Needs: explored episodes and the encoder (one forward pass per episode at fit; at pricing the pass of the KL is read).
 """
 
 from __future__ import annotations

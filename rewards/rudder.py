@@ -13,7 +13,7 @@ Deviations: no LSTM: a causal language model has read all that came before turn 
   steps, which pays for delay). Each episode counts once in the loss, whatever its length (the code: each position of a
   batch). Training starts by predicting the mean outcome; held-out episodes choose when to stop.
 Conserves return: yes.
-Needs: explored episodes and the encoder (one forward pass per episode, at fit and at pricing).
+Needs: explored episodes and the encoder (one forward pass per episode at fit; at pricing the pass of the KL is read).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ Deviations: bonus=share pays each turn what it changes of the grounding accuracy
   from even credit, which settles what the loss leaves open. The released code computes something else (a linear head
   on logits, then leave-one-out outcomes in place of its output).
 Conserves return: no; the contributions do unless exact=false, and the bonus adds at most beta.
-Needs: explored episodes and the encoder (one forward pass per episode, at fit and at pricing).
+Needs: explored episodes and the encoder (one forward pass per episode at fit; at pricing the pass of the KL is read).
 """
 
 from __future__ import annotations

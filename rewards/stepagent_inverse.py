@@ -16,7 +16,8 @@ Deviations: written from descriptions of the paper, not from its text: which of 
   +-log((1 - smoothing) / smoothing), so that no step is paid without bound. Without experts, or before any step of the
   policy, D is 1/2. No outcome is added.
 Conserves return: no; it pays likeness to experts, whatever the outcome.
-Needs: expert episodes, explored episodes and the encoder (one forward pass per episode, at fit and at pricing).
+Needs: expert episodes, explored episodes and the encoder (one forward pass per episode at fit; at pricing the pass of
+  the KL is read).
 """
 
 from __future__ import annotations

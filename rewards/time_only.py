@@ -7,7 +7,7 @@ Defaults: those of `spa`.
 Deviations: none. The turn is counted from the start and the rest is paid at the end, as `spa` does, so that no turn is
   paid by how many come after it; counted as a share of the episode, it would pay for delay.
 Conserves return: no; the sum is that of the outcome and of b, what `spa` pays beyond it on average.
-Needs: what `spa` needs, at fit alone.
+Needs: what `spa` needs, at fit alone, where each explored episode is read twice.
 """
 
 from __future__ import annotations
