@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ def compare(
     does not stop the others; the first failure is raised at the end. `track` as for one run.
     """
     trackers.check(track)
+    refuse_namesakes(configs)
     paths = [records.run_path(results, config) for config in configs]
     todo = [not is_finished(records.RunFolder(path)) for path in paths]
     took: list[float] = []
@@ -97,6 +98,17 @@ def compare(
     if failure is not None:
         raise failure
     return paths
+
+
+def refuse_namesakes(configs: Iterable[RunConfig]) -> None:
+    """UserError where two methods would have one row in a table: their classes and files are called the same."""
+    found: dict[str, str] = {}
+    for config in configs:
+        label = records.reward_label(config.reward, config.reward_options)
+        if found.setdefault(label, config.reward) != config.reward:
+            raise UserError(
+                f"{found[label]} and {config.reward} would both be called {label} in tables: rename one file or class"
+            )
 
 
 def _timed(config: RunConfig, results: Path, progress: Progress, track: str | None) -> float:

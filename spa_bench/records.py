@@ -55,7 +55,12 @@ __all__ = [
 SCHEMA = 1
 """Version of the layout of a run folder; a folder with a higher one is refused."""
 
-PINNED = ("panel", "buckets", "prompt", "template", "reward_code")
+PINNED = {
+    "panel": "another panel of held-out tasks",
+    "buckets": "other limits of short and long tasks",
+    "prompt": "another prompt",
+    "reward_code": "the reward's code as it was before it was edited",
+}
 """Facts that decide results beside the configuration: where one changed, a run is not resumed."""
 
 
@@ -213,6 +218,12 @@ def reward_name(reward: str) -> str:
     return f"{Path(location).stem}.{class_name}" if colon else reward
 
 
+def reward_typed(reward: str) -> str:
+    """A method as messages call it: what was typed, without the folder of a file."""
+    location, colon, class_name = reward.rpartition(":")
+    return f"{Path(location).name}:{class_name}" if colon else reward
+
+
 def reward_label(reward: str, options: Mapping[str, Any]) -> str:
     """A method with its options as tables call it: `spa (beta=0.1)`; whole numbers have no point, however typed."""
     whole = {key: int(value) for key, value in options.items() if isinstance(value, float) and value.is_integer()}
@@ -264,9 +275,9 @@ class RunFolder:
         same = config_hash(config) == _stored_hash(stored, file) and config.seed == stored["config"].get("seed")
         if not same:
             raise UserError(f"{self.path} holds a run of another configuration: choose another --results folder")
-        for name in PINNED:
+        for name, what in PINNED.items():
             if wanted.get(name) != stored["facts"].get(name):
-                raise UserError(f"{self.path} was made with another {name}: move the folder away to start afresh")
+                raise UserError(f"{self.path} was made with {what}: move the folder away to start afresh")
 
     def __enter__(self) -> Self:
         return self

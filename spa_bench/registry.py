@@ -25,7 +25,8 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 from rapidfuzz import fuzz, process
 
-from spa_bench.core import Agent, ReplyFormat, RewardMethod, TextEnv, UserError
+from spa_bench.blame import blame
+from spa_bench.core import Agent, Level, ReplyFormat, RewardMethod, TextEnv, UserError
 
 Room = Literal["environments", "agents", "rewards"]
 
@@ -81,7 +82,10 @@ def build(room: Room, name: str, /, **options: Any) -> Any:
     if missing:
         raise UserError(f"{SINGULAR[room]} {name} needs {', '.join(missing)}")
     _refuse_mistyped(f"{SINGULAR[room]} {name}", cls, options)
-    return cls(**options)
+    if room != "rewards":
+        return cls(**options)
+    with blame(name, "its constructor", code=cls):
+        return cls(**options)
 
 
 SIMPLE: dict[Any, str] = {
@@ -157,15 +161,16 @@ def _from_entry_points(points: list[EntryPoint], room: Room) -> type[Any]:
         offers = ", ".join(sorted(f"{p.value} of {p.dist.name if p.dist else 'an unknown package'}" for p in points))
         raise UserError(f"{SINGULAR[room]} {points[0].name} is offered twice ({offers}): uninstall one")
     point = points[0]
-    try:
-        loaded = point.load()
-    except (ImportError, SyntaxError, AttributeError) as error:
-        raise UserError(f"entry point {point.name} = {point.value} cannot be loaded: {_reason(error)}") from error
+    with blame(point.name, "importing it"):
+        try:
+            loaded = point.load()
+        except (ImportError, SyntaxError, AttributeError) as error:
+            raise UserError(f"entry point {point.name} = {point.value} cannot be loaded: {_reason(error)}") from error
     return _checked(loaded, room, f"entry point {point.name} = {point.value}")
 
 
 def _from_file(address: str) -> type[Any]:
-    """A reward from `path.py:Class`. What the file itself raises, other than import errors, is left to its author."""
+    """A reward from `path.py:Class`."""
     location, _, class_name = address.rpartition(":")
     if not location.endswith(".py") or not class_name:
         raise UserError(f"reward {address!r}: name the class too, as path.py:Class")
@@ -187,11 +192,12 @@ def _load(path: Path, address: str) -> ModuleType:
     assert spec is not None and spec.loader is not None, path
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with blame(address, "importing it"):
+            spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
-        if isinstance(error, ImportError | SyntaxError):
-            raise UserError(f"reward {address!r} cannot be imported: {_reason(error)}") from error
+        if isinstance(cause := error.__cause__, ImportError | SyntaxError):
+            raise UserError(f"reward {address!r} cannot be imported: {_reason(cause)}") from cause
         raise
     return module
 
@@ -206,4 +212,6 @@ def _checked(found: Any, room: Room, what: str) -> type[Any]:
         raise UserError(f"{what} is no {kind.__name__}: subclass spa_bench.core.{kind.__name__}")
     if inspect.isabstract(found):
         raise UserError(f"{what} does not define {', '.join(sorted(vars(found)['__abstractmethods__']))}")
+    if issubclass(found, RewardMethod) and found.level not in get_args(Level):
+        raise UserError(f"{what} has level = {found.level!r}: use {' or '.join(get_args(Level))}")
     return found

@@ -134,7 +134,7 @@ class Run(Evaluation):
     ) -> None:
         super().__init__(common, folder, progress)
         self.config, self.method = config, method
-        self.asked = Asked(records.reward_name(config.reward), method)
+        self.asked = Asked(records.reward_typed(config.reward), method)
         self.resumed = 1
         """The first iteration of this process."""
 
@@ -243,6 +243,11 @@ class Run(Evaluation):
             trajectories = list(played.values())
             rewards, figures = self._learn(learner, trajectories, iteration, self.config.ppo.minibatches)
             self._record_prices(iteration, dict(zip(played, rewards, strict=True)))
+        if not figures["updates"]:
+            raise ppo.TrainingError(
+                f"{self.asked.place}: no loss or gradient was finite, nothing was learned: "
+                f"what {self.asked.name} pays is too large, or the learning rate is"
+            )
         row: dict[str, Any] = {"kind": "iteration", "iteration": iteration, "seconds": clock.lap()}
         row |= collection_figures(trajectories) | figures | {"env_steps": steps} | learner.extra()
         row = {

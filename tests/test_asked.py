@@ -11,8 +11,10 @@ from strategies import episode
 from tiny import config
 
 from spa_bench import experiment, records
+from spa_bench.audit import run as auditing
 from spa_bench.blame import MethodError
-from spa_bench.core import RewardMethod
+from spa_bench.core import RewardMethod, UserError
+from spa_bench.ppo import TrainingError
 from spa_bench.progress import Progress
 from spa_bench.report.runs import load
 from spa_bench.report.table import tables
@@ -100,6 +102,36 @@ class BadState(Plain):
         return {"counts": {1: 2}}
 
 
+class NoState(Plain):
+    def state_dict(self) -> Any:
+        return {"names": np.array(["a", "b"])}
+
+
+class NumberedState(Plain):
+    def state_dict(self) -> Any:
+        return {3: np.zeros(2)}
+
+
+class Complex(Plain):
+    def rewards(self, group: Any) -> Any:
+        return [np.full(len(t), 0.1 + 1j) for t in group]
+
+
+class NoAdvantages(Plain):
+    def advantages(self, group: Any, rewards: Any, values: Any, gamma: float, lam: float) -> Any:
+        return [(["much"] * len(r), r) for r in rewards]
+
+
+class TooMuch(Plain):
+    """Finite numbers whose sums are not."""
+
+    def rewards(self, group: Any) -> Any:
+        return [np.full(len(t), 1e300) for t in group]
+
+    def advantages(self, group: Any, rewards: Any, values: Any, gamma: float, lam: float) -> Any:
+        return [(np.linspace(-1, 1, len(r)), r) for r in rewards]
+
+
 SAID = {
     "Raises": r"rewards raised ZeroDivisionError: division by zero at .*test_asked\.py:\d+ \(task .*, iteration 2\)",
     "NaN": r"rewards gave nan for step 2 \(task .*, iteration 1\)",
@@ -113,13 +145,17 @@ SAID = {
     "BadBranch": r"branch gave 2\.5, not a whole number from 0 to 64 \(task .*, iteration 1\), step 3",
     "Exits": r"observe raised SystemExit: 0 at .*test_asked\.py:\d+ \(iteration 1\)",
     "BadState": r"state_dict gave no NumPy array for counts",
+    "NoState": r"state_dict gave no numbers, or no text as their name, for \['names'\]",
+    "NumberedState": r"state_dict gave no numbers, or no text as their name, for \[3\]",
+    "Complex": r"rewards raised ValueError: complex numbers are given.* \(task .*, iteration 1\)",
+    "NoAdvantages": r"advantages raised ValueError: .*'much'.*iteration 1",
 }
 
 
 @pytest.mark.parametrize("cls", SAID)
 def test_a_method_that_goes_wrong_ends_the_run_by_name_and_nothing_is_lost(cls, tmp_path):
     settings = config(reward=f"{__file__}:{cls}")
-    with pytest.raises(MethodError, match=f"^reward test_asked.{cls}: {SAID[cls]}") as raised:
+    with pytest.raises(MethodError, match=rf"^reward test_asked\.py:{cls}: {SAID[cls]}") as raised:
         experiment.run(settings, tmp_path, Progress.quiet())
     assert "\n" not in str(raised.value)
     path = records.run_path(tmp_path, settings)
@@ -133,6 +169,27 @@ def test_a_method_that_goes_wrong_ends_the_run_by_name_and_nothing_is_lost(cls, 
     assert load(path).failure == str(raised.value)
     (table,) = tables([path])
     assert any(str(raised.value) in note for note in table.notes)
+
+
+def test_a_run_in_which_no_update_is_finite_fails(tmp_path):
+    """Not the method's mistake for certain, so it is named as a suspect."""
+    settings = config(reward=f"{__file__}:TooMuch")
+    with pytest.raises(TrainingError, match=r"^iteration 1: no loss .* what test_asked\.py:TooMuch pays is too large"):
+        experiment.run(settings, tmp_path, Progress.quiet())
+    rows, _ = records.Journal(records.run_path(tmp_path, settings) / "metrics.jsonl").read()
+    assert rows[-1]["kind"] == "failed"
+
+
+def test_two_methods_that_tables_would_call_the_same_are_refused_before_anything_runs(tmp_path):
+    twin = tmp_path / "elsewhere" / "test_asked.py"
+    twin.parent.mkdir()
+    twin.write_text("from spa_bench.rewards.sparse import Sparse\n\n\nclass NaN(Sparse):\n    pass\n")
+    configs = [config(reward=f"{file}:NaN") for file in (__file__, twin)]
+    with pytest.raises(UserError, match=r"both be called test_asked\.NaN in tables: rename"):
+        experiment.compare(configs, tmp_path / "results", 1, Progress.quiet())
+    with pytest.raises(UserError, match=r"both be called test_asked\.NaN in tables: rename"):
+        auditing.audit(configs, None, auditing.Size(), Progress.quiet())
+    assert not (tmp_path / "results").exists()
 
 
 def test_whole_numbers_and_lists_are_taken_for_what_they_mean():

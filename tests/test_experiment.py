@@ -297,7 +297,7 @@ def test_a_run_is_not_resumed_with_an_edited_reward(tmp_path: Path) -> None:
     path = run(settings, tmp_path / "results")
     assert run(settings, tmp_path / "results") == path
     source.write_text(code + "    # another idea\n")
-    with pytest.raises(UserError, match="another reward_code"):
+    with pytest.raises(UserError, match="the reward's code as it was before it was edited: move the folder away"):
         run(settings, tmp_path / "results")
 
 

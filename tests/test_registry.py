@@ -11,6 +11,8 @@ import pytest
 
 from spa_bench import registry
 from spa_bench.agents.prompts import PROMPTS
+from spa_bench.blame import MethodError
+from spa_bench.check import lessons
 from spa_bench.core import Agent, RewardMethod, TextEnv, UserError
 from spa_bench.rewards.shuffled import Shuffled
 from spa_bench.rewards.spa import SPA
@@ -206,6 +208,16 @@ def test_a_broken_entry_point_says_whose_it_is_and_why(monkeypatch, value, messa
     assert f"theirs = {value}" in str(caught.value)
 
 
+def test_an_entry_point_that_raises_stops_nobody_else(monkeypatch, tmp_path):
+    (tmp_path / "their_broken_package.py").write_text("raise RuntimeError('no licence')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    offer(monkeypatch, point("theirs", "their_broken_package:X"))
+    with pytest.raises(UserError, match=r"reward theirs: importing it raised RuntimeError: no licence at .*:1$"):
+        registry.find("rewards", "theirs")
+    others, failed = lessons(but="spa")
+    assert "sparse" in others and [line.split(":")[0] for line in failed] == ["theirs"]
+
+
 def test_a_name_that_two_packages_offer_is_refused(monkeypatch):
     offer(monkeypatch, point("theirs", "a:B"), point("theirs", "c:D"))
     with pytest.raises(UserError, match=r"offered twice .*a:B.*c:D.*uninstall one"):
@@ -270,9 +282,27 @@ def test_a_file_that_cannot_be_imported_says_why_and_leaves_no_trace(file, text,
     assert not {name for name in set(sys.modules) - before if name.startswith("spa_bench_file_")}
 
 
-def test_what_a_file_raises_itself_is_left_to_its_author(file):
-    file.write_text("1 / 0", encoding="utf-8")
-    with pytest.raises(ZeroDivisionError):
+def test_what_a_file_raises_itself_is_told_in_one_line(file):
+    file.write_text("x = 3\n1 / 0\n", encoding="utf-8")
+    with pytest.raises(
+        MethodError, match=rf"{file.name}:Mine: importing it raised ZeroDivisionError.* at .*:2$"
+    ) as said:
+        registry.find("rewards", f"{file}:Mine")
+    assert isinstance(said.value.__cause__, ZeroDivisionError)
+
+
+def test_what_a_constructor_raises_is_told_in_one_line(file):
+    file.write_text(
+        "from spa_bench.rewards.sparse import Sparse\n\n\nclass Mine(Sparse):\n"
+        "    def __init__(self, *, size: int = 1):\n        self.size = {}['size']\n"
+    )
+    with pytest.raises(MethodError, match=r"Mine: its constructor raised KeyError: 'size' at .*:6$"):
+        registry.build("rewards", f"{file}:Mine", size=3)
+
+
+def test_a_level_that_there_is_not_is_refused(file):
+    file.write_text("from spa_bench.rewards.sparse import Sparse\n\n\nclass Mine(Sparse):\n    level = 'episode'\n")
+    with pytest.raises(UserError, match="level = 'episode': use turn or token"):
         registry.find("rewards", f"{file}:Mine")
 
 

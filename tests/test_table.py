@@ -75,6 +75,28 @@ def log(folder: RunFolder, trajectory: Trajectory, stage: str, index: int) -> No
     folder.episodes.append(row(trajectory, stage, index))
 
 
+def test_methods_of_one_name_and_different_code_have_rows_of_their_own(tmp_path: Path) -> None:
+    """A file that was edited between two seeds, or two files of one name."""
+    codes = {0: "aaaa1111", 1: "aaaa1111", 2: "bbbb2222"}
+    for seed, code in codes.items():
+        write_run(tmp_path, seed=seed, facts=FACTS | {"reward_code": code})
+        write_run(tmp_path, seed=seed, reward="spa", facts=FACTS | {"reward_code": "cccc"})
+    table = only(tmp_path)
+    assert [(row.label, row.seeds) for row in table.rows if "sparse" in row.label] == [
+        ("sparse [code aaaa11]", (0, 1)), ("sparse [code bbbb22]", (2,)),
+    ]  # fmt: skip
+    assert [row.seeds for row in table.rows if row.label == "spa"] == [(0, 1, 2)]
+    assert not any("second folder" in note for note in table.notes)
+
+
+def test_skipped_updates_are_told(tmp_path: Path) -> None:
+    rows = [iteration(1, updates=5, skipped=3), iteration(2, updates=8, skipped=0), {"kind": "done"}]
+    path = write_run(tmp_path, metrics=rows)
+    write_run(tmp_path, reward="spa", metrics=[iteration(1, updates=8, skipped=0), {"kind": "done"}])
+    told = [note for note in only(tmp_path).notes if "skipped" in note]
+    assert told == [f"{'/'.join(path.parts[-3:])}: 3 of 16 updates skipped, not finite"]
+
+
 def only(results: Path) -> Table:
     (table,) = tables([results])
     return table

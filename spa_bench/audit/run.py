@@ -94,14 +94,16 @@ def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progr
     The episodes are fresh ones of the warm start, or those of the last iteration of the run folder `recorded`, whose
     last checkpoint then plays the alternatives. Raises MethodError where a method fails.
     """
+    experiment.refuse_namesakes(configs)
     stage = _prepare(configs[0], recorded, size, progress)
     labels = [records.reward_label(config.reward, config.reward_options) for config in configs]
     methods = [experiment.make_method(config) for config in configs]
     prices: dict[str, tuple[list[Floats], list[Floats]]] = {}
     more: dict[str, tuple[dict[str, float | None], dict[str, float | None]]] = {}
     with progress.stage("price", total=len(methods)) as bar:
-        for label, method in zip(labels, methods, strict=True):
-            prices[label], more[label] = _measure(Asked(label, method), stage, progress)
+        for label, config, method in zip(labels, configs, methods, strict=True):
+            asked = Asked(records.reward_typed(config.reward), method)
+            prices[label], more[label] = _measure(asked, stage, progress)
             bar.advance(1, last=label)
     placebos = {label: prices[label][0] for label, method in zip(labels, methods, strict=True) if method.placebo}
     reference = _reference(stage, configs[0])

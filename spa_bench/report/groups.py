@@ -118,8 +118,21 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
     found: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         found[setting(run)].append(run)
-    ordered = {name: sorted(same, key=lambda run: (run.label, run.seed)) for name, same in found.items()}
+    told = {name: told_apart(same) for name, same in found.items()}
+    ordered = {name: sorted(same, key=lambda run: (run.label, run.seed)) for name, same in told.items()}
     return [Group(name, tuple(ordered[name])) for name in sorted(ordered)]
+
+
+def told_apart(runs: Sequence[Run]) -> list[Run]:
+    """The runs, those of one name marked by their code where it differs: another method, or one that was edited."""
+    codes: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        codes[run.label].add(_code(run))
+    return [replace(run, mark=f"code {_code(run)}") if len(codes[run.label]) > 1 else run for run in runs]
+
+
+def _code(run: Run) -> str:
+    return str(run.facts.get("reward_code") or "unknown")[:6]
 
 
 def setting(run: Run) -> str:

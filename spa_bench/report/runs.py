@@ -62,6 +62,8 @@ class Run:
     failure: str | None
     unreadable: int
     duplicates: int
+    mark: str = ""
+    """What tells its method from another of that name in the same table."""
 
     @property
     def seed(self) -> int:
@@ -84,7 +86,8 @@ class Run:
         """Name of the table's row: the method with its options, or the agent that was only evaluated."""
         if agent := self.facts.get("agent"):
             return str(agent)
-        return reward_label(self.config["reward"], self.config["reward_options"])
+        label = reward_label(self.config["reward"], self.config["reward_options"])
+        return f"{label} [{self.mark}]" if self.mark else label
 
 
 def find(paths: Iterable[Path]) -> list[Path]:

@@ -228,6 +228,9 @@ def _notes(done: Sequence[Run], methods: Mapping[str, Sequence[Run]]) -> list[st
             )
         if errors := sum(episode.error for episode in run.panels[EVAL]):
             notes.append(f"{run.name}: {errors} episodes excluded, stopped by an error outside the agent's control")
+        if skipped := int(sum(row.get("skipped") or 0 for row in run.iterations)):
+            done_too = int(sum(row.get("updates") or 0 for row in run.iterations))
+            notes.append(f"{run.name}: {skipped} of {skipped + done_too} updates skipped, not finite")
     seeds = {label: sorted(run.seed for run in members) for label, members in methods.items()}
     if len({tuple(numbers) for numbers in seeds.values()}) > 1:
         notes += [f"seeds differ: {label} has {numbers}" for label, numbers in seeds.items()]

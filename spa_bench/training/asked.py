@@ -48,7 +48,7 @@ class Asked:
             f"rewards gave {_said(lengths)} for episodes of {_said([len(t) for t in group])} steps{place}",
         )
         with self._blame("rewards", place):
-            found = [np.asarray(steps, dtype=np.float64) for steps in rewards]
+            found = [_real(steps) for steps in rewards]
         for steps, trajectory in zip(found, group, strict=True):
             if (bad := np.flatnonzero(~np.isfinite(steps))).size:
                 self._refuse(True, f"rewards gave {steps[bad[0]]} for step {bad[0] + 1}{self._at(trajectory)}")
@@ -60,8 +60,11 @@ class Asked:
         """Finite advantages and returns, one of each for each decision."""
         place = self._at(group[0])
         with self._blame("advantages", place):
-            pairs = list(self.method.advantages(group, rewards, values, gamma, lam))
-            shapes = [[np.shape(array) for array in pair] for pair in pairs]
+            pairs = [
+                (_real(advantages), _real(returns))
+                for advantages, returns in self.method.advantages(group, rewards, values, gamma, lam)
+            ]
+        shapes = [[array.shape for array in pair] for pair in pairs]
         self._refuse(
             shapes != [[r.shape, r.shape] for r in rewards],
             f"advantages gave {_said(shapes)} for {_said([len(r) for r in rewards])} decisions{place}",
@@ -85,6 +88,8 @@ class Asked:
             state = dict(self.method.state_dict())
         wrong = [name for name, array in state.items() if not isinstance(array, np.ndarray)]
         self._refuse(bool(wrong), f"state_dict gave no NumPy array for {', '.join(map(str, wrong))}")
+        wrong = [name for name, array in state.items() if array.dtype.kind not in "biuf" or not isinstance(name, str)]
+        self._refuse(bool(wrong), f"state_dict gave no numbers, or no text as their name, for {_said(wrong)}")
         return state
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -110,6 +115,13 @@ def extra_information(method: RewardMethod) -> str | None:
         "the oracle's progress": method.uses_oracle,
     }
     return " and ".join(what for what, used in told.items() if used) or None
+
+
+def _real(numbers: Any) -> Floats:
+    """As an array; ValueError for complex numbers, of which NumPy would keep a half."""
+    if np.iscomplexobj(numbers):
+        raise ValueError("complex numbers are given")
+    return np.asarray(numbers, dtype=np.float64)
 
 
 def _said(value: object) -> str:
