@@ -97,6 +97,19 @@ def test_skipped_updates_are_told(tmp_path: Path) -> None:
     assert told == [f"{'/'.join(path.parts[-3:])}: 3 of 16 updates skipped, not finite"]
 
 
+def test_a_dose_that_was_overspent_is_told(tmp_path: Path) -> None:
+    """Iterations of 100 steps and 3 extra ones each: 206 of 200, and 206 of 20."""
+    small = {"match": "env-steps", "iterations": 2, "env_steps": 10}
+    path = write_run(tmp_path / "a", ppo=small)
+    told = [note for note in only(tmp_path / "a").notes if "dose" in note]
+    assert told == [
+        f"{'/'.join(path.parts[-3:])}: spent 10.3 times the dose, as its first iteration cost more than expected"
+    ]
+    write_run(tmp_path / "b", ppo=small | {"env_steps": 100})
+    write_run(tmp_path / "c", ppo=small | {"match": "collected"})
+    assert not [note for table in "bc" for note in only(tmp_path / table).notes if "dose" in note]
+
+
 def only(results: Path) -> Table:
     (table,) = tables([results])
     return table

@@ -71,6 +71,14 @@ class Run:
         return int(self.config["seed"])
 
     @property
+    def overspent(self) -> float:
+        """What was spent as a share of a dose of environment steps; 0 where the dose is another."""
+        ppo = self.config.get("ppo", {})
+        if ppo.get("match") != "env-steps":
+            return 0.0
+        return (self.costs["env_steps"] + self.costs["extra_env_steps"]) / (ppo["iterations"] * ppo["env_steps"] or 1)
+
+    @property
     def limits(self) -> tuple[int, int] | None:
         """The longest short and the longest medium task, by steps of the expert; None where the run does not say it."""
         found = self.facts.get("buckets")

@@ -32,6 +32,8 @@ from spa_bench.report.runs import COSTS, Played, Run, about
 from spa_bench.stats import Estimate, over_seeds
 
 BUCKETS = ("short", "medium", "long")
+OVERSPENT = 1.1
+"""Times the dose beyond which a table says so: a dose is spent in whole games, and is exceeded a little by every run."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,10 @@ def _notes(done: Sequence[Run], methods: Mapping[str, Sequence[Run]]) -> list[st
         if skipped := int(sum(row.get("skipped") or 0 for row in run.iterations)):
             done_too = int(sum(row.get("updates") or 0 for row in run.iterations))
             notes.append(f"{run.name}: {skipped} of {skipped + done_too} updates skipped, not finite")
+        if (share := run.overspent) > OVERSPENT:
+            notes.append(
+                f"{run.name}: spent {share:.1f} times the dose, as its first iteration cost more than expected"
+            )
     seeds = {label: sorted(run.seed for run in members) for label, members in methods.items()}
     if len({tuple(numbers) for numbers in seeds.values()}) > 1:
         notes += [f"seeds differ: {label} has {numbers}" for label, numbers in seeds.items()]
