@@ -33,7 +33,7 @@ from spa_bench.stats import Estimate, over_seeds
 
 BUCKETS = ("short", "medium", "long")
 OVERSPENT = 1.1
-"""Times the dose beyond which a table says so: a dose is spent in whole games, and is exceeded a little by every run."""
+"""Times the dose beyond which a table says so: it is known only after an iteration what it has cost."""
 
 
 @dataclass(frozen=True)
