@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from strategies import task
 from tiny import language_model
 
@@ -18,7 +20,16 @@ from spa_bench.config import PPOConfig
 from spa_bench.core import Floats, RewardMethod, Step, Tokens, Trajectory
 from spa_bench.training import checkpoint, pricing
 from spa_bench.training.asked import Asked
-from spa_bench.training.policy import Policy, Sequences, join, microbatches, pack, pack_trajectory, tokens_computed
+from spa_bench.training.policy import (
+    PADDED,
+    Policy,
+    Sequences,
+    join,
+    microbatches,
+    pack,
+    pack_trajectory,
+    tokens_computed,
+)
 
 SETTINGS = PPOConfig(minibatches=1, microbatch=2, epochs=1)
 
@@ -181,7 +192,10 @@ def test_the_scale_of_a_methods_rewards_does_not_change_how_far_the_policy_moves
 
 
 @pytest.mark.parametrize("microbatch", [1, 2, 6])
-def test_accumulation_gives_the_same_step_as_one_large_batch(policy: Policy, microbatch: int) -> None:
+def test_accumulation_gives_the_same_step_as_one_large_batch(
+    policy: Policy, microbatch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spa_bench.training.policy.PADDED", 1.0)
     samples = random_batch(policy)
     whole, parts = copy.deepcopy(policy), copy.deepcopy(policy)
     want = run(whole, samples, SETTINGS.model_copy(update={"microbatch": 6}))
@@ -358,8 +372,20 @@ def of_size(size: int) -> Sequences:
 
 
 def test_microbatches_cover_everything_once_with_similar_sizes_together() -> None:
-    groups = list(microbatches([of_size(size) for size in (5, 2, 9, 2, 7)], 2))
+    groups = list(microbatches([of_size(size) for size in (65, 20, 90, 20, 70)], 2))
     assert groups == [[1, 3], [0, 4], [2]]
+    assert list(microbatches([of_size(size) for size in (90, 80, 79)], 3)) == [[2, 1, 0]]  # 21 of 270 are padding
+    assert list(microbatches([of_size(size) for size in (90, 70, 80)], 3)) == [[1, 2], [0]]  # 30 of 270 would be
+
+
+@given(st.lists(st.integers(2, 300), min_size=1, max_size=40), st.integers(1, 9))
+def test_little_of_a_microbatch_is_padding(sizes: list[int], count: int) -> None:
+    groups = list(microbatches([of_size(size) for size in sizes], count))
+    assert sorted(index for group in groups for index in group) == list(range(len(sizes)))
+    for group in groups:
+        own = [sizes[index] for index in group]
+        assert 1 <= len(group) <= count
+        assert sum(own) >= (1 - PADDED) * len(own) * max(own) - 1e-9
 
 
 # Replies that were tried in one state

@@ -167,17 +167,29 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+PADDED = 0.1
+"""Share of a group that may be padding. Measured on 111 episodes of WebShop, up to four times as long as the shortest,
+with minibatches of 14 on two threads: 18 s of training where a whole minibatch was padded, 8.4 s with this."""
+
+
 def microbatches(episodes: Sequence[Sequences], count: int) -> Iterator[list[int]]:
     """Indices in groups, similar sizes together so that little is padding; ties by index.
 
-    A group has `count` episodes; those that share a past stay together and count as one.
+    A group has `count` episodes at most; those that share a past stay together and count as one.
     """
     families: dict[bytes, list[int]] = {}
     for index, episode in enumerate(episodes):
         families.setdefault(_past(episode) or str(index).encode(), []).append(index)
-    order = sorted(families.values(), key=lambda same: (max(episodes[i].size for i in same), same))
-    for start in range(0, len(order), count):
-        yield [index for same in order[start : start + count] for index in same]
+    sized = sorted((max(episodes[i].size for i in same), same) for same in families.values())
+    group: list[int] = []
+    members = tokens = 0
+    for size, same in sized:
+        if group and (members == count or tokens + size < (1 - PADDED) * (members + 1) * size):
+            yield group
+            group, members, tokens = [], 0, 0
+        group, members, tokens = group + same, members + 1, tokens + size
+    if group:
+        yield group
 
 
 def tokens_computed(episodes: Sequence[Sequences]) -> int:
