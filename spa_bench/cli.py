@@ -220,10 +220,9 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Measure credit itself: every method prices the same episodes; no policy is trained."""
-    from spa_bench import registry
-    from spa_bench.evaluate import settings_to_audit
+    from spa_bench.evaluate import methods_to_audit, settings_to_audit
 
-    names = list(dict.fromkeys(name.strip() for name in reward.split(",") if name.strip())) or registry.names("rewards")
+    names = methods_to_audit([name.strip() for name in reward.split(",") if name.strip()])
     flags = Flags(env, model, tasks, data, None, config, assign or ())
     configs = [settings_to_audit(flags, recorded, name, seed) for name in names]
     for settings in configs:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from spa_bench import registry
 from spa_bench.config import RunConfig, build, override
-from spa_bench.core import UserError
+from spa_bench.core import RewardMethod, UserError
 from spa_bench.options import Flags, method_options
 from spa_bench.records import read_run
 
@@ -27,6 +28,18 @@ def settings_for(flags: Flags, agent: str | None, checkpoint: Path | None, seed:
     config = flags.config(reward=agent or POLICY, seed=seed)
     registry.find("environments", config.env)
     return config, agent or POLICY
+
+
+def methods_to_audit(wanted: Sequence[str]) -> list[str]:
+    """The wanted methods, or else all that can be loaded, and the placebos, which the others are measured against."""
+    known: dict[str, type[RewardMethod]] = {}
+    for name in registry.names("rewards"):
+        try:
+            known[name] = registry.find("rewards", name)
+        except UserError:  # another package's: it is named where somebody asks for it
+            continue
+    placebos = [name for name, method in known.items() if method.placebo]
+    return list(dict.fromkeys([*(wanted or known), *placebos]))
 
 
 def settings_to_audit(flags: Flags, recorded: Path | None, reward: str, seed: int | None) -> RunConfig:

@@ -16,7 +16,7 @@ from strategies import groups
 
 from spa_bench.audit.effects import Effect, choose_points, effects
 from spa_bench.contract import stand_in_simulator
-from spa_bench.core import Step, Task, Trajectory
+from spa_bench.core import Step, Task, Tokens, Trajectory
 
 WORTH = dict(zip(itertools.product("ab", repeat=3), [1.0, 0.0, 0.0, 0.0, 0.5, 0.5, 1.0, 1.0], strict=True))
 """Outcome by the three choices. V() = 0.5; V(a) = 0.25, V(b) = 0.75; V(aa) = 0.5, V(ab) = 0; V(ba) = 0.5, V(bb) = 1."""
@@ -245,6 +245,16 @@ def test_another_seed_chooses_other_points() -> None:
     assert (
         choose_points(trajectories, 10, 0) == choose_points(trajectories, 10, 0) != choose_points(trajectories, 10, 1)
     )
+
+
+def test_the_last_bits_of_log_probs_do_not_choose() -> None:
+    """They are those of a batch: games played eight at a time or one by one are the same games."""
+    told = []
+    for shift in (0.0, 4.8e-7):
+        steps = [[replace(s, tokens=Tokens((1,), (2, 3), (-0.5 + shift, -1.0))) for s in t.steps] for t in ALL * 3]
+        same = [replace(t, steps=tuple(own)) for t, own in zip(ALL * 3, steps, strict=True)]
+        told.append(choose_points([replace(t, task=replace(t.task, key=f"c{n}")) for n, t in enumerate(same)], 10, 3))
+    assert told[0] == told[1]
 
 
 def test_the_order_of_the_episodes_does_not_choose() -> None:

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -277,21 +278,38 @@ def test_the_oracles_own_reward_agrees_wherever_it_has_a_sign(change):
     assert agree == signed and signed in (0, moves)
 
 
+@pytest.mark.parametrize(("steps", "critical"), [(2, 1), (5, 1), (5, 2), (6, 5), (7, 3)])
+def test_a_random_order_reaches_what_all_orders_reach_on_average(steps, critical):
+    mask = np.arange(steps) < critical
+    all_orders = [
+        measures.average_precision(np.array(order, dtype=float), mask) for order in permutations(range(steps))
+    ]
+    assert measures.chance_precision(mask) == pytest.approx(np.mean(all_orders))
+    assert measures.chance_precision(mask) > critical / steps
+
+
+def test_of_one_kind_of_step_there_is_no_chance():
+    assert math.isnan(measures.chance_precision(np.ones(3, dtype=bool)))
+    assert math.isnan(measures.chance_precision(np.zeros(3, dtype=bool)))
+
+
 # (b) Partial correlation
 
 
 def naive_partial(rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
-    """Residuals of least squares with a dummy for each trajectory, and their correlation."""
+    """Residuals of weighted least squares with a dummy for each trajectory, each of weight 1, and their correlation."""
     table, dummies = [], []
     for place, (rewards, change, told) in enumerate(rows):
         size = len(rewards)
-        ranks = [stats.rankdata(one) / size for one in (rewards, change, np.arange(size), told)]
-        table.append(np.stack(ranks, axis=1))
-        dummies.append(np.eye(len(rows))[np.full(size, place)])
+        turn = np.arange(size)
+        given = (turn, (turn - (size - 1) / 2) ** 2, turn == size - 1, told)
+        ranks = [stats.rankdata(one) / size for one in (rewards, change, *given)]
+        table.append(np.stack(ranks, axis=1) / math.sqrt(size))
+        dummies.append(np.eye(len(rows))[np.full(size, place)] / math.sqrt(size))
     data, design = np.concatenate(table), np.concatenate(dummies)
     given_these = np.concatenate([data[:, 2:], design], axis=1)
-    left = [one - given_these @ np.linalg.lstsq(given_these, one, rcond=None)[0] for one in data[:, :2].T]
-    return float(np.corrcoef(left)[0, 1])
+    one, other = (y - given_these @ np.linalg.lstsq(given_these, y, rcond=None)[0] for y in data[:, :2].T)
+    return float(one @ other / math.sqrt((one @ one) * (other @ other)))
 
 
 def test_the_partial_correlation_is_that_of_residuals():
@@ -317,6 +335,32 @@ def test_agreement_that_comes_from_the_turn_alone_is_gone():
     assert abs(float(measures.partial_correlation(sums))) < 0.1
 
 
+@pytest.mark.parametrize("clock", ["hump", "last"])
+def test_agreement_that_comes_from_any_simple_clock_is_gone(clock):
+    """Progress that is usual in the middle, or at the end; the clock that knows it is no credit."""
+    rng = np.random.default_rng(1)
+    turn = np.arange(9)
+    usual = -np.abs(turn - 4.0) if clock == "hump" else 4.0 * (turn == 8)
+    rows = [(usual + 0.01 * rng.normal(size=9), usual + rng.normal(size=9)) for _ in range(200)]
+    assert np.mean([measures.spearman(*row) for row in rows]) > 0.3
+    sums = np.sum([measures.rank_moments(*row, None) for row in rows], axis=0)
+    assert abs(float(measures.partial_correlation(sums))) < 0.1
+
+
+def test_an_episode_weighs_the_same_in_the_partial_correlation_however_long_it_is():
+    """Good credit in the short episodes alone, and in the long ones alone: about as much in the mean."""
+    rng = np.random.default_rng(2)
+    found = []
+    for good in (5, 20):
+        sums = np.zeros(37)
+        for size in (5, 20) * 300:
+            change = rng.normal(size=size)
+            paid = change if size == good else rng.normal(size=size)
+            sums += measures.rank_moments(paid, change, None)
+        found.append(float(measures.partial_correlation(sums)))
+    assert found[0] == pytest.approx(0.5, abs=0.15) and found[1] == pytest.approx(0.5, abs=0.15)
+
+
 def test_agreement_that_comes_from_the_log_probability_alone_is_gone():
     rng = np.random.default_rng(1)
     told = rng.normal(size=(200, 9))
@@ -328,8 +372,9 @@ def test_agreement_that_comes_from_the_log_probability_alone_is_gone():
 
 
 def test_a_reward_that_only_rises_with_the_turn_has_no_partial_correlation():
-    sums = measures.rank_moments(np.arange(6.0), arr(0, 1, 0, 1, 1, 0), None)
-    assert math.isnan(measures.partial_correlation(sums))
+    for paid in (np.arange(6.0), arr(0, 0, 0, 0, 0, 1)):
+        sums = measures.rank_moments(paid, arr(0, 1, 0, 1, 1, 0), None)
+        assert math.isnan(measures.partial_correlation(sums))
 
 
 def test_the_log_probability_of_an_action_is_the_sum_over_its_tokens():
@@ -456,6 +501,42 @@ def test_effects_are_compared_across_trajectories_in_the_rewards_own_unit():
     assert (found.spearman.used, found.spearman.of) == (6, 6)
 
 
+def test_a_step_that_the_policy_always_takes_has_no_effect_and_small_ones_may_be_none():
+    """Effects 1, 1, .5 and -1; the first has no alternative, the third is within two errors, the last beyond them."""
+    trajectories = [recorded([0, 0], key=str(n)) for n in range(4)]
+    points = [
+        Effect(0, 0, 1.0, 0.1, 0), Effect(1, 0, 1.0, None, 2), Effect(2, 0, 0.5, 0.3, 1), Effect(3, 0, -1.0, 0.4, 1)
+    ]  # fmt: skip
+    found = audit(trajectories, [arr(n, 0) for n in (5, 9, 7, 1)], effects=points).effects
+    assert found is not None
+    assert (found.with_effect, found.without_alternative) == (0.5, 0.25)
+    assert found.spearman.value == pytest.approx(stats.spearmanr([5, 9, 7, 1], [0, 1, 0.5, -1]).statistic)
+
+
+def test_an_effect_is_measured_against_what_a_placebo_reaches_on_the_same_points():
+    """Outcomes alone go with effects: an episode's add up to what it reached beyond what was expected."""
+    rng = np.random.default_rng(0)
+    trajectories = [recorded([0, 0], key=str(n)) for n in range(60)]
+    effect, noise_ = rng.normal(size=60), rng.normal(size=60)
+    points = [Effect(n, 0, float(x), None, 1) for n, x in enumerate(effect)]
+    good, fair = ([arr(x, 0) for x in effect + s * noise_] for s in (0.3, 2.0))
+    found = audit(trajectories, good, effects=points, placebos={"fair": fair, "m": good}).effects
+    assert found is not None and [one.placebo for one in found.margins] == ["fair"]
+    margin = found.best_placebo.spearman
+    alone = audit(trajectories, fair, effects=points).effects.spearman.value
+    assert margin.value == pytest.approx(found.spearman.value - alone)
+    assert 0 < margin.low < margin.value < margin.high and (margin.used, margin.tasks) == (60, 60)
+
+
+def test_a_margin_of_few_tasks_is_not_shown():
+    rng = np.random.default_rng(3)
+    for tasks, shown in ((4, False), (5, True)):
+        trajectories = [recorded([0, 0.5, 0.5, 1], key=str(n % tasks)) for n in range(20)]
+        found = audit(trajectories, noise(rng, trajectories), placebos={"p": noise(rng, trajectories)})
+        assert found.margins[0].spearman.value is not None
+        assert (found.best_placebo is not None) == shown
+
+
 def test_effects_name_trajectories_by_their_place_among_all():
     broken = replace(recorded([0, 0]), error="lost")
     trajectories = [broken, *(recorded([0, 0], key=str(n)) for n in range(4))]
@@ -535,13 +616,16 @@ def test_potential_agrees_with_the_oracle_and_noise_does_not():
     worst = audit(trajectories, random).agreement
     for figure in (worst.spearman, worst.kendall, worst.partial):
         assert figure.low < 0 < figure.high
-    assert worst.auprc.value == pytest.approx(worst.base_rate, abs=0.2)
+    assert worst.auprc.low < worst.chance < worst.auprc.high
 
 
-def test_a_constant_reward_reaches_the_base_rate_and_nothing_else():
+def test_a_constant_reward_reaches_the_share_of_critical_steps_and_nothing_else():
     trajectories = random_recording(np.random.default_rng(9))
     found = audit(trajectories, [np.full(len(one), 1 / len(one)) for one in trajectories])
-    assert found.agreement.auprc.value == pytest.approx(found.agreement.base_rate)
+    shares = [float((measures.progress_made(one) > 0).mean()) for one in trajectories]
+    known = [share for share in shares if 0 < share < 1]
+    assert found.agreement.auprc.value == pytest.approx(np.mean(known))
+    assert found.agreement.auprc.value < found.agreement.chance
     assert found.agreement.spearman == Measured(None, None, None, 0, 30, 0)
     assert (found.agreement.sign.value, found.agreement.signed, found.gini.value) == (None, 0.0, pytest.approx(0))
 
@@ -559,7 +643,7 @@ def test_each_length_is_measured_on_its_own_trajectories():
         assert 0 < len(own) == found.spearman.of
         for figure in ("spearman", "kendall", "sign", "auprc", "partial"):
             assert getattr(found, figure).value == pytest.approx(getattr(part, figure).value), figure
-        assert (found.base_rate, found.signed) == (part.base_rate, part.signed)
+        assert (found.chance, found.signed) == (part.chance, part.signed)
         assert found.spearman.tasks == part.spearman.tasks
 
 
@@ -632,7 +716,7 @@ def test_next_to_nothing_gives_none(trajectories: list[Trajectory]):
         found.gini,
     ):
         assert figure.value is None
-    assert (agreement.base_rate, found.signal_to_noise, found.cosine, found.best_placebo) == (None,) * 4
+    assert (agreement.chance, found.signal_to_noise, found.cosine, found.best_placebo) == (None,) * 4
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from spa_bench import registry
 from spa_bench.audit import laws, probes
+from spa_bench.audit.run import quarters
 from spa_bench.core import RewardMethod, Step, Task, TextEnv, Trajectory, UserError
 from spa_bench.rollout import Player, Request
 
@@ -449,6 +450,10 @@ def test_a_potential_is_nothing_at_a_cut_and_a_bare_sum_of_progress_is_something
     assert laws.cut_gap(excess(bonus, whole), excess(bonus, parts)) == pytest.approx((0.5, 0.5))
 
 
+def test_a_cut_is_made_at_the_quarters_of_an_episode() -> None:
+    assert [quarters(steps) for steps in (0, 1, 2, 3, 4, 9)] == [[], [], [1], [1, 2], [1, 2, 3], [2, 4, 6]]
+
+
 # The numbers, by hand
 
 
@@ -456,7 +461,7 @@ def test_the_slope_of_a_loop_is_by_least_squares_for_each_probe() -> None:
     # Deviations of 0, 1, 3 from 4/3 are -4/3, -1/3, 5/3, their squares 42/9; the second line is -2 a walk exactly.
     sums = [[0.0, 1.0, 1.0], [1.0, -1.0, -5.0]]
     first = (-4 / 3 * 0 - 1 / 3 + 5 / 3) / (42 / 9)
-    assert laws.loop_slope(sums, (0, 1, 3)) == pytest.approx(((first - 2) / 2, 2.0))
+    assert laws.loop_slope(sums, (0, 1, 3)) == pytest.approx(((first - 2) / 2, -2.0))
     assert laws.loop_slope([[3.0, 3.0]], (0, 5)) == (0.0, 0.0)
 
 
@@ -476,7 +481,7 @@ def test_an_order_is_broken_by_more_and_by_as_much() -> None:
 
 def test_a_gap_is_what_a_cut_adds() -> None:
     assert laws.cut_gap([0.0, 1.0, 0.0], [0.0, 0.5, 2.0]) == pytest.approx((0.5, 2.0))
-    assert laws.cut_gap([1.0], [-2.0]) == (-3.0, 3.0)
+    assert laws.cut_gap([1.0], [-2.0]) == (-3.0, -3.0)
     for whole, parts in (([], []), ([1.0], []), ([[1.0]], [[1.0]])):
         with pytest.raises(ValueError):
             laws.cut_gap(whole, parts)

@@ -94,6 +94,19 @@ def test_bonuses_break_the_order_and_pay_for_walking_in_circles_and_a_potential_
     assert method(found, "3spo-lite (explored=False)").probes[busy] > 50
 
 
+class Unzeroed(RewardMethod):
+    """Progress as a potential that is not taken back where the step limit ends an episode."""
+
+    def rewards(self, group: Any) -> Any:
+        return [np.diff([t.start_progress, *(step.progress for step in t.steps)]) for t in group]
+
+
+def test_a_potential_that_is_not_zero_at_the_step_limit_is_seen_by_the_cut(able: Any) -> None:
+    one = audited(config(f"{__file__}:Unzeroed"), config("potential"))
+    assert abs(method(one, "test_audit_run.Unzeroed").probes["cut"]) > 0.1
+    assert method(one, "potential").probes["cut"] == pytest.approx(0, abs=1e-9)
+
+
 def test_placebos_and_floors_are_known_by_what_they_say_of_themselves(found: Any) -> None:
     assert {m.name for m in found.methods if m.placebo} == {"random-split", "shuffled", "time-only", "all-on-last"}
     assert sorted(found.floor) == ["all-on-last", "time-only"]
@@ -126,8 +139,9 @@ def test_the_same_seed_gives_the_same_audit_and_others_in_it_change_nothing(foun
     names = ["spa", "time-only"]
     for one in again["methods"]:
         (before,) = [m for m in to_json(found)["methods"] if m["name"] == one["name"]]
-        # Margins are over the placebos that are there.
-        assert one | {"margins": 0} == before | {"margins": 0}
+        for it in (one, before):  # margins are over the placebos that are there
+            it["margins"] = it["effects"]["margins"] = 0
+        assert one == before
     assert [one["name"] for one in again["methods"]] == names
     assert again["about"] == to_json(found)["about"]
 
@@ -214,6 +228,7 @@ def test_the_command_prints_one_table_and_says_where_the_rest_is(tmp_path: Path)
     shown = CliRunner().invoke(app, words)
     assert shown.exit_code == 0, shown.output
     assert "spa (bonus=sum)" in shown.stdout and "potential" in shown.stdout
+    assert "floor: time-only reaches" in shown.stdout, "the placebos are there, though nobody has named them"
     (folder,) = (tmp_path / "audits" / "alfworld").iterdir()
     assert str(folder) in shown.stderr.replace("\n", "")
     plain = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)

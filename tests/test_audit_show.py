@@ -114,7 +114,7 @@ def test_a_row_shows_the_figures_of_its_method():
             spearman=Measured(0.514, 0.4, 0.6, 20, 24, 8),
             kendall=Measured(-0.001, None, None, 20, 24, 8),
             auprc=Measured(0.75, 0.7, 0.8, 20, 24, 8),
-            base_rate=0.25,
+            chance=0.25,
         ),
         margins=(
             Margin("weak", Measured(0.5, 0.4, 0.6, 20, 24, 8)),
@@ -136,7 +136,7 @@ def test_a_row_shows_the_figures_of_its_method():
         "n": "20",
         "Kendall": "0.00",
         "AUPRC": "0.75 (0.25)",
-        "margin": "-0.10 [-0.20, 0.01]",
+        "margin": "-0.10 [-0.20, 0.01] strong, 20",
         "last %": "33",
         "SNR": "-",
         "extra tokens": "123,456",
@@ -146,7 +146,8 @@ def test_a_row_shows_the_figures_of_its_method():
     for length in ("short", "medium", "long"):
         value = spa.by_length[length].spearman.value
         assert shown[length] == ("-" if value is None else f"{value:.2f}")
-    assert shown["effect"] == f"{spa.effects.spearman.value:.2f}"
+    effect = spa.effects.spearman
+    assert shown["effect"] == f"{effect.value:.2f} [{effect.low:.2f}, {effect.high:.2f}]"
 
 
 def test_what_is_undefined_is_a_dash():
@@ -196,7 +197,7 @@ def test_the_table_is_whole_at_any_width(width: int, monkeypatch: pytest.MonkeyP
     table = text[: text.index("world alfworld")].splitlines()
     assert max(map(len, table)) <= width
     heads = [line for line in table if line.strip().startswith("method")]
-    assert len(heads) == {80: 4, 100: 3, 240: 1}[width]
+    assert len(heads) == {80: 5, 100: 4, 240: 2}[width]
     for column in columns(audit):
         assert sum(f" {column.header} " in f" {line} " for line in heads) == 1, column.header
     for name in MANY:

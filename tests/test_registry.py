@@ -14,6 +14,7 @@ from spa_bench.agents.prompts import PROMPTS
 from spa_bench.blame import MethodError
 from spa_bench.check import lessons
 from spa_bench.core import Agent, RewardMethod, TextEnv, UserError
+from spa_bench.evaluate import methods_to_audit
 from spa_bench.rewards.shuffled import Shuffled
 from spa_bench.rewards.spa import SPA
 from spa_bench.rewards.sparse import Sparse
@@ -214,6 +215,11 @@ def test_an_entry_point_that_raises_stops_nobody_else(monkeypatch, tmp_path):
     offer(monkeypatch, point("theirs", "their_broken_package:X"))
     with pytest.raises(UserError, match=r"reward theirs: importing it raised RuntimeError: no licence at .*:1$"):
         registry.find("rewards", "theirs")
+    audited = methods_to_audit([])
+    assert "sparse" in audited and "theirs" not in audited
+    assert methods_to_audit(["theirs", "spa", "spa"]) == [
+        "theirs", "spa", "all-on-last", "random-split", "shuffled", "time-only"
+    ]  # fmt: skip
     others, failed = lessons(but="spa")
     assert "sparse" in others and [line.split(":")[0] for line in failed] == ["theirs"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -112,7 +112,7 @@ def _state(trajectory: Trajectory, turn: int) -> object:
 def _by_task_in_turn(trajectories: Sequence[Trajectory], seed: int) -> list[int]:
     """Positions of the usable episodes: one of each task, then a second one of each, in an order of chance."""
     usable = [i for i, trajectory in enumerate(trajectories) if trajectory.steps and trajectory.error is None]
-    drawn = sorted((derive_seed(seed, ascii(trajectories[i])), i) for i in usable)
+    drawn = sorted((derive_seed(seed, _said(trajectories[i])), i) for i in usable)
     rounds: list[tuple[int, int, int]] = []
     met: dict[tuple[str, str], int] = {}
     for chance, i in drawn:
@@ -120,3 +120,8 @@ def _by_task_in_turn(trajectories: Sequence[Trajectory], seed: int) -> list[int]
         met[task] = met.get(task, 0) + 1
         rounds.append((met[task], chance, i))
     return [i for _, _, i in sorted(rounds)]
+
+
+def _said(trajectory: Trajectory) -> str:
+    """All that tells an episode from others but its tokens: the last bits of log-probs depend on the batch."""
+    return ascii(replace(trajectory, steps=tuple(replace(step, tokens=None) for step in trajectory.steps)))

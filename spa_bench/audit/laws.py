@@ -20,7 +20,7 @@ class Spread(NamedTuple):
 
     mean: float
     largest: float
-    """The largest absolute value: a law that holds on average only is broken."""
+    """The one farthest from 0, with its sign: a law that holds on average only is broken."""
 
 
 def loop_slope(sums: ArrayLike, times: Sequence[int]) -> Spread:
@@ -63,4 +63,4 @@ def cut_gap(whole: ArrayLike, cut: ArrayLike) -> Spread:
 def _spread(numbers: np.ndarray) -> Spread:
     if not len(numbers):
         raise ValueError("no probes, no law")
-    return Spread(float(numbers.mean()), float(np.abs(numbers).max()))
+    return Spread(float(numbers.mean()), float(numbers[np.abs(numbers).argmax()]))

@@ -254,7 +254,8 @@ def kendall(x: Floats, y: Floats) -> float:
 def average_precision(scores: Floats, critical: NDArray[np.bool_]) -> float:
     """Sum over thresholds of (recall gained) * precision; equal scores share a threshold. NaN without both kinds.
 
-    The area under the precision-recall curve by steps. A constant score reaches the share of critical steps.
+    The area under the precision-recall curve by steps. A constant score reaches the share of critical steps, and one
+    without ties that knows nothing more than that: `chance_precision`.
     """
     if critical.all() or not critical.any():
         return math.nan
@@ -262,6 +263,19 @@ def average_precision(scores: Floats, critical: NDArray[np.bool_]) -> float:
     hits = np.bincount(place, critical)
     precision = np.cumsum(hits) / np.cumsum(np.bincount(place))
     return float(hits @ precision / hits.sum())
+
+
+def chance_precision(critical: NDArray[np.bool_]) -> float:
+    """Average precision that a random order without ties is expected to reach; NaN without both kinds.
+
+    With K critical steps of T, one at place i is preceded by (i - 1) (K - 1) / (T - 1) others on average: the mean over
+    i of (1 + (i - 1) (K - 1) / (T - 1)) / i.
+    """
+    if critical.all() or not critical.any():
+        return math.nan
+    place = np.arange(1, len(critical) + 1)
+    before = (place - 1) * (critical.sum() - 1) / (len(critical) - 1)
+    return float(((1 + before) / place).mean())
 
 
 def sign_counts(rewards: Floats, change: Floats) -> Floats:
@@ -285,28 +299,31 @@ def sign_agreement(counts: Floats, resamples: Resamples) -> tuple[Measured, floa
 
 
 def rank_moments(rewards: Floats, change: Floats, logprobs: Floats | None) -> Floats:
-    """(17,): products of the centred ranks of r_t, d_t, t and the action's log-probability, and last 1.
+    """(37,): mean products of the centred ranks of r_t, d_t and what is held fixed, and last 1.
 
-    All zero where Spearman is undefined. Ranks are divided by T, so that a step counts the same in short and long
-    episodes; without log-probs that row is zero, and only the turn is held fixed.
+    Fixed are the turn, its square, whether it is the last, and the action's log-probability. All zero where Spearman is
+    undefined. Ranks are divided by T and products by the number of steps, so that an episode counts the same whatever
+    its length, as in the mean of Spearman; without log-probs that row is zero.
     """
     steps = len(rewards)
     if not _can_be_ranked(rewards, change):
-        return np.zeros(17)
+        return np.zeros(37)
+    turn = np.arange(float(steps))
     told = np.zeros(steps) if logprobs is None else np.round(logprobs, DECIMALS)
-    ranks = np.stack([midranks(row) for row in (rewards, change, np.arange(float(steps)), told)]) / steps
+    given = (turn, (turn - turn.mean()) ** 2, turn == turn[-1], told)
+    ranks = np.stack([midranks(row) for row in (rewards, change, *given)]) / steps
     ranks -= ranks.mean(1, keepdims=True)
-    return np.append((ranks @ ranks.T).ravel(), 1.0)
+    return np.append((ranks @ ranks.T).ravel() / steps, 1.0)
 
 
 def partial_correlation(sums: Floats) -> Floats:
-    """Correlation of the ranks of r_t and d_t given those of turn and log-probability, from sums of `rank_moments`.
+    """Correlation of the ranks of r_t and d_t given what `rank_moments` holds fixed, from their sums.
 
     That of the residuals of least squares with an intercept per trajectory, as the Schur complement
-    A - B C^+ B^T of the covariates' block. (..., 17) -> (...); NaN where a residual has no variance, as for a reward
-    that only rises with the turn.
+    A - B C^+ B^T of the covariates' block. (..., 37) -> (...); NaN where a residual has no variance, as for a reward
+    that only rises with the turn, or is all on the last one.
     """
-    moments = sums[..., :16].reshape(*sums.shape[:-1], 4, 4)
+    moments = sums[..., :36].reshape(*sums.shape[:-1], 6, 6)
     both, cross, given = moments[..., :2, :2], moments[..., :2, 2:], moments[..., 2:, 2:]
     left = both - cross @ np.linalg.pinv(given, rcond=CLOSE, hermitian=True) @ np.swapaxes(cross, -1, -2)
     variances = np.stack([left[..., 0, 0], left[..., 1, 1]])
@@ -326,6 +343,13 @@ def pooled_spearman(x: Floats, y: Floats, resamples: Resamples) -> Measured:
     value = _weighted_spearman(x, y, np.ones((1, len(x))))[0]
     replicates = _weighted_spearman(x, y, resamples.weights[:, resamples.task])
     return resamples.measured(value, replicates, np.full(len(x), bool(np.isfinite(value))))
+
+
+def pooled_margin(x: Floats, placebo: Floats, y: Floats, resamples: Resamples) -> Measured:
+    """Pooled Spearman of x (P,) with y minus that of a placebo, over the same points and the same draws."""
+    weights = np.concatenate([np.ones((1, len(x))), resamples.weights[:, resamples.task]])
+    beyond = _weighted_spearman(x, y, weights) - _weighted_spearman(placebo, y, weights)
+    return resamples.measured(beyond[0], beyond[1:], np.full(len(x), bool(np.isfinite(beyond[0]))))
 
 
 def _weighted_spearman(x: Floats, y: Floats, weights: Floats) -> Floats:

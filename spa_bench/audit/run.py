@@ -69,7 +69,7 @@ class Probes:
     loops: list[list[Trajectory]]
     pairs: list[list[Trajectory]]
     cuts: list[list[Trajectory]]
-    """A whole episode and the same one cut."""
+    """An episode that ended by itself, a success of the expert where there is one, and the same one cut."""
 
 
 @dataclass(frozen=True)
@@ -215,11 +215,17 @@ def _probes(common: start.Start, agent: start.LanguageModel, trajectories: Seque
         rng = np.random.default_rng(derive_seed(common.config.seed, "probe", number))
         if looped := probes.loops(env, episode, rng, render, LOOPS):
             loops.append(told(looped))
+        ended = [episode] if episode.terminated else []
         if pair := probes.ordered_pair(env, episode.task, env.max_steps, rng, render):
             pairs.append(told(pair))
-        if len(episode) > 1:
-            cuts.append([episode, probes.cut(episode, len(episode) // 2)])
+            ended = pairs[-1][:1]
+        cuts += [[one, probes.cut(one, turn)] for one in ended for turn in quarters(len(one))]
     return Probes(loops, pairs, cuts)
+
+
+def quarters(steps: int) -> list[int]:
+    """Turns at a quarter, half and three quarters of an episode, those that are neither its start nor its end."""
+    return sorted({steps * part // 4 for part in (1, 2, 3)} - {0, steps})
 
 
 def _measure(
@@ -265,7 +271,7 @@ def _laws(asked: Asked, made: Probes) -> dict[str, float | None]:
     return {
         "loop": laws.loop_slope(loops, LOOPS).largest if loops else None,
         "busy %": 100.0 * laws.broken_orders(pairs) if pairs else None,
-        "cut": laws.cut_gap(whole, cut).mean if whole else None,
+        "cut": laws.cut_gap(whole, cut).largest if whole else None,
     }
 
 
@@ -291,10 +297,13 @@ def _reference(stage: Stage, config: RunConfig) -> list[Floats]:
 
 def _about(config: RunConfig, stage: Stage, recorded: Path | None, size: Size) -> dict[str, Any]:
     trajectories = stage.trajectories
-    played = "the last iteration of a run" if recorded else "the warm start, on tasks that it has not explored"
+    tasks = {t.task.key for t in trajectories}
+    again = len(tasks & {t.task.key for t in stage.explored})
+    explored = f"{again} of them explored" if again else "none of them explored"
+    played = "the last iteration of a run" if recorded else f"the warm start, on train tasks, {explored}"
     return {
         "world": config.env,
-        "tasks": len({t.task.key for t in trajectories}),
+        "tasks": len(tasks),
         "trajectories": len(trajectories),
         "steps": sum(len(t) for t in trajectories),
         "success": round(float(np.mean([t.success for t in trajectories])), 4) if trajectories else None,

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from spa_bench.audit.measures import CLIP, Measured
-from spa_bench.audit.summary import LENGTHS, Audit, MethodAudit
+from spa_bench.audit.measures import CLIP, GAMMA, Measured
+from spa_bench.audit.summary import FEWEST, LENGTHS, Audit, Margin, MethodAudit
 from spa_bench.figures.style import ACCENT, BAND, INK, PALE, save
 from spa_bench.terminal import printable_line
 
@@ -96,6 +96,7 @@ def _return_columns() -> list[Column]:
     return [
         Column("claims", "the method says that its rewards add up to the outcome R; !: they do not", _claim),
         Column("gap", "mean |sum r - R|; 0 where the return is conserved", lambda m: _short(m.gap.mean)),
+        Column("max", "the largest |sum r - R|", lambda m: _short(m.gap.largest)),
         Column(
             "in task",
             "the same beyond each task's own constant, which changes no policy's rank",
@@ -106,6 +107,17 @@ def _return_columns() -> list[Column]:
             "invert %",
             "pairs of episodes of one task with different R where the worse one is paid more",
             lambda m: _percent(m.gap.inversions),
+        ),
+        Column("tie %", "the same pairs, paid alike", lambda m: _percent(m.gap.ties)),
+        Column(
+            "timeout",
+            "sum r - R of episodes that the step limit ended, minus that of the others of their task",
+            lambda m: _short(m.gap.timeout),
+        ),
+        Column(
+            "discount",
+            f"mean |sum gamma^t r_t - gamma^(T-1) R|, gamma {GAMMA}: paid early is worth more",
+            lambda m: _short(m.gap.discounted),
         ),
     ]
 
@@ -129,18 +141,29 @@ def _agreement_columns(audit: Audit) -> list[Column]:
         ),
         Column("n", "trajectories where it is defined: three steps, and neither is constant", _defined),
         Column("Kendall", "tau-b of the same", lambda m: _number(m.agreement.kendall.value)),
-        Column("AUPRC", "average precision for steps that raise progress (what a constant reaches)", _precision),
+        Column("sign %", "steps that change progress and have a sign, paid with the right one", _sign),
+        Column("AUPRC", "average precision for steps that raise progress (what a random order reaches)", _precision),
         Column(
             "partial",
-            "Spearman given the turn and the action's log-probability",
-            lambda m: _number(m.agreement.partial.value),
+            "rank correlation given the turn, its square, whether it is the last, and the action's log-probability",
+            lambda m: _with_interval(m.agreement.partial),
+        ),
+        Column(
+            "margin",
+            f"Spearman minus that of the placebo which is hardest to beat, 95 % interval, where both are defined "
+            f"({FEWEST} tasks at least)",
+            lambda m: _margin(m.best_placebo),
         ),
         Column(
             "effect",
-            "Spearman of r with the executed effect of the step, over points of all trajectories",
-            lambda m: "-" if m.effects is None else _number(m.effects.spearman.value),
+            "Spearman of r with the executed effect of the step, over points of all trajectories, 95 % interval",
+            lambda m: "-" if m.effects is None else _with_interval(m.effects.spearman),
         ),
-        Column("margin", "Spearman minus that of the placebo which is hardest to beat, with 95 % interval", _margin),
+        Column(
+            "beyond",
+            "effect minus that of the placebo which is hardest to beat on the same points, which may know the outcome",
+            lambda m: "-" if m.effects is None else _margin(m.effects.best_placebo),
+        ),
     ]
 
 
@@ -153,6 +176,7 @@ def _shape_columns() -> list[Column]:
             "spread of advantages between steps that lower, keep and raise progress, over that within",
             lambda m: _number(m.signal_to_noise),
         ),
+        Column("cosine", "of the advantages with those that progress itself would have", lambda m: _number(m.cosine)),
     ]
 
 
@@ -174,13 +198,17 @@ def _defined(method: MethodAudit) -> str:
 
 
 def _precision(method: MethodAudit) -> str:
-    found, base = method.agreement.auprc.value, method.agreement.base_rate
-    return f"{_number(found)} ({_number(base)})" if found is not None else "-"
+    found, chance = method.agreement.auprc.value, method.agreement.chance
+    return f"{_number(found)} ({_number(chance)})" if found is not None else "-"
 
 
-def _margin(method: MethodAudit) -> str:
-    best = method.best_placebo
-    return "-" if best is None else _with_interval(best.spearman)
+def _sign(method: MethodAudit) -> str:
+    return _percent(method.agreement.sign.value)
+
+
+def _margin(best: Margin | None) -> str:
+    """The margin, over which placebo, and what it rests on."""
+    return "-" if best is None else f"{_with_interval(best.spearman)} {best.placebo}, {best.spearman.used}"
 
 
 def _number(value: float | None) -> str:
@@ -262,6 +290,11 @@ def footer(audit: Audit) -> list[str]:
         about,
         f"trajectories: {count} usable, {audit.excluded} left out (no step, or an error outside the agent's control)",
     ]
+    if points := next((m.effects for m in audit.methods if m.effects is not None), None):
+        lines.append(
+            f"effects: {points.points} steps played again; {_percent(points.with_effect)} % have one of more than two "
+            f"standard errors, at {_percent(points.without_alternative)} % the policy chose nothing else: theirs is 0"
+        )
     lines += [_floor_line(method) for method in audit.floors()]
     if any(method.placebo for method in audit.methods):
         lines.append("*: placebo; a method that does not beat it has shown no credit")
@@ -272,7 +305,8 @@ def _floor_line(method: MethodAudit) -> str:
     seen = method.agreement
     return (
         f"floor: {method.name} reaches Spearman {_with_interval(seen.spearman)} on {seen.spearman.used} trajectories, "
-        f"Kendall {_number(seen.kendall.value)}, AUPRC {_precision(method)}"
+        f"Kendall {_number(seen.kendall.value)}, AUPRC {_precision(method)}, partial {_with_interval(seen.partial)}"
+        + (f", effect {_with_interval(method.effects.spearman)}" if method.effects is not None else "")
     )
 
 

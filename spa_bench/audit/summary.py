@@ -16,9 +16,9 @@ from spa_bench.core import Floats, Trajectory, bucket, derive_seed
 
 LENGTHS = ("short", "medium", "long")
 PROBES = {
-    "loop": "what one more walk around a reversible loop pays: the largest of all tasks; 0 for a potential",
+    "loop": "what one more walk around a reversible loop pays, in the task where it is farthest from 0; a potential: 0",
     "busy %": "tasks where a busy failure of full length is paid at least as much as the expert's success",
-    "cut": "what an episode is paid more or less, beyond its outcome, when a step limit cuts it in half",
+    "cut": "what a success is paid beyond its outcome when a step limit cuts it, more or less: the farthest from 0",
 }
 COSTS = {
     "extra steps": "environment steps that the method alone has played, to learn and to price",
@@ -39,12 +39,12 @@ class Agreement:
     """Share of the steps with d_t != 0 whose reward has a sign."""
     auprc: Measured
     """Average precision of r_t for the steps that raise Phi."""
-    base_rate: float | None
-    """What a constant reward reaches on the same trajectories."""
+    chance: float | None
+    """The average precision that a random order is expected to reach on the same trajectories."""
     partial: Measured
-    """Rank correlation given the turn and the action's log-probability."""
+    """Rank correlation given the turn's place and the action's log-probability (`measures.rank_moments`)."""
     with_logprobs: int
-    """Trajectories where the log-probability of each action is known; elsewhere only the turn is held fixed."""
+    """Trajectories where the log-probability of each action is known; elsewhere only the turn's place is held fixed."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,36 @@ class EffectAgreement:
     """Share of the points with an effect whose reward has a sign."""
     points: int
     with_effect: float | None
-    """Share of points whose effect is not 0."""
+    """Share of points whose effect is more than two standard errors from 0."""
+    without_alternative: float | None
+    """Share of points where the policy chose nothing else: their effect is 0."""
+    margins: tuple[Margin, ...]
+    """Over each placebo but the method itself, in the order of their names, on the same points."""
+
+    @property
+    def best_placebo(self) -> Margin | None:
+        """The smallest margin."""
+        return _smallest(self.margins)
 
 
 @dataclass(frozen=True)
 class Margin:
-    """How much better than a placebo, on the trajectories where both are defined."""
+    """How much better than a placebo, where both are defined."""
 
     placebo: str
     spearman: Measured
+
+
+FEWEST = 5
+"""Tasks that a margin needs to be shown: of fewer, a bootstrap over tasks covers too little."""
+
+
+def _smallest(margins: Sequence[Margin]) -> Margin | None:
+    """The margin over the placebo which is hardest to beat; None where none rests on `FEWEST` tasks."""
+    known = [(one.spearman.value, one) for one in margins if one.spearman.tasks >= FEWEST]
+    return min(
+        ((value, one) for value, one in known if value is not None), key=lambda pair: pair[0], default=(0, None)
+    )[1]
 
 
 @dataclass(frozen=True)
@@ -101,8 +122,7 @@ class MethodAudit:
     @property
     def best_placebo(self) -> Margin | None:
         """The smallest margin: that over the placebo which is hardest to beat."""
-        known = [(margin.spearman.value, margin) for margin in self.margins if margin.spearman.value is not None]
-        return min(known, key=lambda one: one[0])[1] if known else None
+        return _smallest(self.margins)
 
 
 @dataclass(frozen=True)
@@ -171,7 +191,7 @@ def audit_method(
         gap=measures.return_gap(record.episodes, [rewards[i] for i in record.kept]),
         agreement=_agreement(record, paid, np.ones(len(paid), dtype=bool)),
         by_length={length: _agreement(record, paid, record.lengths == length) for length in LENGTHS},
-        effects=_effects(record, rewards, effects) if effects else None,
+        effects=_effects(record, name, rewards, effects, placebos or {}) if effects else None,
         margins=tuple(
             Margin(other, measures.margin(rank, record.correlations(record.graded(paid_by_it)), record.resamples))
             for other, paid_by_it in sorted((placebos or {}).items())
@@ -257,15 +277,15 @@ def _agreement(record: _Recording, paid: Sequence[Floats], own: NDArray[np.bool_
     moments = [measures.rank_moments(*row) for row in zip(rewards, changes, logprobs, strict=True)]
     counts = [measures.sign_counts(*row).sum(0) for row in zip(rewards, changes, strict=True)]
     sign, signed = measures.sign_agreement(np.array(counts, dtype=np.float64).reshape(-1, 3), resamples)
-    rates = [float((changes[i] > 0).mean()) for i in np.flatnonzero(defined)]
+    chances = [measures.chance_precision(changes[i] > 0) for i in np.flatnonzero(defined)]
     return Agreement(
         spearman=resamples.fisher_mean(_each(measures.spearman, rewards, changes)),
         kendall=resamples.mean(_each(measures.kendall, rewards, changes)),
         sign=sign,
         signed=signed,
         auprc=resamples.mean(precision),
-        base_rate=float(np.mean(rates)) if rates else None,
-        partial=resamples.estimate(np.array(moments).reshape(-1, 17), measures.partial_correlation),
+        chance=float(np.mean(chances)) if chances else None,
+        partial=resamples.estimate(np.array(moments).reshape(-1, 37), measures.partial_correlation),
         with_logprobs=sum(one is not None for one in logprobs),
     )
 
@@ -276,18 +296,41 @@ def _logprobs(trajectory: Trajectory) -> Floats | None:
     return np.array(sums, dtype=np.float64) if len(sums) == len(trajectory) else None
 
 
-def _effects(record: _Recording, rewards: Sequence[Floats], effects: Sequence[Effect]) -> EffectAgreement:
-    """Rewards and effects of all points as they are: the units of different trajectories are compared."""
+def _effects(
+    record: _Recording,
+    name: str,
+    rewards: Sequence[Floats],
+    effects: Sequence[Effect],
+    placebos: Mapping[str, Sequence[Floats]],
+) -> EffectAgreement:
+    """Rewards and effects of all points as they are: the units of different trajectories are compared.
+
+    A step that the policy takes whenever it is asked changes nothing of what was to be expected: its effect is 0, and
+    what was measured is the chance of what followed.
+    """
     place = {kept: i for i, kept in enumerate(record.kept)}
     points = [one for one in effects if one.trajectory in place]
     resamples = record.resamples.only(np.array([place[one.trajectory] for one in points], dtype=np.intp))
-    reward = measures.graded(np.array([rewards[one.trajectory][one.turn] for one in points], dtype=np.float64))
-    effect: Floats = np.array([round(one.effect, measures.DECIMALS) for one in points], dtype=np.float64)
+
+    def paid(by: Sequence[Floats]) -> Floats:
+        return measures.graded(np.array([by[one.trajectory][one.turn] for one in points], dtype=np.float64))
+
+    reward = paid(rewards)
+    effect: Floats = np.array(
+        [round(one.effect, measures.DECIMALS) if one.alternatives else 0.0 for one in points], dtype=np.float64
+    )
+    doubt = np.array([2 * (one.error or 0.0) for one in points])
     sign, signed = measures.sign_agreement(measures.sign_counts(reward, effect), resamples)
     return EffectAgreement(
         spearman=measures.pooled_spearman(reward, effect, resamples),
         sign=sign,
         signed=signed,
         points=len(points),
-        with_effect=float((effect != 0).mean()) if points else None,
+        with_effect=float((np.abs(effect) > doubt).mean()) if points else None,
+        without_alternative=float(np.mean([not one.alternatives for one in points])) if points else None,
+        margins=tuple(
+            Margin(other, measures.pooled_margin(reward, paid(by_it), effect, resamples))
+            for other, by_it in sorted(placebos.items())
+            if other != name
+        ),
     )
