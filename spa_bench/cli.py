@@ -6,7 +6,6 @@ Results go to standard output, progress and errors to standard error. Exit codes
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -28,9 +27,11 @@ from spa_bench.commands.words import (
     Json,
     Model,
     Results,
+    Reward,
     Split,
     Tasks,
     Track,
+    aside,
     command,
     print_tables,
     progress,
@@ -38,9 +39,12 @@ from spa_bench.commands.words import (
 )
 from spa_bench.config import RunConfig
 from spa_bench.core import UserError
-from spa_bench.options import Flags, check, to_toml
+from spa_bench.options import Flags, check, method_options, methods, to_toml
+from spa_bench.records import RunFolder, reward_label, run_path
+from spa_bench.terminal import printable_line
+from spa_bench.version import __version__
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Referee for step-level rewards.")
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(data.app, name="data")
 app.add_typer(new.app, name="new")
 
@@ -56,19 +60,57 @@ def main() -> None:
     app()
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"spa-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Referee for step-level rewards."""
+
+
 def _print_configs(configs: Sequence[RunConfig], as_json: bool) -> None:
+    """One alone is a file for `--config`; of several, each is one, under a comment that names it."""
     plain = [config.model_dump(mode="json") for config in configs]
     if as_json:
         print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=1))
-    else:
-        print("\n".join(to_toml(values) for values in plain), end="")
+        return
+    for number, (config, values) in enumerate(zip(configs, plain, strict=True), 1):
+        if len(plain) > 1:
+            label = printable_line(reward_label(config.reward, config.reward_options))
+            print(("\n" if number > 1 else "") + f"# run {number} of {len(plain)}: {label}, seed {config.seed}")
+        print(to_toml(values), end="")
+
+
+def _rows(configs: Sequence[RunConfig]) -> list[str]:
+    """What the rows of the table of these runs are called."""
+    from spa_bench.report.groups import START
+
+    return list(dict.fromkeys([START, *(reward_label(config.reward, config.reward_options) for config in configs)]))
+
+
+def _print_finished(configs: Sequence[RunConfig], results: Path, as_json: bool, baseline: str | None) -> None:
+    """The table of a comparison in which a run has failed; nothing where none has finished."""
+    from spa_bench.experiment import is_finished
+
+    folders = {path: config for config in configs if (path := run_path(results, config)).is_dir()}
+    done = [config for path, config in folders.items() if is_finished(RunFolder(path))]
+    if done:
+        print_tables(list(folders), as_json, baseline if baseline in _rows(done) else None)
+        say_what_is_next(results, as_json)
 
 
 @app.command()
 @command
 def run(
     env: Env = None,
-    reward: Annotated[str | None, typer.Option(help="Reward method, or path.py:Class.")] = None,
+    reward: Reward = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything; default 0.")] = None,
     model: Model = None,
     tasks: Tasks = None,
@@ -82,14 +124,17 @@ def run(
 ) -> None:
     """Train with one reward and evaluate; the same command resumes an unfinished run."""
     flags = Flags(env, model, tasks, data, None, config, assign or ())
-    settings = flags.config(reward=reward, seed=seed)
-    check(settings)
+    with aside():
+        settings = flags.config(reward=reward, seed=seed)
+        check(settings)
     if dry_run:
         _print_configs([settings], as_json)
         return
     from spa_bench import experiment
 
-    print_tables([experiment.run(settings, results, progress(as_json), track)], as_json)
+    with aside():
+        folder = experiment.run(settings, results, progress(as_json), track)
+    print_tables([folder], as_json)
     say_what_is_next(results, as_json)
 
 
@@ -116,20 +161,29 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Train with several rewards from the same start, and print one table."""
-    names = list(dict.fromkeys(name.strip() for name in reward.split(",") if name.strip()))
+    names = methods(reward)
     if not names:
         raise UserError("no --reward: name the methods to compare, for example --reward sparse,ppo")
     matched = [] if match is None else [f"ppo.match={match}"]
     flags = Flags(env, model, tasks, data, None, config, [*(assign or ()), *matched])
-    configs = [flags.config(reward=name, seed=number) for name in names for number in range(seed, seed + seeds)]
-    for settings in configs[::seeds]:
-        check(settings)
+    with aside():
+        configs = [flags.config(reward=name, seed=number) for name in names for number in range(seed, seed + seeds)]
+        for settings in configs[::seeds]:
+            check(settings)
+    if baseline is not None and baseline not in (rows := _rows(configs)):
+        raise UserError(f"no row {baseline!r} in this comparison: --baseline is one of {', '.join(rows)}")
     if dry_run:
         _print_configs(configs, as_json)
         return
     from spa_bench import experiment
 
-    print_tables(experiment.compare(configs, results, jobs, progress(as_json), track), as_json, baseline)
+    try:
+        with aside():
+            folders = experiment.compare(configs, results, jobs, progress(as_json), track)
+    except UserError:
+        _print_finished(configs, results, as_json, baseline)
+        raise
+    print_tables(folders, as_json, baseline)
     say_what_is_next(results, as_json)
 
 
@@ -155,10 +209,12 @@ def evaluate(
     flags = Flags(env, model, tasks, data, split, config, assign or ())
     from spa_bench.evaluate import settings_for
 
-    settings, name = settings_for(flags, agent, checkpoint, seed)
-    from spa_bench import experiment
+    with aside():
+        settings, name = settings_for(flags, agent, checkpoint, seed)
+        from spa_bench import experiment
 
-    print_tables([experiment.evaluate(settings, name, checkpoint, results, progress(as_json))], as_json)
+        folder = experiment.evaluate(settings, name, checkpoint, results, progress(as_json))
+    print_tables([folder], as_json)
 
 
 @app.command()
@@ -222,16 +278,18 @@ def audit(
     """Measure credit itself: every method prices the same episodes; no policy is trained."""
     from spa_bench.evaluate import methods_to_audit, settings_to_audit
 
-    names = methods_to_audit([name.strip() for name in reward.split(",") if name.strip()])
     flags = Flags(env, model, tasks, data, None, config, assign or ())
-    configs = [settings_to_audit(flags, recorded, name, seed) for name in names]
-    for settings in configs:
-        check(settings)
+    with aside():
+        names = methods_to_audit(methods(reward))
+        configs = [settings_to_audit(flags, recorded, name, seed) for name in names]
+        for settings in configs:
+            check(settings)
     from spa_bench.audit import run as auditing
     from spa_bench.audit.show import show
 
     size = auditing.Size(groups, samples, points, alternatives, probes)
-    found = auditing.audit(configs, recorded, size, progress(as_json))
+    with aside():
+        found = auditing.audit(configs, recorded, size, progress(as_json))
     folder = auditing.save(found, results)
     show(found, sys.stdout, as_json)
     print(f"written to {folder}", file=sys.stderr)
@@ -256,7 +314,7 @@ def doctor(results: Results = RESULTS, as_json: Json = False) -> None:
 @app.command(name="check")
 @command
 def check_method(
-    reward: Annotated[str | None, typer.Option(help="Reward method, or path.py:Class.")] = None,
+    reward: Reward = None,
     assign: Annotated[list[str] | None, typer.Option("--set", help="reward_options.NAME=VALUE; repeatable.")] = None,
     seconds: Annotated[float, typer.Option(min=0, help="Processor time that it may take.")] = 60.0,
     as_json: Json = False,
@@ -266,8 +324,9 @@ def check_method(
         raise UserError("no --reward: name a method, or a file of your own as path.py:Class")
     from spa_bench.check import examine, options, show
 
-    with contextlib.redirect_stdout(sys.stderr):  # what the method prints is no part of the report
-        report = examine(reward, options(assign or ()), seconds)
+    name, own_options = method_options(reward)
+    with aside():
+        report = examine(name, {**options(assign or ()), **own_options}, seconds)
     show(report, sys.stdout, as_json)
     if report.problem is not None:
         raise UserError(report.problem)

@@ -6,9 +6,11 @@ Everything is a function of the configuration. The stages of a run are in `stage
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import multiprocessing
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -114,7 +116,8 @@ def refuse_namesakes(configs: Iterable[RunConfig]) -> None:
 def _timed(config: RunConfig, results: Path, progress: Progress, track: str | None) -> float:
     """Seconds that a run takes here: of a pool, the time in which it waited for its turn does not count."""
     started = time.monotonic()
-    run(config, results, progress, track)
+    with contextlib.redirect_stdout(sys.stderr):  # a process of a pool has a standard output of its own to keep clean
+        run(config, results, progress, track)
     return time.monotonic() - started
 
 

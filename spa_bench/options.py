@@ -54,7 +54,7 @@ class Flags:
             if key not in values:
                 known = registry.names("environments" if room == "environments" else "rewards")
                 raise UserError(f"no --{key}: choose one of {', '.join(known)}")
-        own = registry.find("environments", values["env"]).settings
+        own = registry.find("environments", str(values["env"])).settings
         for section in own.keys() & values.keys():
             _section(values, section)
         return build(values | {section: {**keys, **values.get(section, {})} for section, keys in own.items()})
@@ -65,6 +65,18 @@ def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(section, dict):
         raise UserError(f"setting {name} is a section, not the value {section!r}")
     return section
+
+
+def methods(said: str) -> list[str]:
+    """The methods of `sparse,spa:alpha=2,mine.py:Mine:sizes=[1,2]`, each once; a comma in brackets separates none."""
+    parts, depth = [""], 0
+    for letter in said:
+        depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
 def method_options(reward: str) -> tuple[str, dict[str, Any]]:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from test_table import write_run
 from typer.testing import CliRunner
 
 import spa_bench
@@ -60,6 +62,11 @@ def shell(*words: str, text: bool = True, **options: Any) -> subprocess.Complete
         (["run", "--env", "alfworld", "--reward", "sparse", "--track", "mlflow"], "known: tensorboard, trackio, wandb"),
         (["compare", "--env", "alfworld"], "no --reward: name the methods"),
         (["compare", "--env", "alfworld", "--reward", "sparse,gipgo"], "no reward 'gipgo'"),
+        (
+            ["compare", "--env", "alfworld", "--reward", "sparse,spa:alpha=2", "--baseline", "spa"],
+            "no row 'spa' in this comparison: --baseline is one of warm start, sparse, spa (alpha=2)",
+        ),
+        (["run", "--reward", "sparse", "--set", "env=3"], "no environment '3' (there are: alfworld"),
         (["eval", "--env", "alfworld"], "exactly one of --agent, --checkpoint and --model"),
         (["eval", "--env", "alfworld", "--agent", "expert", "--model", "x"], "exactly one of"),
         (["eval", "--env", "alfworld", "--agent", "exprt"], "did you mean expert?"),
@@ -127,6 +134,25 @@ def test_any_options_survive_toml(tmp_path_factory: pytest.TempPathFactory, opti
     file = tmp_path_factory.mktemp("toml") / "settings.toml"
     file.write_text(to_toml(config.model_dump(mode="json")), encoding="utf-8", newline="\n")
     assert build(from_file(file)) == config
+
+
+def test_a_dry_run_of_several_names_each_and_every_part_can_be_read_back(tmp_path: Path):
+    words = ["compare", "--env", "alfworld", "--reward", "sparse,spa:alpha=2", "--seeds", "2"]
+    shown = invoke(*words, "--dry-run").stdout
+    titles = [line for line in shown.splitlines() if line.startswith("#")]
+    assert titles == [
+        "# run 1 of 4: sparse, seed 0",
+        "# run 2 of 4: sparse, seed 1",
+        "# run 3 of 4: spa (alpha=2), seed 0",
+        "# run 4 of 4: spa (alpha=2), seed 1",
+    ]
+    parts = shown.split("# run ")[1:]
+    found = []
+    for part in parts:
+        (tmp_path / "one.toml").write_text(f"# run {part}")
+        found.append(build(from_file(tmp_path / "one.toml")))
+    assert [config.model_dump() for config in found] == json.loads(invoke(*words, "--dry-run", "--json").stdout)
+    assert "#" not in invoke(*words[:4], "sparse", "--seeds", "1", "--dry-run").stdout
 
 
 def test_the_later_word_wins(tmp_path: Path):
@@ -240,6 +266,78 @@ def test_eval_of_a_checkpoint_keeps_the_settings_of_its_run(experiment: types.Si
     assert "leave --env out" in invoke(*words, "--env", "other").stderr
 
 
+@pytest.mark.parametrize("baseline", ["sparse", "uniform", "warm start", None])
+def test_where_a_run_of_a_comparison_failed_the_table_of_the_others_comes_before_the_error(
+    baseline: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from spa_bench import experiment
+
+    def compare(configs: Sequence[RunConfig], results: Path, *_: Any) -> None:
+        for config in configs:
+            failed = [{"kind": "failed", "reason": "no idea"}] if config.reward == "uniform" else None
+            write_run(results, config.reward, metrics=failed)
+        raise UserError("uniform has no idea")
+
+    monkeypatch.setattr(experiment, "compare", compare)
+    words = ["compare", "--env", "alfworld", "--reward", "ppo,uniform,sparse", "--seeds", "1"]
+    found = invoke(*words, "--results", str(tmp_path), *([] if baseline is None else ["--baseline", baseline]))
+    assert found.exit_code == 2
+    rows = [line.split(" |")[0].removeprefix("| ") for line in found.stdout.splitlines() if line.startswith("| ")]
+    assert rows[2:5] == ["warm start", "ppo", "sparse"]
+    references = [line.split(",")[0] for line in found.stdout.splitlines() if line.startswith("**difference")]
+    chosen = {"sparse": ["sparse"], "warm start": []}.get(baseline or "", ["ppo"])
+    assert references == [f"**difference of success from {reference}" for reference in ["warm start", *chosen]]
+    assert "left out, failed (no idea): alfworld/uniform/0-" in found.stdout
+    assert found.stderr.splitlines() == [
+        f"figures, LaTeX and a page to open: spa-bench report {tmp_path}",
+        "error: uniform has no idea",
+    ]
+
+
+def test_where_no_run_of_a_comparison_finished_there_is_the_error_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from spa_bench import experiment
+
+    def compare(configs: Sequence[RunConfig], results: Path, *_: Any) -> None:
+        write_run(results, configs[0].reward, metrics=[])
+        raise UserError("no idea")
+
+    monkeypatch.setattr(experiment, "compare", compare)
+    words = ["compare", "--env", "alfworld", "--reward", "ppo", "--seeds", "2", "--results", str(tmp_path)]
+    found = invoke(*words)
+    assert (found.exit_code, found.stdout, found.stderr) == (2, "", "error: no idea\n")
+
+
+LOUD = """
+from spa_bench.rewards.sparse import Sparse
+
+print("imported")
+
+
+class Loud(Sparse):
+    def __init__(self):
+        print("made")
+
+    def fit(self, trajectories, experts):
+        print("fitted")
+        return {}
+"""
+
+
+@pytest.mark.parametrize("words", [["run"], ["compare", "--seeds", "2", "--jobs", "2"], ["audit"]])
+def test_what_a_method_prints_is_no_part_of_the_results(words: list[str], tmp_path: Path):
+    (tmp_path / "loud.py").write_text(LOUD)
+    settings = tiny.config().model_dump(mode="json", exclude={"env", "reward", "reward_options", "seed"})
+    (tmp_path / "tiny.toml").write_text(to_toml(settings))
+    size = ["--groups", "2", "--samples", "1", "--points", "0", "--probes", "0"] if words == ["audit"] else []
+    given = ["--env", "alfworld", "--reward", f"{tmp_path / 'loud.py'}:Loud", "--config", str(tmp_path / "tiny.toml")]
+    found = shell(*words, *given, *size, "--results", str(tmp_path / "results"), "--json")
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)
+    assert all(text in found.stderr.splitlines() for text in ("imported", "made", "fitted"))
+
+
 def test_an_interruption_says_how_to_go_on(experiment: types.SimpleNamespace, tmp_path: Path):
     def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt
@@ -303,6 +401,11 @@ def test_a_game_of_the_real_world_can_be_played_through_a_pipe(tmp_path: Path):
         b"fly to the m\\xf6\\xf6n",
     ):
         assert text in found.stdout
+
+
+def test_the_version_is_the_one_of_the_package():
+    found = invoke("--version")
+    assert (found.exit_code, found.stdout) == (0, f"spa-bench {spa_bench.__version__}\n")
 
 
 def test_the_version_of_the_package_runs_as_a_module():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from spa_bench.cli import app
 from spa_bench.core import UserError
-from spa_bench.options import Flags, method_options
+from spa_bench.options import Flags, method_options, methods
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,20 @@ from spa_bench.options import Flags, method_options
 )
 def test_a_name_and_its_options(said: str, name: str, options: dict[str, Any]):
     assert method_options(said) == (name, options)
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        ("sparse, ppo,,sparse ", ["sparse", "ppo"]),
+        ("m.py:F:w=[1,2],spa", ["m.py:F:w=[1,2]", "spa"]),
+        ("m.py:F:w=[[1,2],[3,4]]:v={a=1, b=2},spa", ["m.py:F:w=[[1,2],[3,4]]:v={a=1, b=2}", "spa"]),
+        ("a],b", ["a]", "b"]),
+        ("", []),
+    ],
+)
+def test_a_comma_separates_methods_but_not_inside_brackets(said: str, names: list[str]):
+    assert methods(said) == names
 
 
 @given(st.text(max_size=30))
@@ -56,3 +71,22 @@ def test_compare_takes_one_method_with_several_options_and_a_dose():
     assert wrong.exit_code == 2 and "ppo.match" in wrong.stderr
     unknown = CliRunner().invoke(app, ["run", "--env", "alfworld", "--reward", "spa:bonsu=sum", "--dry-run"])
     assert unknown.exit_code == 2 and "did you mean bonus" in unknown.stderr
+
+
+def test_check_takes_options_with_the_name_and_they_win_over_those_of_set():
+    def check(*words: str) -> Any:
+        return CliRunner().invoke(app, ["check", *words])
+
+    assert check("--reward", "spa:alpha=2", "--set", "reward_options.beta=1").exit_code == 0
+    both = check("--reward", "spa:alpha=no", "--set", "reward_options.alpha=1")
+    assert (both.exit_code, both.stdout) == (2, "") and "alpha='no'" in both.stderr
+
+
+def test_compare_takes_a_list_as_an_option(tmp_path: Path):
+    mine = tmp_path / "mine.py"
+    code = "from spa_bench.rewards.sparse import Sparse\n\n\nclass Mine(Sparse):\n"
+    mine.write_text(code + "    def __init__(self, *, weights: list = ()):\n        assert weights == [1, 2]\n")
+    words = ["--env", "alfworld", "--reward", f"sparse,{mine}:Mine:weights=[1,2]"]
+    shown = CliRunner().invoke(app, ["compare", *words, "--seeds", "1", "--dry-run", "--json"])
+    assert shown.exit_code == 0, shown.output
+    assert [config["reward_options"] for config in json.loads(shown.stdout)] == [{}, {"weights": [1, 2]}]

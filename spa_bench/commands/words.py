@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated, ParamSpec, TextIO
 
 import typer
 
@@ -18,6 +19,7 @@ from spa_bench.terminal import printable_line
 P = ParamSpec("P")
 
 Env = Annotated[str | None, typer.Option(help="World, such as alfworld.")]
+Reward = Annotated[str | None, typer.Option(help="Reward method, or path.py:Class; with options NAME:OPTION=VALUE.")]
 Model = Annotated[str | None, typer.Option(help="`embedded`, a folder, or a Hub id.")]
 Tasks = Annotated[str | None, typer.Option(help="`builtin` or `official`.")]
 Data = Annotated[str | None, typer.Option(help="Folder of official games; implies --tasks official.")]
@@ -25,14 +27,29 @@ Split = Annotated[str | None, typer.Option(help="`valid_seen` or `valid_unseen`.
 Assign = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as section.key=value; repeatable.")]
 File = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]
 Results = Annotated[Path, typer.Option(help="Folder of results.")]
-Baseline = Annotated[str | None, typer.Option(help="Method that the others are compared with; default: the first.")]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        help="Row that the methods are compared with; default: `ppo` where it was run, else the first by name."
+    ),
+]
 Track = Annotated[
     str | None, typer.Option(help="Show the metrics in `tensorboard`, `trackio` or `wandb` too; offline.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Print the resolved configuration and stop; of several, each under a comment that names it."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 RESULTS = Path("results")
+
+
+def aside() -> contextlib.redirect_stdout[TextIO]:
+    """A context in which whatever a method or a world prints goes to standard error: it is no part of the results."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def command(function: Callable[P, None]) -> Callable[P, None]:
