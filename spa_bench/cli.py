@@ -191,7 +191,7 @@ def compare(
 @command
 def evaluate(
     env: Env = None,
-    agent: Annotated[str | None, typer.Option(help="A scripted agent: `expert` or `random`.")] = None,
+    agent: Annotated[str | None, typer.Option(help="`expert`, `random`, or `causal-lm`: the configured model.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Run folder whose last checkpoint is played.")] = None,
     model: Model = None,
     split: Split = None,

@@ -11,16 +11,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from rapidfuzz import process
 
 from spa_bench.core import Level, UserError
 
 
 class Section(BaseModel):
-    """A frozen group of settings that knows no other keys."""
+    """A frozen group of settings that knows no other keys and no number that is infinite or none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class WorldConfig(Section):
@@ -47,7 +48,9 @@ class ModelConfig(Section):
     )
     hidden: int = Field(128, ge=8, description="width of the embedded model")
     layers: int = Field(2, ge=1, description="depth of the embedded model")
-    heads: int = Field(4, ge=1, description="attention heads of the embedded model")
+    heads: int = Field(
+        4, ge=1, validate_default=True, description="attention heads of the embedded model; each has an even width"
+    )
     context: int = Field(2048, ge=64, description="longest sequence, in tokens; older turns are dropped beyond it")
     max_new_tokens: int | None = Field(None, ge=1, description="longest reply; default: action 16, react 256")
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -59,6 +62,15 @@ class ModelConfig(Section):
         ge=1,
         description="torch threads. Two train 1.7 times as fast as one on two idle cores, 1.2 times on a busy one",
     )
+
+    @field_validator("heads")
+    @classmethod
+    def _even_width(cls, heads: int, info: ValidationInfo) -> int:
+        """Rotary embeddings turn pairs of numbers. Asked whatever the model is; only the embedded one heeds it."""
+        hidden = info.data.get("hidden", 2 * heads)  # absent where it is wrong itself
+        if hidden % (2 * heads):
+            raise PydanticCustomError("heads", f"must divide model.hidden={hidden} into parts of an even width")
+        return heads
 
 
 class WarmStartConfig(Section):

@@ -39,7 +39,7 @@ class Finding(Protocol):
 
 
 class DataModule(Protocol):
-    """A world's `data` module."""
+    """A world's `data` module; `GET` is the command for `get` where that needs more than the world's name."""
 
     def get(self, target: Path, sources: Sequence[Path], note: Callable[[str], None]) -> Finding:
         """Make the folder; raises UserError where that fails, and then leaves nothing behind."""
@@ -92,6 +92,11 @@ def get(env: str, target: Path | None, sources: Sequence[Path], progress: Progre
     return _module(env).get(target or data_folder(env), sources, progress.note)
 
 
+def command(env: str) -> str:
+    """What to type to get the official tasks of a world. UserError where it has none."""
+    return str(getattr(_module(env), "GET", f"spa-bench data get {env}"))
+
+
 def verify(env: str, folder: Path | None) -> Finding:
     """Check the official tasks of a world."""
     return _module(env).verify(folder or data_folder(env))
@@ -101,7 +106,7 @@ def build(env: str, target: Path | None, files: Mapping[str, Path], tagger: str,
     """Make a world's data of files at hand. Raises UserError where the world's data are not made but fetched."""
     builder = cast(Builder | None, getattr(_module(env), "build", None))
     if builder is None:
-        raise UserError(f"the data of {env} are not built from files: run `spa-bench data get {env}`")
+        raise UserError(f"the data of {env} are not built from files: run `{command(env)}`")
     with progress.stage("products") as stage:
 
         def advance(done: int, read: int, total: int) -> None:

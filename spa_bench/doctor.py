@@ -18,7 +18,7 @@ from typing import Literal, TextIO
 
 from packaging.requirements import Requirement
 
-from spa_bench import registry
+from spa_bench import data, registry
 from spa_bench.core import UserError
 from spa_bench.facts import installed, usable_cpus
 from spa_bench.paths import cache_root, data_folder
@@ -135,8 +135,15 @@ def _data() -> Iterator[Check]:
         except UserError:
             return
         found = "present" if present else "absent; the built-in tasks need none"
-        fix = "" if present else f"spa-bench data get {env}"
-        yield Check(f"official data of {env}", "good" if present else "note", found, fix)
+        yield Check(f"official data of {env}", "good" if present else "note", found, "" if present else _get(env))
+
+
+def _get(env: str) -> str:
+    """The command that gets a world's data; none where it has no official ones, or cannot be imported here."""
+    try:
+        return data.command(env)
+    except (UserError, ImportError):
+        return ""
 
 
 def _extras() -> Iterator[Check]:

@@ -13,6 +13,8 @@ from spa_bench.records import read_run
 
 POLICY = "policy"
 """Name of the agent where a language model plays."""
+LANGUAGE_MODEL = "causal-lm"
+"""The member of the room that such an agent is; alone it means the configured model."""
 
 
 def settings_for(flags: Flags, agent: str | None, checkpoint: Path | None, seed: int | None) -> tuple[RunConfig, str]:
@@ -22,7 +24,9 @@ def settings_for(flags: Flags, agent: str | None, checkpoint: Path | None, seed:
     panel, `--set` and the data folder may differ. Without one, `reward` names what is played, as no reward is used.
     """
     if checkpoint is not None:
-        return _of_checkpoint(flags, checkpoint, seed), POLICY
+        return _of_checkpoint(flags, checkpoint, seed, "--checkpoint"), POLICY
+    if agent == LANGUAGE_MODEL:
+        agent = None
     if agent is not None:
         registry.find("agents", agent)
     config = flags.config(reward=agent or POLICY, seed=seed)
@@ -47,17 +51,17 @@ def settings_to_audit(flags: Flags, recorded: Path | None, reward: str, seed: in
     if recorded is None:
         return flags.config(reward=reward, seed=seed)
     name, options = method_options(reward)
-    config = _of_checkpoint(flags, recorded, seed)
+    config = _of_checkpoint(flags, recorded, seed, "--from")
     return config.model_copy(update={"reward": name, "reward_options": options})
 
 
-def _of_checkpoint(flags: Flags, checkpoint: Path, seed: int | None) -> RunConfig:
+def _of_checkpoint(flags: Flags, checkpoint: Path, seed: int | None, option: str) -> RunConfig:
+    """The configuration of a run but for what the flags change; `option` is how its folder was given."""
     stored = read_run(checkpoint)["config"]
     if flags.env is not None and flags.env != stored.get("env"):
         raise UserError(f"{checkpoint} was trained in {stored.get('env')}, not in {flags.env}: leave --env out")
     if flags.file is not None:
-        raise UserError("--checkpoint brings its own configuration: change single settings with --set, not --config")
+        raise UserError(f"{option} brings its own configuration: change single settings with --set, not --config")
     for section, values in Flags(data=flags.data, tasks=flags.tasks, split=flags.split).values().items():
         stored[section] = {**stored[section], **values}
-    config = build(override(stored, flags.assignments))
-    return config if seed is None else config.model_copy(update={"seed": seed})
+    return build(override(stored, flags.assignments) | ({} if seed is None else {"seed": seed}))

@@ -154,6 +154,11 @@ def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Pa
 def last_policy(run_folder: Path) -> Path:
     """The newest complete checkpoint's policy; UserError where the run has none."""
     found = sorted((run_folder / "checkpoints").glob("[0-9]*/policy"))
+    if not found and is_finished(records.RunFolder(run_folder)):
+        raise UserError(
+            f"{run_folder} trained nothing (ppo.iterations=0), so it has no checkpoint: its warm start is what "
+            "`eval --model` plays, and `audit` without --from"
+        )
     if not found:
         raise UserError(f"{run_folder} has no checkpoint: finish the run first")
     return found[-1]

@@ -54,6 +54,16 @@ def shell(*words: str, text: bool = True, **options: Any) -> subprocess.Complete
             "did you mean ppo.iterations?",
         ),
         (["run", "--env", "alfworld", "--reward", "sparse", "--set", "ppo.clip=-1"], "setting ppo.clip"),
+        (
+            ["run", "--env", "alfworld", "--reward", "sparse", "--set", "ppo.learning_rate=inf"],
+            "a finite number (got inf)",
+        ),
+        (["run", "--env", "alfworld", "--reward", "sparse", "--set", "ppo.kl_coef=nan"], "a finite number (got nan)"),
+        (
+            ["run", "--env", "alfworld", "--reward", "sparse", "--set", "model.heads=5"],
+            "setting model.heads: must divide model.hidden=128 into parts of an even width (got 5)",
+        ),
+        (["run", "--env", "alfworld", "--reward", "sparse", "--set", "model.hidden=12"], "an even width (got 4)"),
         (["run", "--env", "alfworld", "--reward", "sparse", "--set", "ppo"], "write it as section.key=value"),
         (["run", "--env", "alfworld", "--reward", "sparse", "--set", "world=3", "--data", "x"], "world is a section"),
         (["run", "--env", "alfworld", "--reward", "sparse", "--set", "reward_options.x=3"], "no option 'x'"),
@@ -70,6 +80,7 @@ def shell(*words: str, text: bool = True, **options: Any) -> subprocess.Complete
         (["eval", "--env", "alfworld"], "exactly one of --agent, --checkpoint and --model"),
         (["eval", "--env", "alfworld", "--agent", "expert", "--model", "x"], "exactly one of"),
         (["eval", "--env", "alfworld", "--agent", "exprt"], "did you mean expert?"),
+        (["eval", "--env", "alfworld", "--agent", "../x"], "(there are: causal-lm, expert, random)"),
         (["eval", "--checkpoint", "nowhere"], "nowhere is no run folder"),
         (["play", "--env", "alfworld", "--split", "test", *SMALL], "test"),
         (["play", "--env", "alfworld", "--task", "nonsense", *SMALL], "no task 'nonsense'"),
@@ -266,6 +277,38 @@ def test_eval_of_a_checkpoint_keeps_the_settings_of_its_run(experiment: types.Si
     assert "leave --env out" in invoke(*words, "--env", "other").stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seed", "-1"], "setting seed: input should be greater than or equal to 0 (got -1)"),
+        (["--config", "x.toml"], "{} brings its own configuration"),
+    ],
+)
+@pytest.mark.parametrize("command", [["eval", "--checkpoint"], ["audit", "--from"]])
+def test_what_changes_the_settings_of_a_recorded_run_is_checked(
+    command: list[str], words: list[str], message: str, tmp_path: Path
+):
+    path = write_run(tmp_path)
+    found = invoke(*command, str(path), *words)
+    assert (found.exit_code, found.stdout, found.stderr.count("\n")) == (2, "", 1), found.output
+    assert found.stderr.startswith(f"error: {message.format(command[1])}")
+
+
+def test_the_language_model_as_an_agent_is_the_configured_model(experiment: types.SimpleNamespace, tmp_path: Path):
+    for choice in (["--agent", "causal-lm"], ["--model", "embedded"]):
+        assert invoke("eval", "--env", "alfworld", *choice, "--results", str(tmp_path)).exit_code == 0
+    assert experiment.asked[0] == experiment.asked[1]
+
+
+def test_a_run_that_trained_nothing_says_so_instead_of_asking_to_be_finished(tmp_path: Path):
+    from spa_bench.experiment import last_policy
+
+    with pytest.raises(UserError, match="has no checkpoint: finish the run first"):
+        last_policy(write_run(tmp_path, seed=1, metrics=[]))
+    with pytest.raises(UserError, match=r"trained nothing \(ppo\.iterations=0\)"):
+        last_policy(write_run(tmp_path, ppo={"iterations": 0}))
+
+
 @pytest.mark.parametrize("baseline", ["sparse", "uniform", "warm start", None])
 def test_where_a_run_of_a_comparison_failed_the_table_of_the_others_comes_before_the_error(
     baseline: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -419,7 +462,16 @@ def test_the_doctor_finds_this_machine_fit(tmp_path: Path, monkeypatch: pytest.M
     assert found.exit_code == 0, found.stdout
     assert checks["numpy"]["state"] == "good"
     assert checks["official data of alfworld"]["fix"] == "spa-bench data get alfworld"
+    assert checks["official data of webshop"]["fix"] == "spa-bench data get webshop --from FOLDER"
     assert "cpu" in checks["torch device"]["found"] or "cuda" in checks["torch device"]["found"]
+
+
+def test_the_doctor_suggests_nothing_for_a_world_without_official_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(registry, "names", lambda room: ["theirs"])
+    monkeypatch.setattr(registry, "find", lambda room, name: json.JSONDecoder)
+    (check,) = [check for check in examine(tmp_path) if check.name.startswith("official data")]
+    assert (check.name, check.fix) == ("official data of theirs", "")
 
 
 def test_the_doctor_names_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

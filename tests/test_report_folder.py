@@ -184,6 +184,7 @@ def test_report_of_nothing_readable_says_so_and_fails(tmp_path: Path):
     [
         (["--intervals", "5,x"], "use whole numbers with commas, such as 5,10,15"),
         (["--intervals", "10,5"], "they rise from at least 1"),
+        (["--intervals", ""], "--intervals '': use whole numbers with commas, such as 5,10,15"),
         (["--paper", "ragen"], "choose one of spa, 3spo, stepagent"),
         (["--baseline", "sprse"], "no finished run of the baseline sprse"),
     ],
@@ -193,6 +194,12 @@ def test_wrong_words_are_one_line(results: Path, words: list[str], message: str)
     assert done.exit_code == 2
     assert message in done.stderr and done.stderr.count("\n") == 1
     assert not (results / "report").exists()
+
+
+def test_intervals_in_the_wrong_order_are_told_before_a_missing_baseline(tmp_path: Path):
+    write_run(tmp_path, "sparse")
+    done = invoke("report", str(tmp_path), "--intervals", "10,5")
+    assert done.exit_code == 2 and "they rise from at least 1" in done.stderr
 
 
 def test_report_prints_a_papers_tables(results: Path):

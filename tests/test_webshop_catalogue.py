@@ -546,7 +546,9 @@ def test_a_summary_of_other_sources_is_told(made: dict[str, bytes], tmp_path: Pa
 
 def test_no_catalogue_is_told_with_the_command(tmp_path: Path):
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(UserError, match=r"no catalogue in .*spa-bench data build webshop"):
+        with pytest.raises(
+            UserError, match=r"no catalogue in .*spa-bench data build webshop --items FILE --attributes FILE"
+        ):
             Catalogue.open(folder)
 
 
@@ -635,9 +637,11 @@ def small(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
 
 
 def test_without_files_the_way_to_them_is_told(tmp_path: Path):
+    notes: list[str] = []
     with pytest.raises(UserError) as error:
-        data.get(tmp_path / "shop", [], print)
-    message = str(error.value)
+        data.get(tmp_path / "shop", [], notes.append)
+    assert len(str(error.value)) < 500
+    message = "\n".join([*notes, str(error.value)])
     for name, known in sources.MANIFEST.items():
         for part in (name, known.drive, str(known.size), known.sha256):
             assert part in message

@@ -54,7 +54,8 @@ ARRAYS: Mapping[str, str] = {
 }
 """Name of an array -> its type; `S` is bytes of any width."""
 
-BUILD = "spa-bench data build webshop"
+GET = "spa-bench data get webshop --from FOLDER"
+BUILD = "spa-bench data build webshop --items FILE --attributes FILE"
 AGAIN = f"build it again with `{BUILD}`"
 
 RESULTS = 50
@@ -104,7 +105,9 @@ class Summary:
         try:
             plain = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"no catalogue in {folder}: build one with `{BUILD}`") from None
+            raise UserError(
+                f"no catalogue in {folder}: make one with `{GET}`, or of any files with `{BUILD}`"
+            ) from None
         except OSError as error:
             raise UserError(f"cannot read {folder / SUMMARY}: {error.strerror or error}") from None
         except (ValueError, RecursionError) as error:

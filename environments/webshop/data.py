@@ -14,10 +14,10 @@ from pathlib import Path
 from spa_bench.core import UserError
 from spa_bench.environments.webshop import build as builder
 from spa_bench.environments.webshop import verify as proof
-from spa_bench.environments.webshop.catalogue import AGAIN, BUILD, INDEX, Catalogue, Summary
+from spa_bench.environments.webshop.catalogue import AGAIN, BUILD, GET, INDEX, Catalogue, Summary
 from spa_bench.environments.webshop.sources import MANIFEST, fingerprint
 
-__all__ = ["MANIFEST", "SETS", "Built", "Finding", "build", "get", "verify"]
+__all__ = ["GET", "MANIFEST", "SETS", "Built", "Finding", "build", "get", "verify"]
 
 SETS: Mapping[str, Mapping[str, str]] = {
     "all 1,181,430 products": {
@@ -35,7 +35,6 @@ SETS: Mapping[str, Mapping[str, str]] = {
 
 UPSTREAM = "https://github.com/princeton-nlp/WebShop (setup.sh)"
 DRIVE = "https://drive.google.com/uc?id="
-GET = "spa-bench data get webshop --from FOLDER"
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,14 @@ class Built:
 def get(target: Path, sources: Sequence[Path] = (), note: Callable[[str], None] = print) -> Finding:
     """Make `target` from official files at hand: files, or folders that hold them under their official names.
 
-    A `target` that is there is verified. Raises UserError, without sources with all that is needed to fetch them, and
-    where a file is missing or not the official one; then nothing is left behind.
+    A `target` that is there is verified. Raises UserError, without sources after notes of all that is needed to fetch
+    them, and where a file is missing or not the official one; then nothing is left behind.
     """
     if not sources:
         if target.is_dir() and any(target.iterdir()):
             return _complete(target)
+        for name, known in MANIFEST.items():
+            note(f"{name}: {DRIVE}{known.drive}, {known.size} bytes, sha256 {known.sha256}")
         raise UserError(_instructions())
     files = _official_files(sources)
     for path in files.values():
@@ -143,13 +144,10 @@ def _complete(target: Path) -> Finding:
 
 
 def _instructions() -> str:
-    sets = "; or ".join(f"{', '.join(roles.values())} for {name}" for name, roles in SETS.items())
-    files = "; ".join(
-        f"{name}: {DRIVE}{known.drive}, {known.size} bytes, sha256 {known.sha256}" for name, known in MANIFEST.items()
-    )
+    sets = ", or ".join(f"{', '.join(roles.values())} for {name}" for name, roles in SETS.items())
     return (
-        f"the files of WebShop cannot be fetched by a program; download {sets}, from {UPSTREAM} or any copy, into one "
-        f"folder and run `{GET}` ({files}); files that are not the official ones: `{BUILD} --items F --attributes F`"
+        f"no program can fetch the files of WebShop: download {sets}, from {UPSTREAM} or any copy, into one folder and "
+        f"run `{GET}`; of files that are not the official ones: `{BUILD}`"
     )
 
 
@@ -180,7 +178,7 @@ def _check(path: Path) -> None:
     if not got.official:
         raise UserError(
             f"{path} has {got.size} bytes and sha256 {got.sha256}, the official file {known.size} and {known.sha256}: "
-            f"fetch it again, or take it as it is with `{BUILD} --items F --attributes F`"
+            f"fetch it again, or take it as it is with `{BUILD}`"
         )
 
 

@@ -67,10 +67,14 @@ def view(
 
 
 def _cuts(words: str | None) -> list[int] | None:
-    """`5,10,15` as numbers."""
+    """`5,10,15` as numbers, which rise."""
+    from spa_bench.report.intervals import step_intervals
+
     if words is None:
         return None
     try:
-        return [int(word) for word in words.split(",")]
+        ends = [int(word) for word in words.split(",")]
     except ValueError:
-        raise UserError(f"--intervals {words}: use whole numbers with commas, such as 5,10,15") from None
+        raise UserError(f"--intervals {words!r}: use whole numbers with commas, such as 5,10,15") from None
+    step_intervals(ends)
+    return ends
