@@ -17,6 +17,9 @@ from rapidfuzz import process
 
 from spa_bench.core import Level, UserError
 
+EMBEDDED = "embedded"
+"""Name of the model that is made on the spot."""
+
 
 class Section(BaseModel):
     """A frozen group of settings that knows no other keys and no number that is infinite or none."""
@@ -42,7 +45,7 @@ class WorldConfig(Section):
 class ModelConfig(Section):
     """The policy."""
 
-    name: str = Field("embedded", description="`embedded`, a folder, or a Hub id such as Qwen/Qwen2.5-1.5B-Instruct")
+    name: str = Field(EMBEDDED, description="`embedded`, a folder, or a Hub id such as Qwen/Qwen2.5-1.5B-Instruct")
     prompt: Literal["auto", "action", "react"] = Field(
         "auto", description="reply format: `Action: ...` alone, or a thought first; auto: action for the embedded model"
     )
@@ -84,7 +87,7 @@ class WarmStartConfig(Section):
         description="share of turns where the teacher errs to show recovery (DART); .05: 45 % success, 0: 44 %",
     )
     epochs: float = Field(1.0, gt=0, description="generated tasks are many: one pass; SPA: 3")
-    learning_rate: float = Field(3e-3, gt=0, description="for the embedded model; SPA's 3B model: 2e-5")
+    learning_rate: float = Field(3e-3, gt=0, description="for the embedded model; any other: `OTHER_MODELS`")
     batch: int = Field(8, ge=1, description="sequences per optimiser step; 8 learns faster than SPA's 16 here")
     warmup: float = Field(0.03, ge=0, le=1, description="share of steps with rising rate (SPA: .03)")
     beta2: float = Field(0.95, gt=0, lt=1, description="AdamW; short runs of small batches learn faster than with .999")
@@ -113,7 +116,7 @@ class PPOConfig(Section):
     epochs: int = Field(1, ge=1, description="passes over each iteration's episodes (SPA: 1); fresh ones teach more")
     minibatches: int = Field(8, ge=1, description="optimiser steps per pass (cleanrl: 4 in each of 4 passes)")
     microbatch: int = Field(16, ge=1, description="episodes per forward pass; gradients accumulate over a minibatch")
-    learning_rate: float = Field(5e-4, gt=0, description="for the embedded model; StepTool's 3B model: 1e-5")
+    learning_rate: float = Field(5e-4, gt=0, description="for the embedded model; any other: `OTHER_MODELS`")
     warmup: int = Field(
         16,
         ge=0,
@@ -153,6 +156,14 @@ class RunConfig(Section):
     explore: ExploreConfig = Field(default_factory=lambda: ExploreConfig())
     ppo: PPOConfig = Field(default_factory=lambda: PPOConfig())
     eval: EvalConfig = Field(default_factory=lambda: EvalConfig())
+
+
+OTHER_MODELS: Mapping[str, Mapping[str, Any]] = {
+    "warm_start": {"learning_rate": 2e-5},
+    "ppo": {"learning_rate": 1e-5},
+}
+"""Section -> key -> value: defaults for every model but the embedded one, which is thousands of times smaller. The warm
+start's rate is that of SPA's scripts, PPO's that of StepTool, both for 3B models."""
 
 
 def build(values: Mapping[str, Any]) -> RunConfig:

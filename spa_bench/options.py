@@ -1,7 +1,7 @@
 """From the words of a command line to a checked configuration, without loading torch.
 
-Order of precedence: defaults, then the world's own, then the file of `--config`, then `--set`, then the options with
-names of their own.
+Order of precedence: defaults, then the world's own, then those for models other than the embedded one, then the file of
+`--config`, then `--set`, then the options with names of their own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench import registry
-from spa_bench.config import RunConfig, build, from_file, override
+from spa_bench.config import EMBEDDED, OTHER_MODELS, RunConfig, build, from_file, override
 from spa_bench.core import UserError
 
 
@@ -54,10 +54,13 @@ class Flags:
             if key not in values:
                 known = registry.names("environments" if room == "environments" else "rewards")
                 raise UserError(f"no --{key}: choose one of {', '.join(known)}")
-        own = registry.find("environments", str(values["env"])).settings
-        for section in own.keys() & values.keys():
-            _section(values, section)
-        return build(values | {section: {**keys, **values.get(section, {})} for section, keys in own.items()})
+        worlds = registry.find("environments", str(values["env"])).settings
+        models = {} if _section(values, "model").get("name", EMBEDDED) == EMBEDDED else OTHER_MODELS
+        own = {
+            section: {**worlds.get(section, {}), **models.get(section, {}), **_section(values, section)}
+            for section in worlds.keys() | models.keys()
+        }
+        return build(values | own)
 
 
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

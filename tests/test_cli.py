@@ -236,6 +236,31 @@ def test_a_world_has_defaults_of_its_own_and_the_user_has_the_last_word(tmp_path
         Flags(env="webshop", assignments=["ppo=3"]).config(reward="sparse")
 
 
+def test_other_models_than_the_embedded_one_have_the_rates_of_papers_and_the_user_has_the_last_word(tmp_path: Path):
+    def rates(env: str, model: str | None = None, *assignments: str, file: Path | None = None) -> tuple[float, float]:
+        config = Flags(env=env, model=model, assignments=assignments, file=file).config(reward="sparse")
+        return config.warm_start.learning_rate, config.ppo.learning_rate
+
+    assert rates("alfworld") == rates("alfworld", "embedded") == (3e-3, 5e-4)
+    assert rates("webshop") == (3e-3, 3e-4)
+    hub = "Qwen/Qwen2.5-1.5B-Instruct"
+    assert {rates(env, hub) for env in registry.names("environments")} == {(2e-5, 1e-5)}
+    assert rates("webshop", None, f"model.name={hub}") == (2e-5, 1e-5)
+    assert rates("webshop", hub, "ppo.learning_rate=2e-6") == (2e-5, 2e-6)
+    file = tmp_path / "settings.toml"
+    file.write_text(f'[model]\nname = "{hub}"\n[warm_start]\nlearning_rate = 1e-4\n')
+    assert rates("alfworld", file=file) == (1e-4, 1e-5)
+    assert rates("alfworld", "embedded", file=file) == (1e-4, 5e-4)
+    others = Flags(env="webshop", model=hub).config(reward="sparse")
+    assert others.ppo.env_steps == Flags(env="webshop").config(reward="sparse").ppo.env_steps
+    shown = json.loads(
+        invoke("run", "--env", "alfworld", "--reward", "spa", "--model", hub, "--dry-run", "--json").stdout
+    )
+    assert (shown["warm_start"]["learning_rate"], shown["ppo"]["learning_rate"]) == (2e-5, 1e-5)
+    with pytest.raises(UserError, match="model is a section"):
+        Flags(env="webshop", assignments=["model=3"]).config(reward="sparse")
+
+
 def test_run_prints_the_table_of_its_folder(experiment: types.SimpleNamespace, tmp_path: Path):
     words = ["run", "--env", "alfworld", "--reward", "sparse", "--results", str(tmp_path)]
     found = invoke(*words)
