@@ -24,7 +24,7 @@ from spa_bench.dose import Dose, so_far
 from spa_bench.progress import Progress, bursts
 from spa_bench.rollout import Request
 from spa_bench.simulator import PlayedOn
-from spa_bench.training import checkpoint, pricing, start
+from spa_bench.training import checkpoint, pricing, start, tally
 from spa_bench.training.asked import Asked
 from spa_bench.training.policy import Policy
 
@@ -249,7 +249,7 @@ class Run(Evaluation):
                 f"what {self.asked.name} pays is too large, or the learning rate is"
             )
         row: dict[str, Any] = {"kind": "iteration", "iteration": iteration, "seconds": clock.lap()}
-        row |= collection_figures(trajectories) | figures | {"env_steps": steps} | learner.extra()
+        row |= tally.collected(trajectories) | figures | {"env_steps": steps} | learner.extra()
         row = {
             name: value if not isinstance(value, float) or np.isfinite(value) else None for name, value in row.items()
         }
@@ -336,7 +336,7 @@ class Run(Evaluation):
             if number not in have:
                 self.log(trajectory, "train", iteration, number, parent=parent)
         self._record_prices(iteration, {number: np.concatenate(earned) for number, earned in prices.items()})
-        return [trajectory for _, _, trajectory in grown], merged(parts)
+        return [trajectory for _, _, trajectory in grown], tally.merged(parts)
 
     def _record_prices(self, iteration: int, prices: Mapping[int, Floats]) -> None:
         """What the method paid: one row for each episode by its index, one number for each of its own steps."""
@@ -378,34 +378,9 @@ class Run(Evaluation):
                     yield task, derive_seed(self.config.seed, "train", iteration, task.key, next(number))
 
 
-def collection_figures(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """What was collected: success of the episodes that are over, grounding, length, sampled tokens."""
-    steps = [step for trajectory in trajectories for step in trajectory.steps[trajectory.branch :]]
-    over = [trajectory for trajectory in trajectories if trajectory.terminated or trajectory.truncated]
-    return {
-        "episodes": len(over),
-        "success": float(np.mean([t.success for t in over])) if over else 0.0,
-        "grounded": float(np.mean([step.grounded for step in steps])) if steps else 0.0,
-        "turns": float(np.mean([len(t) for t in over])) if over else 0.0,
-        "tokens_sampled": sum(len(step.tokens.reply) for step in steps if step.tokens is not None),
-    }
-
-
 def used(dose: Dose) -> int:
     """How much of its budget is gone."""
     return int(dose.collected if dose.settings.match == "collected" else dose.fitted + dose.spent)
-
-
-COUNTS = ("env_steps_learned", "updates", "skipped", "tokens_trained")
-
-
-def merged(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The figures of several updates as those of one: counts are added, all else is averaged over those that have it
-    (an update that was skipped has no losses).
-    """
-    names = dict.fromkeys(name for part in parts for name in part)
-    found = {name: [part[name] for part in parts if name in part] for name in names}
-    return {name: float((np.sum if name in COUNTS else np.mean)(values)) for name, values in found.items()}
 
 
 def weights_hash(folder: Path) -> str:

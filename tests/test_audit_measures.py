@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from strategies import groups
 
-from spa_bench.audit import measures
+from spa_bench.audit import equivalence, measures
 from spa_bench.audit.effects import Effect
 from spa_bench.audit.measures import CLIP, Measured, Resamples
 from spa_bench.audit.summary import MethodAudit, audit_method
@@ -101,7 +101,7 @@ def test_return_gap_by_hand():
         recorded([0], 0.5, key="b"),
     ]
     rewards = [arr(1, 1), arr(0.5, 0.5, 0.5, 0.5), arr(1, 1, 1), arr(0.25)]
-    found = measures.return_gap(trajectories, rewards)  # gaps 1, 2, 3, -0.25
+    found = equivalence.return_gap(trajectories, rewards)  # gaps 1, 2, 3, -0.25
     assert (found.mean, found.largest) == (pytest.approx(6.25 / 4), 3.0)
     assert (found.mean_beyond_task, found.largest_beyond_task) == (pytest.approx(2 / 3), pytest.approx(1.0))
     assert found.slope == pytest.approx(0.5)  # lengths -1, 1, 0 and gaps -1, 0, 1 about their means
@@ -117,7 +117,7 @@ def test_a_constant_of_the_task_is_no_gap_beyond_it_and_no_timeout_bonus():
         *(recorded([0] * n, float(n < 8), "b", truncated=n == 9) for n in (7, 8, 9)),
     ]
     rewards = [np.full(len(one), (one.outcome + (5 if one.task.key == "a" else -3)) / len(one)) for one in trajectories]
-    found = measures.return_gap(trajectories, rewards)
+    found = equivalence.return_gap(trajectories, rewards)
     assert found.mean == pytest.approx(4)
     assert found.largest_beyond_task == pytest.approx(0, abs=1e-12)
     assert (found.slope, found.timeout) == (pytest.approx(0, abs=1e-12), pytest.approx(0, abs=1e-12))
@@ -125,21 +125,21 @@ def test_a_constant_of_the_task_is_no_gap_beyond_it_and_no_timeout_bonus():
 
 
 def test_an_episode_alone_in_its_task_says_nothing_about_the_constant():
-    found = measures.return_gap([recorded([0], 1.0, "a"), recorded([0], 1.0, "b")], [arr(5), arr(9)])
+    found = equivalence.return_gap([recorded([0], 1.0, "a"), recorded([0], 1.0, "b")], [arr(5), arr(9)])
     assert (found.mean, found.mean_beyond_task, found.slope, found.inversions) == (6.0, None, None, None)
 
 
 def test_an_episode_cut_off_is_neither_timeout_nor_end():
     cut = replace(recorded([0], 0.0), truncated=False)
     trajectories = [cut, recorded([0], 0.0), recorded([0], 0.0, truncated=False)]
-    assert measures.return_gap(trajectories, [arr(100), arr(3), arr(1)]).timeout == pytest.approx(2)
+    assert equivalence.return_gap(trajectories, [arr(100), arr(3), arr(1)]).timeout == pytest.approx(2)
 
 
 def test_tasks_of_two_splits_are_two_tasks():
     first, second = recorded([0], 1.0), recorded([0], 0.0)
     other = replace(second, task=replace(second.task, split="valid_seen"))
-    assert measures.return_gap([first, second], [arr(0), arr(1)]).inversions == 1.0
-    assert measures.return_gap([first, other], [arr(0), arr(1)]).pairs == 0
+    assert equivalence.return_gap([first, second], [arr(0), arr(1)]).inversions == 1.0
+    assert equivalence.return_gap([first, other], [arr(0), arr(1)]).pairs == 0
 
 
 @settings(max_examples=40, deadline=None)
@@ -150,7 +150,7 @@ def test_whoever_pays_the_outcome_in_any_split_conserves_the_return(found, rando
     for one in trajectories:
         parts = [random.uniform(-1, 1) for _ in one.steps[1:]]
         rewards.append(arr(*parts, one.outcome - sum(parts)))
-    gap = measures.return_gap(trajectories, rewards)
+    gap = equivalence.return_gap(trajectories, rewards)
     assert gap.mean is None or gap.largest < 1e-12
     assert gap.inversions in (None, 0.0) and gap.ties in (None, 0.0)
     assert gap.timeout is None or abs(gap.timeout) < 1e-12

@@ -28,7 +28,7 @@ from spa_bench.records import Journal, from_row, to_row
 @pytest.fixture(scope="module", autouse=True)
 def no_figure() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saved.show, "plot", lambda audit, path: path.touch())
+        patch.setattr(saved.plot, "plot", lambda audit, path: path.touch())
         yield
 
 

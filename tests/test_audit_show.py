@@ -19,7 +19,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from spa_bench.audit.effects import Effect
 from spa_bench.audit.measures import Measured
-from spa_bench.audit.show import columns, draw, footer, plot, show, to_json
+from spa_bench.audit.plot import draw, plot
+from spa_bench.audit.show import columns, footer, show, to_json
 from spa_bench.audit.summary import Audit, Margin, MethodAudit, audit_method
 from spa_bench.core import Step, Task, Trajectory, UserError
 from spa_bench.figures.style import STYLE

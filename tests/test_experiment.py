@@ -20,6 +20,7 @@ from spa_bench.core import UserError
 from spa_bench.ppo import TrainingError
 from spa_bench.progress import Progress
 from spa_bench.report.table import as_json, tables
+from spa_bench.training import tally
 
 CLOCK = {"seconds"}
 
@@ -269,8 +270,8 @@ def test_the_figures_of_parts_are_those_of_one_update() -> None:
     learned = {"policy_loss": 2.0, "updates": 1.0, "skipped": 0.0, "tokens_trained": 10.0}
     skipped = {"updates": 0.0, "skipped": 1.0, "tokens_trained": 7.0}
     want = {"policy_loss": 2.0, "updates": 1.0, "skipped": 1.0, "tokens_trained": 17.0}
-    assert stages.merged([learned, skipped]) == stages.merged([skipped, learned]) == want
-    assert stages.merged([learned, learned | {"policy_loss": 4.0}])["policy_loss"] == 3.0
+    assert tally.merged([learned, skipped]) == tally.merged([skipped, learned]) == want
+    assert tally.merged([learned, learned | {"policy_loss": 4.0}])["policy_loss"] == 3.0
 
 
 def test_an_iteration_must_hold_one_whole_episode(tmp_path: Path) -> None:

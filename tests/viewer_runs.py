@@ -112,7 +112,7 @@ def write_audit(
         episodes=tuple(found),
         prices={name: tuple(tuple(map(float, one)) for one in own) for name, own in paid.items()},
     )
-    with patch.object(saved.show, "plot", lambda audit, path: path.touch()):  # a page shows no figure
+    with patch.object(saved.plot, "plot", lambda audit, path: path.touch()):  # a page shows no figure
         return saved.save(audit, results)
 
 

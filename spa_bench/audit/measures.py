@@ -22,8 +22,6 @@ Statistic = Callable[[Floats], Floats]
 """Sums (..., k) to values (...), NaN where undefined."""
 
 LEVEL = 0.95
-GAMMA = 0.95
-"""Discount of the discounted gap."""
 DECIMALS = 9
 CLOSE = 10.0**-DECIMALS
 CLIP = 0.99
@@ -44,30 +42,6 @@ class Measured:
     """Units there were."""
     tasks: int
     """Tasks of those that were used."""
-
-
-@dataclass(frozen=True)
-class ReturnGap:
-    """How far a trajectory's rewards are from adding up to its outcome: gap = sum_t r_t - R."""
-
-    mean: float | None
-    """Mean |gap|: 0 where the return is conserved (T1 with k = 0)."""
-    largest: float | None
-    mean_beyond_task: float | None
-    """The same after each task's mean gap is taken out: 0 where T1 holds with any k(s_0). Tasks with two episodes."""
-    largest_beyond_task: float | None
-    slope: float | None
-    """Least-squares slope of the gap on T, both centred by task: what one more step earns beyond the outcome."""
-    inversions: float | None
-    """Share of `pairs` where the episode with the smaller R is paid more."""
-    ties: float | None
-    """Share of `pairs` that are paid the same."""
-    pairs: int
-    """Pairs of episodes of one task whose R differ."""
-    timeout: float | None
-    """Gap of truncated minus gap of terminated episodes, within task, as least squares weighs tasks that have both."""
-    discounted: float | None
-    """Mean |sum_t gamma^t r_t - gamma^(T-1) R|, t from 0 and gamma = `GAMMA` (T4)."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +75,11 @@ class Resamples:
 
     def mean(self, values: Floats) -> Measured:
         """Mean of `values` (N,), without those that are NaN."""
-        return self.estimate(_counted(values), lambda sums: _ratio(sums[..., 0], sums[..., 1]))
+        return self.estimate(_counted(values), lambda sums: ratio(sums[..., 0], sums[..., 1]))
 
     def fisher_mean(self, correlations: Floats) -> Measured:
         """tanh(mean(artanh(rho))), |rho| clipped at `CLIP`; (N,), without those that are NaN."""
-        return self.estimate(_fisher(correlations), lambda sums: np.tanh(_ratio(sums[..., 0], sums[..., 1])))
+        return self.estimate(_fisher(correlations), lambda sums: np.tanh(ratio(sums[..., 0], sums[..., 1])))
 
     def measured(self, value: Floats, replicates: Floats, used: NDArray[np.bool_]) -> Measured:
         """A value that rests on the units `used` (N,), with the interval of its replicates (draws,).
@@ -146,7 +120,8 @@ def progress_made(trajectory: Trajectory) -> Floats:
     return np.round(np.diff(potential), DECIMALS) + 0.0
 
 
-def _ratio(top: ArrayLike, bottom: ArrayLike) -> Floats:
+def ratio(top: ArrayLike, bottom: ArrayLike) -> Floats:
+    """Quotients, NaN where the divisor is 0."""
     bottom = np.asarray(bottom, dtype=np.float64)
     return np.asarray(np.divide(top, bottom, out=np.full(bottom.shape, np.nan), where=bottom != 0))
 
@@ -159,66 +134,6 @@ def _counted(values: Floats) -> Floats:
 
 def _fisher(correlations: Floats) -> Floats:
     return _counted(np.arctanh(np.clip(correlations, -CLIP, CLIP)))
-
-
-# (a) Return equivalence
-
-
-def return_gap(trajectories: Sequence[Trajectory], rewards: Sequence[Floats]) -> ReturnGap:
-    """Distances between what is paid and what was reached, in units of the outcome."""
-    paid = np.array([reward.sum() for reward in rewards])
-    outcome = np.array([trajectory.outcome for trajectory in trajectories])
-    gap = paid - outcome
-    _, task = np.unique(np.array([*map(task_name, trajectories)], dtype=np.str_), return_inverse=True)
-    beyond = _centred(gap, task)[np.bincount(task)[task] > 1]
-    discounted = [
-        (GAMMA ** np.arange(len(reward))) @ reward - GAMMA ** (len(reward) - 1) * one.outcome
-        for one, reward in zip(trajectories, rewards, strict=True)
-    ]
-    inverted, tied, pairs = _orders(outcome, paid, task)
-    length = np.array([len(one) for one in trajectories], dtype=np.float64)
-    over = np.array([one.terminated or one.truncated for one in trajectories], dtype=bool)
-    late = np.array([one.truncated and not one.terminated for one in trajectories], dtype=np.float64)
-    return ReturnGap(
-        *_mean_and_largest(gap),
-        *_mean_and_largest(beyond),
-        slope=_slope(length, gap, task),
-        inversions=inverted / pairs if pairs else None,
-        ties=tied / pairs if pairs else None,
-        pairs=pairs,
-        timeout=_slope(late[over], gap[over], task[over]),
-        discounted=_mean_and_largest(np.array(discounted))[0],
-    )
-
-
-def _mean_and_largest(values: Floats) -> tuple[float | None, float | None]:
-    """Of |values|."""
-    return (finite(np.abs(values).mean()), finite(np.abs(values).max())) if values.size else (None, None)
-
-
-def _centred(values: Floats, task: NDArray[np.intp]) -> Floats:
-    """Values minus the mean of their task."""
-    means: Floats = _ratio(np.bincount(task, values), np.bincount(task))
-    return values - means[task]
-
-
-def _slope(x: Floats, y: Floats, task: NDArray[np.intp]) -> float | None:
-    """Least-squares slope with an intercept per task; None where x is the same for all episodes of each task."""
-    x, y = _centred(x, task), _centred(y, task)
-    return finite(x @ y / (x @ x)) if x @ x > CLOSE else None
-
-
-def _orders(outcome: Floats, paid: Floats, task: NDArray[np.intp]) -> tuple[int, int, int]:
-    """Pairs of one task with different outcomes: those paid in the wrong order, those paid the same, all."""
-    outcome, paid = np.round(outcome, DECIMALS), graded(paid)
-    inverted = tied = pairs = 0
-    for own in (task == name for name in np.unique(task)):
-        better = outcome[own][:, None] > outcome[own]
-        more = paid[own][:, None] - paid[own]
-        inverted += int((better & (more < 0)).sum())
-        tied += int((better & (more == 0)).sum())
-        pairs += int(better.sum())
-    return inverted, tied, pairs
 
 
 # (b) Agreement with the oracle, within trajectory
@@ -294,8 +209,8 @@ def sign_counts(rewards: Floats, change: Floats) -> Floats:
 
 def sign_agreement(counts: Floats, resamples: Resamples) -> tuple[Measured, float | None]:
     """Share of signs that agree; and share of the steps with d_t != 0 that have a sign. `counts` (N, 3) is of units."""
-    agree = resamples.estimate(counts[:, :2], lambda sums: _ratio(sums[..., 0], sums[..., 1]))
-    return agree, finite(_ratio(counts[:, 1].sum(), counts[:, 2].sum()))
+    agree = resamples.estimate(counts[:, :2], lambda sums: ratio(sums[..., 0], sums[..., 1]))
+    return agree, finite(ratio(counts[:, 1].sum(), counts[:, 2].sum()))
 
 
 def rank_moments(rewards: Floats, change: Floats, logprobs: Floats | None) -> Floats:
@@ -329,7 +244,7 @@ def partial_correlation(sums: Floats) -> Floats:
     variances = np.stack([left[..., 0, 0], left[..., 1, 1]])
     known = (variances > CLOSE * np.stack([both[..., 0, 0], both[..., 1, 1]])).all(0)
     scale = np.sqrt(np.where(known, variances.prod(0), 0.0))
-    return np.clip(_ratio(left[..., 0, 1], scale), -1.0, 1.0)
+    return np.clip(ratio(left[..., 0, 1], scale), -1.0, 1.0)
 
 
 # (c) Agreement with executed effects
@@ -359,7 +274,7 @@ def _weighted_spearman(x: Floats, y: Floats, weights: Floats) -> Floats:
     a, b = _weighted_midranks(x, weights), _weighted_midranks(y, weights)
     xy, xx, yy = ((weights * one * other).sum(1) for one, other in ((a, b), (a, a), (b, b)))
     known = (xx > CLOSE) & (yy > CLOSE)
-    return _ratio(xy, np.sqrt(np.where(known, xx * yy, 0.0)))
+    return ratio(xy, np.sqrt(np.where(known, xx * yy, 0.0)))
 
 
 def _weighted_midranks(values: Floats, weights: Floats) -> Floats:
@@ -378,7 +293,7 @@ def margin(method: Floats, placebo: Floats, resamples: Resamples) -> Measured:
     other = _fisher(np.where(np.isfinite(method), placebo, np.nan))
     return resamples.estimate(
         np.concatenate([own, other], axis=1),
-        lambda sums: np.tanh(_ratio(sums[..., 0], sums[..., 1])) - np.tanh(_ratio(sums[..., 2], sums[..., 3])),
+        lambda sums: np.tanh(ratio(sums[..., 0], sums[..., 1])) - np.tanh(ratio(sums[..., 2], sums[..., 3])),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from spa_bench.audit import show
+from spa_bench.audit import plot, show
 from spa_bench.audit.summary import COSTS, LENGTHS, PROBES, Audit
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.paths import TEMPORARY, folder_whole, remove
@@ -47,7 +47,7 @@ def save(found: Audit, results: Path) -> Path:
             ),
         )
         for ending in ("png", "pdf"):
-            show.plot(found, folder / f"audit.{ending}")
+            plot.plot(found, folder / f"audit.{ending}")
     return path
 
 

@@ -1,4 +1,4 @@
-"""An audit as a table, as JSON, as a figure. Everything shown comes from the `Audit` alone."""
+"""An audit as a table and as JSON. Everything shown comes from the `Audit` alone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -15,23 +14,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from spa_bench.audit.measures import CLIP, GAMMA, Measured
+from spa_bench.audit.equivalence import GAMMA
+from spa_bench.audit.measures import CLIP, Measured
 from spa_bench.audit.summary import FEWEST, LENGTHS, Audit, Margin, MethodAudit
-from spa_bench.figures.style import ACCENT, BAND, INK, PALE, save
 from spa_bench.terminal import printable_line
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 PIPE = 132
 """Columns of what is no terminal."""
 BROKEN = 1e-6
 """A method that claims to conserve the return and misses it by more is marked; outcomes may have gone through fp32."""
-COLOURS = {"short": "#0072B2", "medium": "#E69F00", "long": "#009E73"}
-"""Okabe and Ito: told apart by colour-blind readers; the shapes differ too."""
-SHAPES = {"short": "o", "medium": "s", "long": "^"}
-FLOOR_LINES = ("--", ":", "-.")
 
 
 @dataclass(frozen=True)
@@ -123,8 +114,8 @@ def _return_columns() -> list[Column]:
 
 
 def _agreement_columns(audit: Audit) -> list[Column]:
-    ranges = dict(zip(LENGTHS, _ranges(audit.limits), strict=True))
-    counts = _counts(audit)
+    steps = dict(zip(LENGTHS, ranges(audit.limits), strict=True))
+    found = counts(audit)
     return [
         Column(
             "Spearman",
@@ -134,14 +125,22 @@ def _agreement_columns(audit: Audit) -> list[Column]:
         *(
             Column(
                 length,
-                f"Spearman where the expert takes {ranges[length]} steps: {counts[length]} trajectories",
+                f"Spearman where the expert takes {steps[length]} steps: {found[length]} trajectories",
                 _spearman_of(length),
             )
             for length in LENGTHS
         ),
-        Column("n", "trajectories where it is defined: three steps, and neither is constant", _defined),
+        Column(
+            "n",
+            "trajectories where it is defined: three steps, and neither is constant",
+            lambda m: str(m.agreement.spearman.used),
+        ),
         Column("Kendall", "tau-b of the same", lambda m: _number(m.agreement.kendall.value)),
-        Column("sign %", "steps that change progress and have a sign, paid with the right one", _sign),
+        Column(
+            "sign %",
+            "steps that change progress and have a sign, paid with the right one",
+            lambda m: _percent(m.agreement.sign.value),
+        ),
         Column("AUPRC", "average precision for steps that raise progress (what a random order reaches)", _precision),
         Column(
             "partial",
@@ -193,17 +192,9 @@ def _claim(method: MethodAudit) -> str:
     return ("yes!" if broken else "yes") if method.conserves else "no"
 
 
-def _defined(method: MethodAudit) -> str:
-    return str(method.agreement.spearman.used)
-
-
 def _precision(method: MethodAudit) -> str:
     found, chance = method.agreement.auprc.value, method.agreement.chance
     return f"{_number(found)} ({_number(chance)})" if found is not None else "-"
-
-
-def _sign(method: MethodAudit) -> str:
-    return _percent(method.agreement.sign.value)
 
 
 def _margin(best: Margin | None) -> str:
@@ -234,12 +225,13 @@ def _with_interval(found: Measured) -> str:
     return f"{_number(found.value)} [{_number(found.low)}, {_number(found.high)}]"
 
 
-def _ranges(limits: tuple[int, int]) -> tuple[str, str, str]:
+def ranges(limits: tuple[int, int]) -> tuple[str, str, str]:
+    """Steps of the expert, in the order of `LENGTHS`."""
     short, medium = limits
     return f"up to {short}", f"{short + 1} to {medium}", f"more than {medium}"
 
 
-def _counts(audit: Audit) -> dict[str, int]:
+def counts(audit: Audit) -> dict[str, int]:
     """Trajectories by length; the same for all methods."""
     return {length: max((m.by_length[length].spearman.of for m in audit.methods), default=0) for length in LENGTHS}
 
@@ -308,98 +300,3 @@ def _floor_line(method: MethodAudit) -> str:
         f"Kendall {_number(seen.kendall.value)}, AUPRC {_precision(method)}, partial {_with_interval(seen.partial)}"
         + (f", effect {_with_interval(method.effects.spearman)}" if method.effects is not None else "")
     )
-
-
-# The figure
-
-
-def plot(audit: Audit, path: Path) -> None:
-    """Save what `draw` makes as `.png`, `.pdf` or `.svg`, by the name's ending; the same audit gives the same bytes.
-
-    The user's own settings of Matplotlib are left alone. Raises UserError for another ending.
-    """
-    save(lambda: draw(audit), path)
-
-
-def draw(audit: Audit) -> Figure:
-    """The figure. Left: Spearman with its interval, the floors as lines. Right: by length of the task."""
-    from matplotlib.figure import Figure
-
-    methods = sorted(audit.methods, key=_plot_order)
-    figure = Figure(figsize=(10, 2.4 + 0.3 * max(4, len(methods))), layout="constrained")
-    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-    _draw_overall(left, audit, methods)
-    _draw_lengths(right, audit, methods)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False, fontsize=8)
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", frameon=False, fontsize=8)
-    figure.suptitle(f"Does the reward follow the oracle's progress? {_subject(audit)}", fontsize=11)
-    return figure
-
-
-def _plot_order(method: MethodAudit) -> tuple[float, str]:
-    """The best last, which is on top; what is undefined first."""
-    value = method.agreement.spearman.value
-    return (-2.0 if value is None else value), method.name
-
-
-def _subject(audit: Audit) -> str:
-    """World and number of trajectories."""
-    count = max((method.agreement.spearman.of for method in audit.methods), default=0)
-    return printable_line(f"({audit.about.get('world', 'recorded')}, {count} trajectories)")
-
-
-def _draw_overall(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> None:
-    """A dot and its interval for each method, hollow for a placebo; the floors as lines."""
-    _rows(axes, methods)
-    for style, method in zip(FLOOR_LINES, audit.floors(), strict=False):
-        if (value := method.agreement.spearman.value) is not None:
-            axes.axvline(
-                value,
-                color=ACCENT,
-                linestyle=style,
-                linewidth=1.2,
-                label=f"floor: {printable_line(method.name)} ({value:.2f})",
-            )
-    for row, method in enumerate(methods):
-        colour, fill = (PALE, "white") if method.placebo else (INK, INK)
-        if not _draw_dot(axes, method.agreement.spearman, row, "o", colour, fill):
-            box = {"facecolor": "white" if row % 2 else BAND, "edgecolor": "none", "pad": 1}
-            axes.text(0, row, "undefined: nothing to rank", color=PALE, va="center", fontsize=8, bbox=box, zorder=4)
-    axes.plot([], [], "o", color=INK, label="method, 95 % interval")
-    axes.plot([], [], "o", color=PALE, markerfacecolor="white", label="placebo")
-    axes.set_yticks(range(len(methods)), [printable_line(method.name) for method in methods])
-    axes.set_title("all trajectories", fontsize=10)
-
-
-def _draw_lengths(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> None:
-    """Three dots for each method, one below the other."""
-    _rows(axes, methods)
-    ranges, counts = dict(zip(LENGTHS, _ranges(audit.limits), strict=True)), _counts(audit)
-    for place, length in enumerate(LENGTHS):
-        for row, method in enumerate(methods):
-            at, colour = row + 0.25 * (1 - place), COLOURS[length]
-            _draw_dot(axes, method.by_length[length].spearman, at, SHAPES[length], colour, colour)
-        label = f"{length} task: expert takes {ranges[length]} steps (n={counts[length]})"
-        axes.plot([], [], SHAPES[length], color=COLOURS[length], markersize=4, label=label)
-    axes.set_title("by length of the task", fontsize=10)
-
-
-def _rows(axes: Axes, methods: Sequence[MethodAudit]) -> None:
-    """Bands that lead from a name to its dots, and the axes of both panels."""
-    for row in range(0, len(methods), 2):
-        axes.axhspan(row - 0.5, row + 0.5, color=BAND, linewidth=0, zorder=0)
-    axes.axvline(0, color=PALE, linewidth=0.8, zorder=1)
-    axes.set_ylim(-0.5, max(1, len(methods)) - 0.5)
-    axes.set_xlabel("Spearman of step reward with progress, within trajectory")
-    axes.tick_params(axis="y", length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-
-
-def _draw_dot(axes: Axes, found: Measured, y: float, shape: str, colour: str, fill: str) -> bool:
-    """False where there is nothing to draw."""
-    if found.value is None:
-        return False
-    if found.low is not None and found.high is not None:
-        axes.hlines(y, found.low, found.high, color=colour, linewidth=1.2, zorder=2)
-    axes.plot(found.value, y, shape, color=colour, markerfacecolor=fill, markersize=5, zorder=3)
-    return True

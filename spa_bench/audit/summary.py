@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa_bench.audit import measures
+from spa_bench.audit import equivalence, measures
 from spa_bench.audit.effects import Effect
-from spa_bench.audit.measures import Measured, Resamples, ReturnGap
+from spa_bench.audit.equivalence import ReturnGap
+from spa_bench.audit.measures import Measured, Resamples
 from spa_bench.core import Floats, Trajectory, bucket, derive_seed
 
 LENGTHS = ("short", "medium", "long")
@@ -188,7 +189,7 @@ def audit_method(
         name=name,
         conserves=conserves,
         placebo=placebo,
-        gap=measures.return_gap(record.episodes, [rewards[i] for i in record.kept]),
+        gap=equivalence.return_gap(record.episodes, [rewards[i] for i in record.kept]),
         agreement=_agreement(record, paid, np.ones(len(paid), dtype=bool)),
         by_length={length: _agreement(record, paid, record.lengths == length) for length in LENGTHS},
         effects=_effects(record, name, rewards, effects, placebos or {}) if effects else None,
