@@ -85,10 +85,10 @@ FEWEST = 5
 
 def _smallest(margins: Sequence[Margin]) -> Margin | None:
     """The margin over the placebo which is hardest to beat; None where none rests on `FEWEST` tasks."""
-    known = [(one.spearman.value, one) for one in margins if one.spearman.tasks >= FEWEST]
-    return min(
-        ((value, one) for value, one in known if value is not None), key=lambda pair: pair[0], default=(0, None)
-    )[1]
+    known = [
+        (one.spearman.value, one) for one in margins if one.spearman.value is not None and one.spearman.tasks >= FEWEST
+    ]
+    return min(known, key=lambda pair: pair[0])[1] if known else None
 
 
 @dataclass(frozen=True)
