@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from spa_bench.core import UserError
-from spa_bench.paths import TEMPORARY
+from spa_bench.files import TEMPORARY
 
 CHUNK = 1 << 20
 TIMEOUT = 60

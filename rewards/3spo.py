@@ -28,7 +28,8 @@ from typing import Literal
 
 import numpy as np
 
-from spa_bench.core import MOST_REPLIES, Floats, Trajectory, UserError
+from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.method import MOST_REPLIES
 from spa_bench.rewards._groups import Compared
 from spa_bench.rewards._state_scores import StateScores
 from spa_bench.rewards._states import states

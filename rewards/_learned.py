@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spa_bench.core import Floats, RewardMethod, Trajectory, UserError, derive_seed
+from spa_bench.core import Floats, Trajectory, UserError, derive_seed
+from spa_bench.method import RewardMethod
 from spa_bench.rewards._fingerprint import fingerprint
 from spa_bench.rewards._network import Training, estimate
 

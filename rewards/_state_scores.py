@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spa_bench.core import Floats, RewardMethod, Trajectory, UserError
+from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.method import RewardMethod
 from spa_bench.rewards._states import Visits, states
 
 

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spa_bench.core import Floats, RewardMethod, Trajectory, derive_seed
+from spa_bench.core import Floats, Trajectory, derive_seed
+from spa_bench.method import RewardMethod
 from spa_bench.rewards._fingerprint import fingerprint
 
 

@@ -28,7 +28,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spa_bench.core import Floats, RewardMethod, Trajectory, UserError
+from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.method import RewardMethod
 from spa_bench.rewards._groups import among_peers
 from spa_bench.rewards.rloo import leave_one_out
 

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spa_bench.core import Floats, RewardMethod, Trajectory
+from spa_bench.core import Floats, Trajectory
+from spa_bench.method import RewardMethod
 
 
 class Uniform(RewardMethod):

@@ -1,6 +1,6 @@
 """`python -m spa_bench`."""
 
-from spa_bench.cli import main
+from spa_bench.commands.cli import main
 
 if __name__ == "__main__":
     main()

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import PydanticCustomError
 from rapidfuzz import process
 
-from spa_bench.core import Level, UserError
+from spa_bench.core import UserError
+from spa_bench.method import Level
 
 EMBEDDED = "embedded"
 """Name of the model that is made on the spot."""

@@ -25,8 +25,9 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 from rapidfuzz import fuzz, process
 
-from spa_bench.blame import blame
-from spa_bench.core import Agent, Level, ReplyFormat, RewardMethod, TextEnv, UserError
+from spa_bench.core import Agent, ReplyFormat, TextEnv, UserError
+from spa_bench.method import Level, RewardMethod
+from spa_bench.method_errors import blame
 
 Room = Literal["environments", "agents", "rewards"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from spa_bench import registry
-from spa_bench.blame import LONGEST, MethodError, blame
 from spa_bench.core import UserError
+from spa_bench.method_errors import LONGEST, MethodError, blame
 
 METHOD = """
 import numpy as np

@@ -11,10 +11,11 @@ import pytest
 
 from spa_bench import registry
 from spa_bench.agents.prompts import PROMPTS
-from spa_bench.blame import MethodError
-from spa_bench.check import lessons
-from spa_bench.core import Agent, RewardMethod, TextEnv, UserError
-from spa_bench.evaluate import methods_to_audit
+from spa_bench.commands.evaluate import methods_to_audit
+from spa_bench.contract.check import lessons
+from spa_bench.core import Agent, TextEnv, UserError
+from spa_bench.method import RewardMethod
+from spa_bench.method_errors import MethodError
 from spa_bench.rewards.shuffled import Shuffled
 from spa_bench.rewards.spa import SPA
 from spa_bench.rewards.sparse import Sparse

@@ -18,7 +18,7 @@ from spa_bench.environments import data
 from spa_bench.environments.alfworld.tasks import GAME_FILE, LAYOUT, SPLITS, Games, official
 from spa_bench.environments.alfworld.verify import Verification
 from spa_bench.environments.alfworld.verify import verify as verify_games
-from spa_bench.paths import Lock, cache_root, folder_whole
+from spa_bench.files import Lock, cache_root, folder_whole
 
 OFFICIAL = "https://github.com/alfworld/alfworld/releases/download"
 ARCHIVE = "0.2.2/json_2.1.1_tw-pddl.zip"

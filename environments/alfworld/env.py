@@ -21,7 +21,7 @@ from spa_bench.environments.alfworld.game import TextVersion
 from spa_bench.environments.alfworld.oracle import remaining
 from spa_bench.environments.alfworld.tasks import Games, folder, official
 from spa_bench.environments.text import AnyText, choose, one_of
-from spa_bench.paths import data_folder
+from spa_bench.files import data_folder
 
 MAX_STEPS = {"official": 50, "builtin": 20}
 """Episode limits: ALFWorld's own (SPA: 40), and twice what most of the smaller built-in tasks take the expert."""

@@ -22,7 +22,7 @@ from spa_bench.environments.alfworld.game import Game
 from spa_bench.environments.alfworld.household import ROOMS, THINGS
 from spa_bench.environments.alfworld.tasks import GAME_FILE, KINDS, LAYOUT, MANIFEST, Entry, write_manifest
 from spa_bench.environments.dice import Dice
-from spa_bench.paths import cache_entry, cache_root
+from spa_bench.files import cache_entry, cache_root
 
 VERSION = 1
 """Raised with every change of what is generated."""

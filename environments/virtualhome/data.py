@@ -19,7 +19,7 @@ from spa_bench.environments.virtualhome import upstream
 from spa_bench.environments.virtualhome.tasks import LAYOUT, official
 from spa_bench.environments.virtualhome.verify import Verification
 from spa_bench.environments.virtualhome.verify import verify as verify_homes
-from spa_bench.paths import Lock, cache_root, folder_whole
+from spa_bench.files import Lock, cache_root, folder_whole
 
 WHEEL = (
     "https://files.pythonhosted.org/packages/b9/6f/63a7e29f0c00f10c2a8fd80d7697f77bf40c9a4ec0c813cdbf198f70551e/"

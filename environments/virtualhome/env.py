@@ -19,7 +19,7 @@ from spa_bench.environments.virtualhome.episode import Episode
 from spa_bench.environments.virtualhome.generation.household import DIFFICULTIES
 from spa_bench.environments.virtualhome.protocols import Protocol
 from spa_bench.environments.virtualhome.tasks import GoalKind, Homes, Scenario, folder, official
-from spa_bench.paths import data_folder
+from spa_bench.files import data_folder
 
 MAX_STEPS = {"official": 40, "default": 16, "hard": 50}
 """Episode limits: SPA's, and for built-in tasks of each difficulty what the longest take the expert."""

@@ -40,7 +40,7 @@ from spa_bench.environments.virtualhome.tasks import (
     scenario,
     write_manifest,
 )
-from spa_bench.paths import cache_entry, cache_root
+from spa_bench.files import cache_entry, cache_root
 
 VERSION = 1
 """Raised with every change of what is generated."""

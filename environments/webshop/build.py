@@ -33,7 +33,7 @@ from spa_bench.environments.webshop.nouns import Tagger, find_tagger
 from spa_bench.environments.webshop.products import Product, indexed, parse, sold
 from spa_bench.environments.webshop.search import IndexWriter
 from spa_bench.environments.webshop.sources import CHUNK, Fingerprint, Source, elements, fingerprint, members
-from spa_bench.paths import TEMPORARY, Lock, folder_whole
+from spa_bench.files import TEMPORARY, Lock, folder_whole
 
 BATCH = 1000
 """Products between two reports of progress, and titles tagged at once."""

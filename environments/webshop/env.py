@@ -23,7 +23,7 @@ from spa_bench.environments.webshop.goals import Goal, Kind
 from spa_bench.environments.webshop.oracle import Oracle
 from spa_bench.environments.webshop.reward import Score
 from spa_bench.environments.webshop.tasks import Assortment, Wanted, assortment
-from spa_bench.paths import data_folder
+from spa_bench.files import data_folder
 
 MAX_OBSERVATION = 1 << 22
 MAX_ACTION = 1 << 22

@@ -23,7 +23,7 @@ from spa_bench.core import UserError
 from spa_bench.environments.dice import Dice
 from spa_bench.environments.webshop.build import build
 from spa_bench.environments.webshop.stock import BRANDS, DEPARTMENTS, OPTIONS, QUALITIES
-from spa_bench.paths import cache_entry, cache_root
+from spa_bench.files import cache_entry, cache_root
 
 VERSION = 1
 """Raised with every change of what is generated."""

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from spa_bench.core import UserError
 from spa_bench.environments.webshop.analyzer import terms
-from spa_bench.paths import TEMPORARY
+from spa_bench.files import TEMPORARY
 
 K1 = np.float32(0.9)
 """How soon repetitions of a term stop counting."""

@@ -23,7 +23,7 @@ from spa_bench.environments.webshop.catalogue import Catalogue
 from spa_bench.environments.webshop.engine import Engine, PricedShop
 from spa_bench.environments.webshop.expert import Expert
 from spa_bench.environments.webshop.goals import ORDER_SEED, Goal, Kind, goals
-from spa_bench.paths import cache_entry, cache_root
+from spa_bench.files import cache_entry, cache_root
 
 SPLITS = ("valid_unseen", "valid_seen", "train")
 """In upstream's order: test, development, training."""

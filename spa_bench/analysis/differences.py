@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spa_bench.report.runs import Played
+from spa_bench.analysis.runs import Played
 from spa_bench.stats import (
     Comparison,
     Estimate,

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from spa_bench.analysis.runs import Played, Run, find, load
 from spa_bench.core import UserError
-from spa_bench.records import run_name
-from spa_bench.report.runs import Played, Run, find, load
+from spa_bench.runs.names import run_name
 
 VARYING = ("reward", "reward_options", "seed", "batch")
 """What may differ between the runs of one table."""

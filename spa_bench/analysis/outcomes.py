@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spa_bench.report.differences import Scores, generator, scores, shared_tasks
-from spa_bench.report.groups import Group
+from spa_bench.analysis.differences import Scores, generator, scores, shared_tasks
+from spa_bench.analysis.groups import Group
 from spa_bench.stats import Estimate, bootstrap_mean, iqm, probability_of_improvement
 
 

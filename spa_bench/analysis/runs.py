@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench.core import UserError
-from spa_bench.records import Journal, read_run, reward_label, reward_name, run_name
+from spa_bench.runs.folder import read_run
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.names import reward_label, reward_name, run_name
 
 PANELS = ("warm_start", "eval")
 """Stages that play the held-out panel: before training, and after it with the final checkpoint."""

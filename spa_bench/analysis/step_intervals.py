@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from spa_bench.analysis.differences import Scores, generator, scores, shared_tasks
+from spa_bench.analysis.groups import EVAL, Group
 from spa_bench.core import UserError
-from spa_bench.report.differences import Scores, generator, scores, shared_tasks
-from spa_bench.report.groups import EVAL, Group
 from spa_bench.stats import relative_improvement
 
 BASELINE = "ppo"

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spa_bench.core import Floats, Simulator, Trajectory, derive_seed
+from spa_bench.core import Floats, Trajectory, derive_seed
+from spa_bench.method import Simulator
 
 Point = tuple[int, int]
 """Position of the trajectory in its list, and the turn (0 to T - 1)."""

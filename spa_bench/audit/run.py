@@ -13,16 +13,18 @@ from typing import Any, cast
 
 import numpy as np
 
-from spa_bench import credit, experiment, records
+from spa_bench import credit
 from spa_bench.audit import effects, laws, measures, probes, summary
-from spa_bench.audit.saved import save as save
 from spa_bench.config import RunConfig
 from spa_bench.core import Agent, Floats, TextEnv, Trajectory, UserError, derive_seed
-from spa_bench.progress import Progress
-from spa_bench.rollout import Player
-from spa_bench.simulator import PlayedOn
-from spa_bench.training import pricing, start
-from spa_bench.training.asked import Asked, extra_information
+from spa_bench.rollout.player import Player
+from spa_bench.rollout.simulator import PlayedOn
+from spa_bench.runs.episodes import from_row
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.names import reward_label, reward_typed
+from spa_bench.runs.progress import Progress
+from spa_bench.training import experiment, pricing, start
+from spa_bench.training.checked_method import Asked, extra_information
 from spa_bench.training.policy import Policy
 
 LOOPS = (0, 1, 2, 3)
@@ -96,13 +98,13 @@ def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progr
     """
     experiment.refuse_namesakes(configs)
     stage = _prepare(configs[0], recorded, size, progress)
-    labels = [records.reward_label(config.reward, config.reward_options) for config in configs]
+    labels = [reward_label(config.reward, config.reward_options) for config in configs]
     methods = [experiment.make_method(config) for config in configs]
     prices: dict[str, tuple[list[Floats], list[Floats]]] = {}
     more: dict[str, tuple[dict[str, float | None], dict[str, float | None]]] = {}
     with progress.stage("price", total=len(methods)) as bar:
         for label, config, method in zip(labels, configs, methods, strict=True):
-            asked = Asked(records.reward_typed(config.reward), method)
+            asked = Asked(reward_typed(config.reward), method)
             prices[label], more[label] = _measure(asked, stage, progress)
             bar.advance(1, last=label)
     placebos = {label: prices[label][0] for label, method in zip(labels, methods, strict=True) if method.placebo}
@@ -188,9 +190,9 @@ def _fresh(common: start.Start, agent: start.LanguageModel, size: Size, progress
 
 def _recorded(folder: Path, size: Size) -> list[Trajectory]:
     """Whole groups of the last iteration on record; branches, whose past is elsewhere, are left out."""
-    rows = [row for row in records.Journal(folder / "episodes.jsonl").scan() if row and row.get("stage") == "train"]
+    rows = [row for row in Journal(folder / "episodes.jsonl").scan() if row and row.get("stage") == "train"]
     last = max((row["iteration"] for row in rows), default=0)
-    whole = [records.from_row(row) for row in rows if row["iteration"] == last and row.get("parent") is None]
+    whole = [from_row(row) for row in rows if row["iteration"] == last and row.get("parent") is None]
     whole = [trajectory for trajectory in whole if trajectory.terminated or trajectory.truncated]
     if not whole:
         raise UserError(f"{folder} holds no episodes of training: finish the run first")

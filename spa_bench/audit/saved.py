@@ -1,4 +1,4 @@
-"""An audit on the disk: its numbers, its figure, the episodes that were priced, what every method paid for every step.
+"""An audit on the disk: its numbers, the episodes that were priced, what every method paid for every step.
 
 Read without torch and without the world that was played, so that a report can be made years later on another machine.
 """
@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from spa_bench.audit import plot, show
-from spa_bench.audit.summary import COSTS, LENGTHS, PROBES, Audit
-from spa_bench.core import Floats, Trajectory, UserError
-from spa_bench.paths import TEMPORARY, folder_whole, remove
-from spa_bench.records import Journal, from_row, to_row
+from spa_bench.audit import show
+from spa_bench.audit.summary import COSTS, PROBES, Audit
+from spa_bench.core import BUCKETS, Floats, Trajectory, UserError
+from spa_bench.files import TEMPORARY, folder_whole, remove
+from spa_bench.runs.episodes import from_row, to_row
+from spa_bench.runs.journal import Journal
 
 AUDIT, EPISODES, PRICES = "audit.json", "episodes.jsonl", "prices.jsonl"
 LARGEST = 1e308
@@ -28,7 +29,7 @@ LARGEST = 1e308
 
 
 def save(found: Audit, results: Path) -> Path:
-    """Write the audit and its figure as PNG and PDF; returns the folder, which is named by the numbers in it."""
+    """Write the audit; returns the folder, which is named by the numbers in it."""
     content = json.dumps(show.to_json(found), indent=1, sort_keys=True, allow_nan=False) + "\n"
     name = f"{found.about['seed']}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
     path = results / "audits" / str(found.about["world"]) / name
@@ -46,8 +47,6 @@ def save(found: Audit, results: Path) -> Path:
                 for index, rewards in enumerate(paid)
             ),
         )
-        for ending in ("png", "pdf"):
-            plot.plot(found, folder / f"audit.{ending}")
     return path
 
 
@@ -76,7 +75,7 @@ def load(path: Path) -> Audit:
     except ValueError:
         raise UserError(f"{file} holds a number that is not finite: audit again") from None
     names = [method.name for method in found.methods]
-    if len(set(names)) < len(names) or any(set(method.by_length) != set(LENGTHS) for method in found.methods):
+    if len(set(names)) < len(names) or any(set(method.by_length) != set(BUCKETS) for method in found.methods):
         raise UserError(f"{file} is no audit that this version can read: a method stands twice, or lacks a length")
     return replace(found, probes=_ordered(found.probes, PROBES), costs=_ordered(found.costs, COSTS))
 

@@ -16,7 +16,8 @@ from rich.table import Table as RichTable
 
 from spa_bench.audit.equivalence import GAMMA
 from spa_bench.audit.measures import CLIP, Measured
-from spa_bench.audit.summary import FEWEST, LENGTHS, Audit, Margin, MethodAudit
+from spa_bench.audit.summary import FEWEST, Audit, Margin, MethodAudit
+from spa_bench.core import BUCKETS
 from spa_bench.terminal import printable_line
 
 PIPE = 132
@@ -114,7 +115,7 @@ def _return_columns() -> list[Column]:
 
 
 def _agreement_columns(audit: Audit) -> list[Column]:
-    steps = dict(zip(LENGTHS, ranges(audit.limits), strict=True))
+    steps = dict(zip(BUCKETS, ranges(audit.limits), strict=True))
     found = counts(audit)
     return [
         Column(
@@ -128,7 +129,7 @@ def _agreement_columns(audit: Audit) -> list[Column]:
                 f"Spearman where the expert takes {steps[length]} steps: {found[length]} trajectories",
                 _spearman_of(length),
             )
-            for length in LENGTHS
+            for length in BUCKETS
         ),
         Column(
             "n",
@@ -226,14 +227,14 @@ def _with_interval(found: Measured) -> str:
 
 
 def ranges(limits: tuple[int, int]) -> tuple[str, str, str]:
-    """Steps of the expert, in the order of `LENGTHS`."""
+    """Steps of the expert, in the order of `BUCKETS`."""
     short, medium = limits
     return f"up to {short}", f"{short + 1} to {medium}", f"more than {medium}"
 
 
 def counts(audit: Audit) -> dict[str, int]:
     """Trajectories by length; the same for all methods."""
-    return {length: max((m.by_length[length].spearman.of for m in audit.methods), default=0) for length in LENGTHS}
+    return {length: max((m.by_length[length].spearman.of for m in audit.methods), default=0) for length in BUCKETS}
 
 
 def _blocks(audit: Audit, room: int) -> Iterator[list[Column]]:

@@ -13,9 +13,8 @@ from spa_bench.audit import equivalence, measures
 from spa_bench.audit.effects import Effect
 from spa_bench.audit.equivalence import ReturnGap
 from spa_bench.audit.measures import Measured, Resamples
-from spa_bench.core import Floats, Trajectory, bucket, derive_seed
+from spa_bench.core import BUCKETS, Floats, Trajectory, bucket, derive_seed
 
-LENGTHS = ("short", "medium", "long")
 PROBES = {
     "loop": "what one more walk around a reversible loop pays, in the task where it is farthest from 0; a potential: 0",
     "busy %": "tasks where a busy failure of full length is paid at least as much as the expert's success",
@@ -191,7 +190,7 @@ def audit_method(
         placebo=placebo,
         gap=equivalence.return_gap(record.episodes, [rewards[i] for i in record.kept]),
         agreement=_agreement(record, paid, np.ones(len(paid), dtype=bool)),
-        by_length={length: _agreement(record, paid, record.lengths == length) for length in LENGTHS},
+        by_length={length: _agreement(record, paid, record.lengths == length) for length in BUCKETS},
         effects=_effects(record, name, rewards, effects, placebos or {}) if effects else None,
         margins=tuple(
             Margin(other, measures.margin(rank, record.correlations(record.graded(paid_by_it)), record.resamples))

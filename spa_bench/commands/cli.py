@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from spa_bench.commands import data, new, report
+from spa_bench.commands.options import Flags, check, method_options, methods, to_toml
 from spa_bench.commands.words import (
     RESULTS,
     Assign,
@@ -39,8 +40,8 @@ from spa_bench.commands.words import (
 )
 from spa_bench.config import RunConfig
 from spa_bench.core import UserError
-from spa_bench.options import Flags, check, method_options, methods, to_toml
-from spa_bench.records import RunFolder, reward_label, run_path
+from spa_bench.runs.folder import RunFolder, run_path
+from spa_bench.runs.names import reward_label
 from spa_bench.terminal import printable_line
 from spa_bench.version import __version__
 
@@ -90,14 +91,14 @@ def _print_configs(configs: Sequence[RunConfig], as_json: bool) -> None:
 
 def _rows(configs: Sequence[RunConfig]) -> list[str]:
     """What the rows of the table of these runs are called."""
-    from spa_bench.report.groups import START
+    from spa_bench.analysis.groups import START
 
     return list(dict.fromkeys([START, *(reward_label(config.reward, config.reward_options) for config in configs)]))
 
 
 def _print_finished(configs: Sequence[RunConfig], results: Path, as_json: bool, baseline: str | None) -> None:
     """The table of a comparison in which a run has failed; nothing where none has finished."""
-    from spa_bench.experiment import is_finished
+    from spa_bench.training.experiment import is_finished
 
     folders = {path: config for config in configs if (path := run_path(results, config)).is_dir()}
     done = [config for path, config in folders.items() if is_finished(RunFolder(path))]
@@ -130,7 +131,7 @@ def run(
     if dry_run:
         _print_configs([settings], as_json)
         return
-    from spa_bench import experiment
+    from spa_bench.training import experiment
 
     with aside():
         folder = experiment.run(settings, results, progress(as_json), track)
@@ -175,7 +176,7 @@ def compare(
     if dry_run:
         _print_configs(configs, as_json)
         return
-    from spa_bench import experiment
+    from spa_bench.training import experiment
 
     try:
         with aside():
@@ -207,11 +208,11 @@ def evaluate(
     if sum(choice is not None for choice in (agent, checkpoint, model)) != 1:
         raise UserError("eval needs exactly one of --agent, --checkpoint and --model")
     flags = Flags(env, model, tasks, data, split, config, assign or ())
-    from spa_bench.evaluate import settings_for
+    from spa_bench.commands.evaluate import settings_for
 
     with aside():
         settings, name = settings_for(flags, agent, checkpoint, seed)
-        from spa_bench import experiment
+        from spa_bench.training import experiment
 
         folder = experiment.evaluate(settings, name, checkpoint, results, progress(as_json))
     print_tables([folder], as_json)
@@ -229,7 +230,7 @@ def play(
     oracle: Annotated[bool, typer.Option("--oracle", help="Show the oracle's progress after each step.")] = False,
 ) -> None:
     """Play a task yourself; `:help` lists the commands."""
-    from spa_bench.play import Game, build_world, find_task
+    from spa_bench.commands.play import Game, build_world, find_task
 
     world = build_world(Flags(env=env, tasks=tasks, data=data, assignments=assign or ()).config(reward="none"))
     Game(world, find_task(world, split, task), oracle=oracle).loop(sys.stdin, sys.stdout)
@@ -246,8 +247,8 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure how fast a world is on this machine, with all that an agent and a reward need of each step."""
-    from spa_bench.bench import measure, show
-    from spa_bench.play import build_world
+    from spa_bench.commands.bench import measure, show
+    from spa_bench.commands.play import build_world
 
     config = Flags(env=env, tasks=tasks, data=data, assignments=assign or ()).config(reward="none")
     show(measure(lambda: build_world(config), seconds), sys.stdout, as_json)
@@ -276,7 +277,7 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Measure credit itself: every method prices the same episodes; no policy is trained."""
-    from spa_bench.evaluate import methods_to_audit, settings_to_audit
+    from spa_bench.commands.evaluate import methods_to_audit, settings_to_audit
 
     flags = Flags(env, model, tasks, data, None, config, assign or ())
     with aside():
@@ -285,12 +286,15 @@ def audit(
         for settings in configs:
             check(settings)
     from spa_bench.audit import run as auditing
+    from spa_bench.audit.saved import save
     from spa_bench.audit.show import show
+    from spa_bench.figures.audit import plot
 
     size = auditing.Size(groups, samples, points, alternatives, probes)
     with aside():
         found = auditing.audit(configs, recorded, size, progress(as_json))
-    folder = auditing.save(found, results)
+    folder = save(found, results)
+    plot(found, folder / "audit.png", folder / "audit.pdf")
     show(found, sys.stdout, as_json)
     print(f"written to {folder}", file=sys.stderr)
 
@@ -303,7 +307,7 @@ app.command()(report.view)
 @command
 def doctor(results: Results = RESULTS, as_json: Json = False) -> None:
     """Check this machine: versions, processor, memory, disk, data."""
-    from spa_bench.doctor import examine, show
+    from spa_bench.commands.doctor import examine, show
 
     checks = examine(results)
     show(checks, sys.stdout, as_json)
@@ -322,7 +326,7 @@ def check_method(
     """Try a reward method on made-up episodes: every law, a line each, what it costs and whom it is like."""
     if reward is None:
         raise UserError("no --reward: name a method, or a file of your own as path.py:Class")
-    from spa_bench.check import examine, options, show
+    from spa_bench.contract.check import examine, options, show
 
     name, own_options = method_options(reward)
     with aside():

@@ -25,7 +25,7 @@ def get(
     as_json: Json = False,
 ) -> None:
     """Fetch the official tasks, check every file, and put them where `--tasks official` looks."""
-    from spa_bench import data as door
+    from spa_bench.commands import official as door
 
     door.show(door.get(env, data, source or [], progress(as_json)), sys.stdout, as_json)
 
@@ -42,7 +42,7 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Make a world's data of upstream's files, official or not; what is there already is not made twice."""
-    from spa_bench import data as door
+    from spa_bench.commands import official as door
 
     files = {"items": items, "attributes": attributes} | ({} if human is None else {"human": human})
     door.show_built(door.build(env, data, files, tagger, progress(as_json)), sys.stdout, as_json)
@@ -56,7 +56,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Prove that the official tasks are complete, unchanged and split without overlap."""
-    from spa_bench import data as door
+    from spa_bench.commands import official as door
 
     found = door.verify(env, data)
     door.show(found, sys.stdout, as_json)

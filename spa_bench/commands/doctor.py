@@ -18,10 +18,11 @@ from typing import Literal, TextIO
 
 from packaging.requirements import Requirement
 
-from spa_bench import data, registry
+from spa_bench import registry
+from spa_bench.commands import official
 from spa_bench.core import UserError
-from spa_bench.facts import installed, usable_cpus
-from spa_bench.paths import cache_root, data_folder
+from spa_bench.files import cache_root, data_folder
+from spa_bench.runs.provenance import installed, usable_cpus
 from spa_bench.terminal import printable_line
 
 GB = 10**9
@@ -141,7 +142,7 @@ def _data() -> Iterator[Check]:
 def _get(env: str) -> str:
     """The command that gets a world's data; none where it has no official ones, or cannot be imported here."""
     try:
-        return data.command(env)
+        return official.command(env)
     except (UserError, ImportError):
         return ""
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spa_bench import registry
+from spa_bench.commands.options import Flags, method_options
 from spa_bench.config import RunConfig, build, override
-from spa_bench.core import RewardMethod, UserError
-from spa_bench.options import Flags, method_options
-from spa_bench.records import read_run
+from spa_bench.core import UserError
+from spa_bench.method import RewardMethod
+from spa_bench.runs.folder import read_run
 
 POLICY = "policy"
 """Name of the agent where a language model plays."""

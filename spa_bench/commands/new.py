@@ -24,7 +24,7 @@ def reward(
     folder: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("."),
 ) -> None:
     """Write a small reward method that works, and its test."""
-    from spa_bench import scaffold
+    from spa_bench.contract import scaffold
 
     file, test, address = scaffold.reward(name, folder)
     print("\n".join([f"{file}", f"{test}", *scaffold.next_commands(test, address)]))

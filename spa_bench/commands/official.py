@@ -17,8 +17,8 @@ from typing import Protocol, TextIO, cast
 
 from spa_bench import registry
 from spa_bench.core import UserError
-from spa_bench.paths import data_folder
-from spa_bench.progress import Progress
+from spa_bench.files import data_folder
+from spa_bench.runs.progress import Progress
 from spa_bench.terminal import printable_line
 
 

@@ -32,7 +32,7 @@ def report(
     """Print the tables of finished runs, and write them with figures and a page to open in a browser."""
     wanted = folders or [RESULTS]
     if html is not None:
-        from spa_bench import view as viewer
+        from spa_bench.report import serve as viewer
 
         viewer.show(viewer.write(wanted, html, episodes, baseline), sys.stdout, as_json)
         return
@@ -46,7 +46,7 @@ def report(
     render.show_sections(found.sections() if paper is None else found.paper(paper), sys.stdout)
     if not found.tables and not found.audits:
         raise UserError(f"no run that can be reported in {', '.join(map(str, wanted))}")
-    from spa_bench import report_folder
+    from spa_bench.report import folder as report_folder
 
     written = report_folder.write(found, wanted, out or wanted[0] / "report", baseline, cuts, episodes)
     for note in written.notes:
@@ -61,14 +61,14 @@ def view(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0: any free one.")] = 0,
 ) -> None:
     """Show a folder of results in the browser; the page follows runs while they go on."""
-    from spa_bench.view import serve
+    from spa_bench.report.serve import serve
 
     serve(results, port, sys.stdout)
 
 
 def _cuts(words: str | None) -> list[int] | None:
     """`5,10,15` as numbers, which rise."""
-    from spa_bench.report.intervals import step_intervals
+    from spa_bench.analysis.step_intervals import step_intervals
 
     if words is None:
         return None

@@ -13,7 +13,7 @@ from typing import Annotated, ParamSpec, TextIO
 import typer
 
 from spa_bench.core import UserError
-from spa_bench.progress import Progress
+from spa_bench.runs.progress import Progress
 from spa_bench.terminal import printable_line
 
 P = ParamSpec("P")

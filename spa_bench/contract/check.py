@@ -12,20 +12,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TextIO
 
 from spa_bench import registry
-from spa_bench.blame import blame
 from spa_bench.config import override
-from spa_bench.contract import (
-    LAWS,
-    SECONDS,
-    BrokenLaw,
-    Law,
-    Trial,
-    check_lesson,
-    check_time,
-    standard_groups,
-)
-from spa_bench.core import Floats, RewardMethod, UserError
-from spa_bench.lesson import examples, taught
+from spa_bench.contract.fakes import standard_groups
+from spa_bench.contract.fingerprint import examples, taught
+from spa_bench.contract.laws import LAWS, SECONDS, BrokenLaw, Law, Trial, check_lesson, check_time
+from spa_bench.core import Floats, UserError
+from spa_bench.method import RewardMethod
+from spa_bench.method_errors import blame
 from spa_bench.terminal import printable_line
 
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from spa_bench import credit
-from spa_bench.core import Floats, RewardMethod, Trajectory
-from spa_bench.stand_ins import stand_in_encoder, stand_in_simulator, wander
+from spa_bench.contract.fakes import stand_in_encoder, stand_in_simulator, wander
+from spa_bench.core import Floats, Trajectory
+from spa_bench.method import RewardMethod
 
 SAME = 0.02
 """Mean |difference| up to which two lessons count as one; advantages have unit variance."""

@@ -23,10 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from spa_bench.blame import blame
-from spa_bench.core import MOST_REPLIES, Floats, RewardMethod, Trajectory
-from spa_bench.lesson import SAME, examples, nearest, taught
-from spa_bench.stand_ins import crowd, stand_in_encoder, stand_in_simulator, standard_groups
+from spa_bench.contract.fakes import crowd, stand_in_encoder, stand_in_simulator, standard_groups
+from spa_bench.contract.fingerprint import SAME, examples, nearest, taught
+from spa_bench.core import Floats, Trajectory
+from spa_bench.method import MOST_REPLIES, RewardMethod
+from spa_bench.method_errors import blame
 
 __all__ = [
     "LAWS",

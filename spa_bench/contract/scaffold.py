@@ -16,7 +16,7 @@ from pathlib import Path
 
 from spa_bench import registry
 from spa_bench.core import UserError
-from spa_bench.paths import write_whole
+from spa_bench.files import write_whole
 
 LONGEST = 32
 """Characters of a name: the lines of the files stay short, and file systems have room."""

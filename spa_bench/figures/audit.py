@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from spa_bench.audit.measures import Measured
 from spa_bench.audit.show import counts, ranges
-from spa_bench.audit.summary import LENGTHS, Audit, MethodAudit
+from spa_bench.audit.summary import Audit, MethodAudit
+from spa_bench.core import BUCKETS
 from spa_bench.figures.style import ACCENT, BAND, INK, PALE, save
 from spa_bench.terminal import printable_line
 
@@ -22,12 +23,12 @@ SHAPES = {"short": "o", "medium": "s", "long": "^"}
 FLOOR_LINES = ("--", ":", "-.")
 
 
-def plot(audit: Audit, path: Path) -> None:
-    """Save what `draw` makes as `.png`, `.pdf` or `.svg`, by the name's ending; the same audit gives the same bytes.
+def plot(audit: Audit, *paths: Path) -> None:
+    """Save what `draw` makes to each of the paths, as `.png`, `.pdf` or `.svg` by the name's ending.
 
-    The user's own settings of Matplotlib are left alone. Raises UserError for another ending.
+    The same audit gives the same bytes. Raises UserError for another ending.
     """
-    save(lambda: draw(audit), path)
+    save(lambda: draw(audit), *paths)
 
 
 def draw(audit: Audit) -> Figure:
@@ -83,8 +84,8 @@ def _draw_overall(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> N
 def _draw_lengths(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> None:
     """Three dots for each method, one below the other."""
     _rows(axes, methods)
-    steps, found = dict(zip(LENGTHS, ranges(audit.limits), strict=True)), counts(audit)
-    for place, length in enumerate(LENGTHS):
+    steps, found = dict(zip(BUCKETS, ranges(audit.limits), strict=True)), counts(audit)
+    for place, length in enumerate(BUCKETS):
         for row, method in enumerate(methods):
             at, colour = row + 0.25 * (1 - place), COLOURS[length]
             _draw_dot(axes, method.by_length[length].spearman, at, SHAPES[length], colour, colour)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from spa_bench.analysis.groups import Group
+from spa_bench.analysis.runs import Run
 from spa_bench.core import UserError
 from spa_bench.figures import words
 from spa_bench.figures.lines import Line, Panel, draw_lines
-from spa_bench.report.groups import Group
-from spa_bench.report.runs import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spa_bench.analysis.groups import Group
+from spa_bench.analysis.step_intervals import BASELINE
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
 from spa_bench.figures import credit, curves, lengths, profiles, scatter, step_intervals
 from spa_bench.figures.credit import CreditMap
 from spa_bench.figures.style import OVERLAID, save
-from spa_bench.report.groups import Group
-from spa_bench.report.intervals import BASELINE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spa_bench.core import UserError, bucket
+from spa_bench.analysis.groups import EVAL, Group, valid
+from spa_bench.analysis.runs import Run
+from spa_bench.core import BUCKETS, UserError, bucket
 from spa_bench.figures import words
 from spa_bench.figures.rows import Column, Mark, draw_rows
-from spa_bench.report.groups import EVAL, Group, valid
-from spa_bench.report.runs import Run
-from spa_bench.report.table import BUCKETS
 from spa_bench.stats import Estimate, over_seeds, wilson
 
 if TYPE_CHECKING:

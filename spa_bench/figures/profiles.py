@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spa_bench.analysis.groups import Group, valid
 from spa_bench.core import UserError
 from spa_bench.figures import words
 from spa_bench.figures.lines import Line, Panel, draw_lines
-from spa_bench.report.groups import Group, valid
 from spa_bench.stats import performance_profile
 
 if TYPE_CHECKING:

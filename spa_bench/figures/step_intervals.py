@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spa_bench.analysis.groups import Group
+from spa_bench.analysis.step_intervals import BASELINE, Improvement, Improvements, improvements
 from spa_bench.figures import words
 from spa_bench.figures.rows import Column, Mark, draw_rows
 from spa_bench.figures.style import INK, OVERLAID, PALE, Look, legend, looks, sheet
-from spa_bench.report.groups import Group
-from spa_bench.report.intervals import BASELINE, Improvement, Improvements, improvements
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from spa_bench.report.groups import EVAL, Group
-from spa_bench.report.runs import about
+from spa_bench.analysis.groups import EVAL, Group
+from spa_bench.analysis.runs import about
 
 
 def title(group: Group) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spa_bench.report.differences import Difference, Scores, differences
-from spa_bench.report.groups import Group
+from spa_bench.analysis.differences import Difference, Scores, differences
+from spa_bench.analysis.groups import Group
 
 
 @dataclass(frozen=True)

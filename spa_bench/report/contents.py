@@ -7,18 +7,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from spa_bench.analysis.groups import Group, Problem, collect, problem
+from spa_bench.analysis.step_intervals import BASELINE, Improvement, Improvements, improvements
 from spa_bench.audit import saved
 from spa_bench.audit import show as audit_show
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
-from spa_bench.records import run_name
 from spa_bench.report.grid import Grid, slug
-from spa_bench.report.groups import Group, Problem, collect, problem
-from spa_bench.report.intervals import BASELINE, Improvement, Improvements, improvements
 from spa_bench.report.overview import overview, section_names
 from spa_bench.report.papers import PAPERS, fill
 from spa_bench.report.render import Section, section
 from spa_bench.report.table import Table, as_json, tables_of
+from spa_bench.runs.names import run_name
 
 INTERVALS = (
     "Relative improvement: 100 (method - {0}) / {0} of success on the tasks of each interval, same tasks and seeds; in "

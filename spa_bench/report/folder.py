@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spa_bench.analysis.step_intervals import BASELINE
 from spa_bench.audit import saved
 from spa_bench.audit.summary import Audit
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.figures import credit
 from spa_bench.figures.credit import ACROSS, CreditMap
-from spa_bench.paths import write_whole
+from spa_bench.files import write_whole
 from spa_bench.report import grid as forms
 from spa_bench.report.contents import Contents, audit_name
-from spa_bench.report.intervals import BASELINE
 from spa_bench.report.overview import section_names
 from spa_bench.report.papers import PAPERS
 from spa_bench.report.render import Section, as_markdown
@@ -52,8 +52,8 @@ def write(
     `baseline` and `cuts` are those of `found`; `most`: episodes of each run in the page, at most. UserError where the
     folder cannot be written.
     """
-    from spa_bench import view
     from spa_bench.figures import files as figures
+    from spa_bench.report import serve
 
     try:
         old = _listed(folder)
@@ -66,7 +66,7 @@ def write(
         groups = dict(zip(section_names(found.tables), found.groups, strict=True))
         audits = {audit_name(path): audit for path, audit in found.audits}
         drawn = figures.figures(groups, audits, maps, folder / "figures", cuts, baseline or BASELINE)
-        view.write(folders, folder / PAGE, most, known=found)
+        serve.write(folders, folder / PAGE, most, known=found)
         files = sorted([*texts, *(f"figures/{path.name}" for path in drawn.paths), PAGE])
         for stale in sorted(old - set(files)):
             (folder / stale).unlink(missing_ok=True)

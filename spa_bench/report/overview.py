@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from spa_bench.analysis.published import PUBLISHED, Sources
 from spa_bench.report.grid import Grid, slug
-from spa_bench.report.published import PUBLISHED, Sources
 from spa_bench.report.render import Section, percent, with_interval
 from spa_bench.report.table import Row, Table
 

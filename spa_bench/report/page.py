@@ -15,16 +15,18 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from spa_bench.analysis.groups import VARYING, judge
+from spa_bench.analysis.runs import DAMAGED, PANELS, find
 from spa_bench.audit import saved
 from spa_bench.core import UserError
-from spa_bench.records import Journal, read_run, reward_label, run_name
 from spa_bench.report.contents import Contents, contents
-from spa_bench.report.groups import VARYING, judge
 from spa_bench.report.page_audits import is_audit, read_audit
 from spa_bench.report.page_episodes import FIELDS, Book, Episode, Shelf, episode, shortened
 from spa_bench.report.render import Section
-from spa_bench.report.runs import DAMAGED, PANELS, find
 from spa_bench.report.table import Table
+from spa_bench.runs.folder import read_run
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.names import reward_label, run_name
 from spa_bench.terminal import printable_line
 
 CURVES = ("success", "grounded", "reward_sum", "kl")

@@ -10,8 +10,8 @@ from typing import Any
 
 from spa_bench.audit import saved
 from spa_bench.core import UserError
-from spa_bench.records import to_row
 from spa_bench.report.page_episodes import Episode, episode, shortened
+from spa_bench.runs.episodes import to_row
 
 NOT_KEPT = "written by an earlier version, which kept no episodes"
 

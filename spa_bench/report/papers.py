@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from spa_bench.analysis.groups import START
+from spa_bench.analysis.published import PUBLISHED, Published, Sources
 from spa_bench.core import UserError
 from spa_bench.report.grid import Grid, slug
-from spa_bench.report.groups import START
-from spa_bench.report.published import PUBLISHED, Published, Sources
 from spa_bench.report.render import Section, percent, with_interval
 from spa_bench.report.table import Table
 

@@ -10,13 +10,14 @@ from typing import TextIO
 
 from rich.console import Console
 
+from spa_bench.analysis.differences import Difference, Resolution
+from spa_bench.analysis.groups import START
+from spa_bench.analysis.published import PUBLISHED, Sources
+from spa_bench.core import BUCKETS
 from spa_bench.report import grid as grid_forms
 from spa_bench.report.ablations import Ablation
-from spa_bench.report.differences import Difference, Resolution
 from spa_bench.report.grid import Grid, slug
-from spa_bench.report.groups import START
-from spa_bench.report.published import PUBLISHED, Sources
-from spa_bench.report.table import BUCKETS, Row, Table, as_json
+from spa_bench.report.table import Row, Table, as_json
 from spa_bench.stats import Estimate
 from spa_bench.terminal import printable_line
 

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from spa_bench.audit.saved import find
 from spa_bench.core import UserError
-from spa_bench.paths import write_whole
+from spa_bench.files import write_whole
 from spa_bench.report.contents import Contents
 from spa_bench.report.html import page, policy
 from spa_bench.report.page import Folder, compose, gather, read, tabulate

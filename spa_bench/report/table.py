@@ -13,9 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from spa_bench.core import UserError, bucket
-from spa_bench.report.ablations import Ablation, ablations
-from spa_bench.report.differences import (
+from spa_bench.analysis.differences import (
     Difference,
     Resolution,
     Scores,
@@ -25,13 +23,14 @@ from spa_bench.report.differences import (
     scores,
     variation,
 )
-from spa_bench.report.groups import EVAL, START, WARM_START, Group, collect, valid
-from spa_bench.report.intervals import BASELINE
-from spa_bench.report.outcomes import Graded, graded
-from spa_bench.report.runs import COSTS, Played, Run, about
+from spa_bench.analysis.groups import EVAL, START, WARM_START, Group, collect, valid
+from spa_bench.analysis.outcomes import Graded, graded
+from spa_bench.analysis.runs import COSTS, Played, Run, about
+from spa_bench.analysis.step_intervals import BASELINE
+from spa_bench.core import BUCKETS, UserError, bucket
+from spa_bench.report.ablations import Ablation, ablations
 from spa_bench.stats import Estimate, over_seeds
 
-BUCKETS = ("short", "medium", "long")
 OVERSPENT = 1.1
 """Times the dose beyond which a table says so: it is known only after an iteration what it has cost."""
 

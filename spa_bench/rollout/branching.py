@@ -12,19 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from spa_bench.core import (
-    Agent,
-    Conversation,
-    Floats,
-    Reply,
-    RewardMethod,
-    TextEnv,
-    Tokens,
-    Trajectory,
-    UserError,
-    derive_seed,
-)
-from spa_bench.rollout import Episode, Game, Request, advance, begin
+from spa_bench.core import Agent, Conversation, Floats, Reply, TextEnv, Tokens, Trajectory, UserError, derive_seed
+from spa_bench.method import RewardMethod
+from spa_bench.rollout.player import Episode, Game, Request, advance, begin
 
 BARREN = 1000
 """Trees without a single step, one after another, after which a method is taken to cut off everything."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spa_bench.core import Agent, Conversation, TextEnv, Trajectory, UserError, derive_seed
-from spa_bench.rollout import Game, Player, play_out, resume
+from spa_bench.rollout.player import Game, Player, play_out, resume
 
 
 class PlayedOn:

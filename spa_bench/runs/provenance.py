@@ -35,7 +35,7 @@ def facts() -> dict[str, Any]:
 @cache
 def source() -> str:
     """Digest of the package's own code, so that no cache outlives an edit that its version number does not show."""
-    root = Path(__file__).resolve().parent
+    root = Path(__file__).resolve().parent.parent
     parts = [root, *(path for path in root.iterdir() if path.is_symlink())]
     files = {path.resolve() for part in parts for path in part.rglob("*.py")}
     digest = hashlib.sha256()
@@ -61,7 +61,7 @@ def usable_cpus() -> int:
 
 def commit() -> dict[str, Any]:
     """`commit` and `dirty` of the checkout that spa-bench runs from; both None for an installed package."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parent.parent.parent
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}
     head = _git(root, "rev-parse", "HEAD")

@@ -20,10 +20,12 @@ from multiprocessing import connection
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from spa_bench import records
 from spa_bench.core import UserError
-from spa_bench.paths import Lock, remove
-from spa_bench.progress import Progress
+from spa_bench.files import Lock, remove
+from spa_bench.runs.folder import read_run
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.names import run_name
+from spa_bench.runs.progress import Progress
 
 PROJECT = "spa-bench"
 LOG = "tracker.log"
@@ -103,8 +105,8 @@ def follow(name: str, folder: Path, run: connection.Connection) -> None:
     lock.acquire(wait=True)  # the tracker of a run killed just now is still at its last points
     if (parent := multiprocessing.parent_process()) is not None and not parent.is_alive():
         return  # killed meanwhile: whoever resumes the run shows all of it
-    config = shareable(records.read_run(folder)["config"])
-    journal = records.Journal(folder / "metrics.jsonl")
+    config = shareable(read_run(folder)["config"])
+    journal = Journal(folder / "metrics.jsonl")
     sent, over = 0, False
     with TRACKERS[name](folder, config) as log:
         while not over:
@@ -178,7 +180,7 @@ def trackio(folder: Path, config: dict[str, Any]) -> Iterator[Log]:
     """A project in `trackio/` of the results folder, with all runs; `TRACKIO_DIR=results/trackio trackio show`."""
     os.environ["TRACKIO_DIR"] = str(folder.parents[3] / "trackio")  # read when the library is imported
     library = importlib.import_module("trackio")
-    title = records.run_name(folder)
+    title = run_name(folder)
     with suppress(ValueError):  # of a project that does not exist yet
         for old in library.Api().runs(PROJECT):
             if old.name == title:
@@ -203,7 +205,7 @@ def wandb(folder: Path, config: dict[str, Any]) -> Iterator[Log]:
         root_dir=str(folder), console="off", silent=True, disable_git=True, disable_code=True, save_code=False,
         x_disable_meta=True, x_disable_stats=True, x_disable_machine_info=True, x_save_requirements=False,
     )  # fmt: skip
-    title = records.run_name(folder)
+    title = run_name(folder)
     run = library.init(
         project=PROJECT, name=title, id=title.replace("/", "-"), config=config, mode="offline", settings=settings
     )

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spa_bench.blame import MethodError, blame
-from spa_bench.core import MOST_REPLIES, Floats, RewardMethod, Trajectory
+from spa_bench.core import Floats, Trajectory
+from spa_bench.method import MOST_REPLIES, RewardMethod
+from spa_bench.method_errors import MethodError, blame
 
 
 class Asked:

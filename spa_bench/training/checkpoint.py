@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from spa_bench.config import PPOConfig
-from spa_bench.training.asked import Asked
+from spa_bench.training.checked_method import Asked
 from spa_bench.training.policy import Policy
 
 if TYPE_CHECKING:

@@ -17,14 +17,18 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from spa_bench import ppo, records, registry, trackers
-from spa_bench.blame import MethodError
+from spa_bench import registry
 from spa_bench.config import RunConfig
-from spa_bench.core import RewardMethod, UserError, derive_seed
-from spa_bench.progress import Progress, about, seconds_left
-from spa_bench.stages import Evaluation, Run, weights_hash
-from spa_bench.training import start
-from spa_bench.training.asked import extra_information
+from spa_bench.core import UserError, derive_seed
+from spa_bench.method import RewardMethod
+from spa_bench.method_errors import MethodError
+from spa_bench.runs import provenance, trackers
+from spa_bench.runs.folder import RunFolder, config_hash, run_path
+from spa_bench.runs.names import reward_label, reward_name
+from spa_bench.runs.progress import Progress, about, seconds_left
+from spa_bench.training import ppo, start
+from spa_bench.training.checked_method import extra_information
+from spa_bench.training.stages import Evaluation, Run, weights_hash
 
 
 def run(config: RunConfig, results: Path, progress: Progress, track: str | None = None) -> Path:
@@ -39,10 +43,10 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
     common = start.begin(config)
     if config.ppo.env_steps < (longest := common.make_env().max_steps * common.characters):
         raise UserError(f"ppo.env_steps must be at least {longest}: one whole game has to fit in an iteration")
-    path = records.run_path(results, config)
+    path = run_path(results, config)
     own = {"reward_code": code_hash(method), "extra_information": extra_information(method)}
     with (
-        records.RunFolder.open(path, config, facts(common) | own) as folder,
+        RunFolder.open(path, config, facts(common) | own) as folder,
         trackers.tracked(track, path, progress),  # of a finished run, too: a kill may have come before its last points
     ):
         if not is_finished(folder):
@@ -64,8 +68,8 @@ def compare(
     """
     trackers.check(track)
     refuse_namesakes(configs)
-    paths = [records.run_path(results, config) for config in configs]
-    todo = [not is_finished(records.RunFolder(path)) for path in paths]
+    paths = [run_path(results, config) for config in configs]
+    todo = [not is_finished(RunFolder(path)) for path in paths]
     took: list[float] = []
     failure: BaseException | None = None
     if jobs == 1:
@@ -106,7 +110,7 @@ def refuse_namesakes(configs: Iterable[RunConfig]) -> None:
     """UserError where two methods would have one row in a table: their classes and files are called the same."""
     found: dict[str, str] = {}
     for config in configs:
-        label = records.reward_label(config.reward, config.reward_options)
+        label = reward_label(config.reward, config.reward_options)
         if found.setdefault(label, config.reward) != config.reward:
             raise UserError(
                 f"{found[label]} and {config.reward} would both be called {label} in tables: rename one file or class"
@@ -142,9 +146,9 @@ def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Pa
         embedded = config.model.name == "embedded"
         player = start.load_policy(common, start.warm_start(common, progress) if embedded else None)
     origin = "" if checkpoint is None else f"-{weights_hash(last_policy(checkpoint))[:8]}"
-    path = results / "evals" / config.env / agent / f"{config.seed}-{records.config_hash(config)}{origin}"
-    label = agent if checkpoint is None else f"{records.reward_name(config.reward)} (checkpoint)"
-    with records.RunFolder.open(path, config, facts(common) | {"agent": label}) as folder:
+    path = results / "evals" / config.env / agent / f"{config.seed}-{config_hash(config)}{origin}"
+    label = agent if checkpoint is None else f"{reward_name(config.reward)} (checkpoint)"
+    with RunFolder.open(path, config, facts(common) | {"agent": label}) as folder:
         if not is_finished(folder):
             Evaluation(common, folder, progress).play(player)
             folder.metrics.append({"kind": "done"})
@@ -154,7 +158,7 @@ def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Pa
 def last_policy(run_folder: Path) -> Path:
     """The newest complete checkpoint's policy; UserError where the run has none."""
     found = sorted((run_folder / "checkpoints").glob("[0-9]*/policy"))
-    if not found and is_finished(records.RunFolder(run_folder)):
+    if not found and is_finished(RunFolder(run_folder)):
         raise UserError(
             f"{run_folder} trained nothing (ppo.iterations=0), so it has no checkpoint: its warm start is what "
             "`eval --model` plays, and `audit` without --from"
@@ -184,7 +188,7 @@ def facts(common: start.Start) -> dict[str, Any]:
     """What `run.json` says beside the configuration."""
     env = common.make_env()
     opening = common.prompt.system(env.instructions)
-    return records.facts() | {
+    return provenance.facts() | {
         "panel": common.panel_hash,
         "panel_tasks": len(common.panel),
         "train_tasks": len(common.train),
@@ -198,7 +202,7 @@ def facts(common: start.Start) -> dict[str, Any]:
     }
 
 
-def is_finished(folder: records.RunFolder) -> bool:
+def is_finished(folder: RunFolder) -> bool:
     """The run has been evaluated."""
     rows, _ = folder.metrics.read()
     return any(row.get("kind") == "done" for row in rows)

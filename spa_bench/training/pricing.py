@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from spa_bench import credit
 from spa_bench.config import PPOConfig
-from spa_bench.core import Floats, Level, Trajectory
-from spa_bench.ppo import Sample, TrainingError
-from spa_bench.training.asked import Asked
+from spa_bench.core import Floats, Trajectory
+from spa_bench.method import Level
+from spa_bench.training.checked_method import Asked
 from spa_bench.training.policy import Policy, Sequences, microbatches, pack, pack_trajectory
+from spa_bench.training.ppo import Sample, TrainingError
 
 
 @dataclass(frozen=True)

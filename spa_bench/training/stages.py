@@ -16,16 +16,19 @@ from typing import Any, cast
 
 import numpy as np
 
-from spa_bench import ppo, records
-from spa_bench.branching import Grower, branches
 from spa_bench.config import RunConfig
-from spa_bench.core import Agent, Floats, RewardMethod, Task, Trajectory, UserError, derive_seed
-from spa_bench.dose import Dose, so_far
-from spa_bench.progress import Progress, bursts
-from spa_bench.rollout import Request
-from spa_bench.simulator import PlayedOn
-from spa_bench.training import checkpoint, pricing, start, tally
-from spa_bench.training.asked import Asked
+from spa_bench.core import Agent, Floats, Task, Trajectory, UserError, derive_seed
+from spa_bench.method import RewardMethod
+from spa_bench.rollout.branching import Grower, branches
+from spa_bench.rollout.player import Request
+from spa_bench.rollout.simulator import PlayedOn
+from spa_bench.runs.episodes import from_row, to_row
+from spa_bench.runs.folder import RunFolder
+from spa_bench.runs.names import reward_typed
+from spa_bench.runs.progress import Progress, bursts
+from spa_bench.training import checkpoint, metrics, ppo, pricing, start
+from spa_bench.training.budget import Dose, so_far
+from spa_bench.training.checked_method import Asked
 from spa_bench.training.policy import Policy
 
 TOLERANCES = {"fp32": {"ratio": 1e-3, "kl": 1e-4, "sampler": 1e-3}, "bf16": {"ratio": 0.3, "kl": 1e-4, "sampler": 0.1}}
@@ -73,7 +76,7 @@ class Evaluation:
     """Playing the held-out panel into a folder, resumable."""
 
     common: start.Start
-    folder: records.RunFolder
+    folder: RunFolder
     progress: Progress
 
     def play(self, agent: Any) -> None:
@@ -98,7 +101,7 @@ class Evaluation:
 
     def recorded(self, stage: str, iteration: int) -> dict[int, Trajectory]:
         """Episodes of an interrupted run, by index; of a double the first one counts."""
-        return {row["index"]: records.from_row(row) for row in reversed(self._rows(stage, iteration))}
+        return {row["index"]: from_row(row) for row in reversed(self._rows(stage, iteration))}
 
     def _rows(self, stage: str, iteration: int) -> list[dict[str, Any]]:
         rows = (row for row in self.folder.episodes.scan() if row is not None)
@@ -118,7 +121,7 @@ class Evaluation:
         place = {"stage": stage, "iteration": iteration, "index": index} | (
             {} if parent is None else {"parent": parent}
         )
-        self.folder.episodes.append(records.to_row(trajectory) | place)
+        self.folder.episodes.append(to_row(trajectory) | place)
 
 
 class Run(Evaluation):
@@ -129,12 +132,12 @@ class Run(Evaluation):
         config: RunConfig,
         common: start.Start,
         method: RewardMethod,
-        folder: records.RunFolder,
+        folder: RunFolder,
         progress: Progress,
     ) -> None:
         super().__init__(common, folder, progress)
         self.config, self.method = config, method
-        self.asked = Asked(records.reward_typed(config.reward), method)
+        self.asked = Asked(reward_typed(config.reward), method)
         self.resumed = 1
         """The first iteration of this process."""
 
@@ -249,7 +252,7 @@ class Run(Evaluation):
                 f"what {self.asked.name} pays is too large, or the learning rate is"
             )
         row: dict[str, Any] = {"kind": "iteration", "iteration": iteration, "seconds": clock.lap()}
-        row |= tally.collected(trajectories) | figures | {"env_steps": steps} | learner.extra()
+        row |= metrics.collected(trajectories) | figures | {"env_steps": steps} | learner.extra()
         row = {
             name: value if not isinstance(value, float) or np.isfinite(value) else None for name, value in row.items()
         }
@@ -336,7 +339,7 @@ class Run(Evaluation):
             if number not in have:
                 self.log(trajectory, "train", iteration, number, parent=parent)
         self._record_prices(iteration, {number: np.concatenate(earned) for number, earned in prices.items()})
-        return [trajectory for _, _, trajectory in grown], tally.merged(parts)
+        return [trajectory for _, _, trajectory in grown], metrics.merged(parts)
 
     def _record_prices(self, iteration: int, prices: Mapping[int, Floats]) -> None:
         """What the method paid: one row for each episode by its index, one number for each of its own steps."""

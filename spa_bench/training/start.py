@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 import torch
 
-from spa_bench import records, registry
+from spa_bench import registry
 from spa_bench.config import RunConfig
 from spa_bench.core import (
     Conversation,
@@ -31,8 +31,12 @@ from spa_bench.core import (
     UserError,
     derive_seed,
 )
-from spa_bench.progress import Progress, bursts
-from spa_bench.rollout import Player, Request
+from spa_bench.files import cache_entry, cache_root
+from spa_bench.rollout.player import Player, Request
+from spa_bench.runs.episodes import from_row, to_row
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.progress import Progress, bursts
+from spa_bench.runs.provenance import facts
 from spa_bench.training.policy import choose_device, choose_precision, pack
 
 if TYPE_CHECKING:
@@ -168,7 +172,7 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
 def warm_start(start: Start, progress: Progress) -> Path:
     """Folder of the cloned policy, from the cache or made now."""
     key = _digest([_identity(start), start.config.warm_start.model_dump()])[:16]
-    with records.cache_entry(records.cache_root(), "warm-start", key) as entry:
+    with cache_entry(cache_root(), "warm-start", key) as entry:
         if not entry.ready:
             _make_warm_start(start, entry.build, progress)
     return entry.path
@@ -179,7 +183,7 @@ def explore(start: Start, policy_folder: Path, progress: Progress) -> Path:
     config = start.config
     identity = [policy_folder.name, config.explore.model_dump(), config.eval.model_dump(), config.ppo.temperature]
     key = _digest([*identity, config.batch, start.panel_hash])[:16]
-    with records.cache_entry(records.cache_root(), "explore", key) as entry:
+    with cache_entry(cache_root(), "explore", key) as entry:
         if not entry.ready:
             agent = load_policy(start, policy_folder)
             agent.temperature = config.ppo.temperature
@@ -213,8 +217,8 @@ def seats(start: Start, games: Iterable[tuple[Task, int]]) -> Iterator[Request]:
 
 def read_episodes(path: Path) -> list[Trajectory]:
     """Trajectories of a finished journal in the cache."""
-    rows, _ = records.Journal(path).read()
-    return [records.from_row(row) for row in rows]
+    rows, _ = Journal(path).read()
+    return [from_row(row) for row in rows]
 
 
 def experts(start: Start, count: int, progress: Progress, slip: float = 0.0) -> list[Trajectory]:
@@ -272,11 +276,11 @@ def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
 def _record(
     start: Start, agent: LanguageModel, requests: Sequence[Request], path: Path, name: str, progress: Progress
 ) -> None:
-    journal = records.Journal(path)
+    journal = Journal(path)
     with progress.stage(name, total=len(requests), unit="episodes") as stage:
         wins = 0
         for burst in bursts(start.player.play(requests, cast(Any, agent)), start.chunk):
-            journal.extend(records.to_row(trajectory) | {"index": request.index} for request, trajectory, _ in burst)
+            journal.extend(to_row(trajectory) | {"index": request.index} for request, trajectory, _ in burst)
             wins += sum(trajectory.success for _, trajectory, _ in burst)
             stage.advance(len(burst), success=wins / (stage.done + len(burst)))
 
@@ -284,10 +288,10 @@ def _record(
 def _identity(start: Start) -> list[Any]:
     """What the warm start depends on, beside its own settings."""
     config = start.config
-    versions = {name: records.facts()["versions"][name] for name in ("torch", "transformers", "trl", "tokenizers")}
+    versions = {name: facts()["versions"][name] for name in ("torch", "transformers", "trl", "tokenizers")}
     tasks = [task.key for task in start.train]
     world, model = config.world.model_dump(), config.model.model_dump()
-    machine = [start.device.type, start.precision, versions, records.facts()["source"]]
+    machine = [start.device.type, start.precision, versions, facts()["source"]]
     return [config.env, world, model, config.seed, start.prompt.name, tasks, *machine]
 
 

@@ -7,7 +7,7 @@ from tiny import language_model
 
 from spa_bench import registry
 from spa_bench.core import Trajectory
-from spa_bench.rollout import Player, Request
+from spa_bench.rollout.player import Player, Request
 from spa_bench.training.policy import pack
 from spa_bench.training.warm_start import Demonstration, _examples
 

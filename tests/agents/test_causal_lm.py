@@ -14,7 +14,7 @@ from tiny import TEXTS, language_model
 from spa_bench import registry
 from spa_bench.agents.causal_lm import split
 from spa_bench.core import Conversation, Message, Tokens, UserError
-from spa_bench.rollout import Player, Request
+from spa_bench.rollout.player import Player, Request
 from spa_bench.training.policy import Policy, pack
 
 

@@ -20,18 +20,18 @@ from hypothesis import strategies as st
 from strategies import HOSTILE
 
 from spa_bench import registry
+from spa_bench.analysis.published import CONFIDENCE, FOLDER, HEADER, METRICS, Published, Sources, load, parse
+from spa_bench.commands.options import method_options
 from spa_bench.config import WorldConfig
 from spa_bench.core import TextEnv, UserError
 from spa_bench.environments.alfworld import generate as alfworld
 from spa_bench.environments.virtualhome import generate as virtualhome
 from spa_bench.environments.webshop import generate as webshop
-from spa_bench.options import method_options
-from spa_bench.records import reward_label
-from spa_bench.report.published import CONFIDENCE, FOLDER, HEADER, METRICS, Published, Sources, load, parse
+from spa_bench.runs.names import reward_label
 from spa_bench.stats import smallest_difference, tasks_needed
 from spa_bench.version import __version__
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SPA, GIGPO, ISTAR, THREE, HCAPO = "2505.20732", "2505.10978", "2509.19199", "2606.09961", "2603.08754"
 SMALL, LARGE = "Qwen2.5-1.5B-Instruct", "Qwen2.5-7B-Instruct"
 A_ROW = dict(zip(HEADER, [SPA, "SPA", "spa", "alfworld", "valid_unseen", "success", "79.1"], strict=False))

@@ -9,11 +9,11 @@ import pytest
 from figure_runs import STEPS, group, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_table import write_run
+from written_runs import write_run
 
+from spa_bench.analysis.groups import collect
+from spa_bench.analysis.step_intervals import Improvement, improvements, step_intervals
 from spa_bench.core import UserError
-from spa_bench.report.groups import collect
-from spa_bench.report.intervals import Improvement, improvements, step_intervals
 
 #      steps 2345 68 10 11 14 20
 PPO, SPA = "1010100100", "1110110001"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from strategies import groups
 
 from spa_bench.audit.effects import Effect, choose_points, effects
-from spa_bench.contract import stand_in_simulator
+from spa_bench.contract.fakes import stand_in_simulator
 from spa_bench.core import Step, Task, Tokens, Trajectory
 
 WORTH = dict(zip(itertools.product("ab", repeat=3), [1.0, 0.0, 0.0, 0.0, 0.5, 0.5, 1.0, 1.0], strict=True))

@@ -12,8 +12,9 @@ import pytest
 from spa_bench import registry
 from spa_bench.audit import laws, probes
 from spa_bench.audit.run import quarters
-from spa_bench.core import RewardMethod, Step, Task, TextEnv, Trajectory, UserError
-from spa_bench.rollout import Player, Request
+from spa_bench.core import Step, Task, TextEnv, Trajectory, UserError
+from spa_bench.method import RewardMethod
+from spa_bench.rollout.player import Player, Request
 
 SMALL: dict[str, dict[str, Any]] = {
     "alfworld": {"train": 36, "valid": 12},

@@ -13,16 +13,18 @@ import torch
 from tiny import SETTINGS
 from typer.testing import CliRunner
 
-from spa_bench import experiment, records, registry
+from spa_bench import registry
 from spa_bench.audit import run as auditing
 from spa_bench.audit import saved
 from spa_bench.audit.show import to_json
-from spa_bench.blame import MethodError
-from spa_bench.cli import app
+from spa_bench.commands.cli import app
 from spa_bench.config import RunConfig, build
-from spa_bench.core import RewardMethod, UserError
-from spa_bench.progress import Progress
-from spa_bench.training import start
+from spa_bench.core import UserError
+from spa_bench.method import RewardMethod
+from spa_bench.method_errors import MethodError
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.progress import Progress
+from spa_bench.training import experiment, start
 
 SIZE = auditing.Size(tasks=5, samples=3, points=6, alternatives=2, probes=3)
 
@@ -146,15 +148,15 @@ def test_the_same_seed_gives_the_same_audit_and_others_in_it_change_nothing(foun
     assert again["about"] == to_json(found)["about"]
 
 
-def test_it_is_written_as_numbers_as_a_figure_and_with_all_prices(found: Any, tmp_path: Path) -> None:
-    folder = auditing.save(found, tmp_path)
+def test_it_is_written_as_numbers_and_with_all_prices(found: Any, tmp_path: Path) -> None:
+    folder = saved.save(found, tmp_path)
     assert sorted(file.name for file in folder.iterdir()) == [
-        "audit.json", "audit.pdf", "audit.png", "episodes.jsonl", "prices.jsonl"
+        "audit.json", "episodes.jsonl", "prices.jsonl"
     ]  # fmt: skip
     stored = json.loads((folder / "audit.json").read_text(), parse_constant=lambda c: pytest.fail(c))
     assert stored == to_json(found)
     first = (folder / "audit.json").read_bytes()
-    assert auditing.save(found, tmp_path) == folder and (folder / "audit.json").read_bytes() == first
+    assert saved.save(found, tmp_path) == folder and (folder / "audit.json").read_bytes() == first
     assert saved.find([tmp_path]) == [folder.resolve()]
     assert saved.load(folder) == replace(found, methods=tuple(sorted(found.methods, key=lambda one: one.name)))
     episodes, prices = saved.episodes(folder), saved.prices(folder)
@@ -178,7 +180,7 @@ def test_a_run_can_be_audited_with_its_own_episodes_and_policy(tmp_path: Path) -
     settings = config("spa")
     path = experiment.run(settings, tmp_path, Progress.quiet())
     one = audited(config("potential"), recorded=path)
-    rows = [row for row in records.Journal(path / "episodes.jsonl").read()[0] if row["stage"] == "train"]
+    rows = [row for row in Journal(path / "episodes.jsonl").read()[0] if row["stage"] == "train"]
     assert one.about["trajectories"] == len({r["index"] for r in rows if r["iteration"] == 2})
     assert one.about["steps"] == sum(len(r["steps"]) for r in rows if r["iteration"] == 2)
     with pytest.raises(UserError, match="has no checkpoint"):
@@ -209,7 +211,7 @@ def test_several_characters_are_refused() -> None:
 
 def test_the_command_prints_one_table_and_says_where_the_rest_is(tmp_path: Path) -> None:
     file = tmp_path / "tiny.toml"
-    from spa_bench.options import to_toml
+    from spa_bench.commands.options import to_toml
 
     values = config("sparse").model_dump(mode="json")
     file.write_text(to_toml({k: v for k, v in values.items() if k not in ("reward", "reward_options", "env")}))

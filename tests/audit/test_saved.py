@@ -15,31 +15,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_audits import LIMITS, RECORDED, SMALL, paid, priced
 from strategies import groups
-from test_audit_show import LIMITS, RECORDED, SMALL
 
 from spa_bench.audit import saved
 from spa_bench.audit.show import columns, footer, show, to_json
-from spa_bench.audit.summary import COSTS, LENGTHS, PROBES, Agreement, Audit, MethodAudit
-from spa_bench.core import Step, Tokens, Trajectory, UserError
-from spa_bench.records import Journal, from_row, to_row
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_figure() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saved.plot, "plot", lambda audit, path: path.touch())
-        yield
-
-
-def paid(found: list[Trajectory], scale: float = 1.0) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(scale * (turn + 1) / 3 for turn in range(len(one))) for one in found)
-
-
-def priced(found: list[Trajectory]) -> Audit:
-    """The small audit with prices of its methods."""
-    prices = {method.name: paid(found, scale) for scale, method in enumerate(SMALL.methods)}
-    return replace(SMALL, episodes=tuple(found), prices=prices)
+from spa_bench.audit.summary import COSTS, PROBES, Agreement, Audit, MethodAudit
+from spa_bench.core import BUCKETS, Step, Tokens, Trajectory, UserError
+from spa_bench.runs.episodes import from_row, to_row
+from spa_bench.runs.journal import Journal
 
 
 def told(error: Callable[[], object]) -> str:
@@ -85,7 +69,7 @@ def test_the_name_is_of_the_figures_alone_and_all_files_appear_together(tmp_path
     folder = saved.save(priced(RECORDED), tmp_path / "a")
     assert folder.name == saved.save(SMALL, tmp_path / "b").name
     assert {file.name for file in folder.iterdir()} == {
-        "audit.json", "audit.pdf", "audit.png", "episodes.jsonl", "prices.jsonl"
+        "audit.json", "episodes.jsonl", "prices.jsonl"
     }  # fmt: skip
     first = {file.name: file.read_bytes() for file in folder.iterdir()}
     assert saved.save(priced(RECORDED), tmp_path / "a") == folder
@@ -101,7 +85,7 @@ def test_an_audit_without_episodes_has_empty_files(tmp_path: Path):
     assert (saved.episodes(folder), saved.prices(folder)) == ([], {})
 
 
-METHODS = st.builds(MethodAudit, by_length=st.fixed_dictionaries({name: st.builds(Agreement) for name in LENGTHS}))
+METHODS = st.builds(MethodAudit, by_length=st.fixed_dictionaries({name: st.builds(Agreement) for name in BUCKETS}))
 AUDITS = st.builds(
     Audit,
     about=st.dictionaries(st.text(max_size=5), st.none() | st.booleans() | st.integers() | st.text(max_size=5)),

@@ -12,23 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from made_audits import LIMITS, MANY, SMALL, an_audit
 
-from spa_bench.audit.effects import Effect
 from spa_bench.audit.measures import Measured
-from spa_bench.audit.plot import draw, plot
 from spa_bench.audit.show import columns, footer, show, to_json
-from spa_bench.audit.summary import Audit, Margin, MethodAudit, audit_method
-from spa_bench.core import Step, Task, Trajectory, UserError
-from spa_bench.figures.style import STYLE
+from spa_bench.audit.summary import Audit, Margin
+from spa_bench.figures.audit import draw
 
 pytestmark = pytest.mark.filterwarnings("error")
-
-LIMITS = (5, 10)
-MANY = [f"stepagent-invers{letter}" for letter in "abcdefghijklmnopqr"]
 
 
 class Terminal(io.StringIO):
@@ -36,58 +29,6 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-def recording() -> list[Trajectory]:
-    rng = np.random.default_rng(0)
-    made = []
-    for n in range(24):
-        progress = np.clip(np.cumsum(rng.choice([-1, 0, 1, 1], size=rng.integers(4, 12))), 0, 6) / 6
-        steps = tuple(Step("o", "r", "go", True, None, 0.0, float(p)) for p in progress)
-        task = Task("w", f"t{n % 8}", "train", "k", 3 + n % 8)
-        made.append(Trajectory(task, steps, float(n % 2), n % 2 == 1, n % 2 == 1, n % 2 == 0))
-    return made
-
-
-RECORDED = recording()
-
-
-def method(name: str, noise: float | None, **more: Any) -> MethodAudit:
-    """A method that pays progress and noise; None pays all the same."""
-    rng = np.random.default_rng(len(name))
-    paid = [
-        np.ones(len(one))
-        if noise is None
-        else np.diff([0.0, *(step.progress for step in one.steps)]) + noise * rng.normal(size=len(one))
-        for one in RECORDED
-    ]
-    return audit_method(name, RECORDED, paid, paid, limits=LIMITS, seed=0, **more)
-
-
-def an_audit(*names: str) -> Audit:
-    shuffled = [np.random.default_rng(1).normal(size=len(one)) for one in RECORDED]
-    some = {"placebos": {"shuffled": shuffled}, "probes": {"loop": 0.25}, "costs": {"extra_tokens": 123456.0}}
-    points = [Effect(n, 1, n % 3 - 1.0, None, 1) for n in range(24)]
-    found = [
-        method("spa", 0.2, effects=points, **some),
-        method("clock", 0.5, placebo=True, **some),
-        method("last", 2.0, placebo=True, **some),
-        method("even", None, conserves=True, **some),
-        *(method(name, 0.3, **some) for name in names),
-    ]
-    return Audit(
-        about={"world": "alfworld", "policy": "warm start", "seed": 0},
-        methods=tuple(found),
-        limits=LIMITS,
-        floor=("clock", "last", "not audited"),
-        probes={"loop": "what one more walk around a loop pays"},
-        costs={"extra_tokens": "forward tokens beyond training"},
-        excluded=2,
-        notes=("short of tasks",),
-    )
-
-
-SMALL = an_audit()
 
 
 def printed(audit: Audit, stream: io.StringIO | None = None) -> str:
@@ -280,44 +221,6 @@ def test_the_figure_shows_each_method_its_interval_and_the_floors():
     seen = {float(line.get_xdata()[0]) for line in right.lines if len(line.get_xdata()) == 1}
     lengths = [part.spearman.value for one in SMALL.methods for part in one.by_length.values()]
     assert seen == {value for value in lengths if value is not None}
-
-
-def test_no_words_of_the_figure_overlap_with_many_methods():
-    with matplotlib.rc_context(STYLE):
-        figure = draw(an_audit(*MANY))
-        FigureCanvasAgg(figure).draw()
-    left, right = figure.axes
-    words = [*left.get_yticklabels(), left.title, right.title, left.xaxis.label, right.xaxis.label, figure._suptitle]
-    words += [text for legend in figure.legends for text in legend.get_texts()]
-    boxes = [word.get_window_extent() for word in words if word.get_text()]
-    assert len(boxes) >= 22 + 5 + 6
-    for place, box in enumerate(boxes):
-        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, words[place]
-        assert not any(box.overlaps(other) for other in boxes[:place]), words[place]
-
-
-@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
-def test_a_figure_repeats_to_the_byte_and_leaves_settings_alone(ending: str, tmp_path: Path):
-    with matplotlib.rc_context({"font.size": 31, "axes.facecolor": "red"}):
-        before = dict(matplotlib.rcParams)
-        plot(SMALL, tmp_path / f"a.{ending}")
-        assert dict(matplotlib.rcParams) == before
-    plot(SMALL, tmp_path / f"b.{ending}")
-    first = (tmp_path / f"a.{ending}").read_bytes()
-    assert len(first) > 5000 and first == (tmp_path / f"b.{ending}").read_bytes()
-
-
-def test_a_figure_of_nothing_is_drawn_and_another_ending_refused(tmp_path: Path):
-    plot(Audit({"world": "a$b$c"}, (), LIMITS), tmp_path / "a.png")
-    assert (tmp_path / "a.png").stat().st_size > 0
-    with pytest.raises(UserError, match=r"a\.bmp: a figure is saved as"):
-        plot(SMALL, tmp_path / "a.bmp")
-
-
-def test_names_in_the_figure_are_no_mathematics(tmp_path: Path):
-    plot(
-        replace(SMALL, methods=(replace(SMALL.methods[0], name=r"$\frac{$"),), floor=(r"$\frac{$",)), tmp_path / "a.svg"
-    )
 
 
 def test_a_table_loads_no_deep_learning_no_room_and_no_plotting():

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from upstream import Upstream
+from alfworld_upstream import Upstream
 
 from spa_bench.environments.alfworld import generate
 from spa_bench.environments.alfworld.engine import Engine, Game

@@ -3,8 +3,9 @@
 import io
 import json
 
-from spa_bench import bench, registry
-from spa_bench.bench import Measurement
+from spa_bench import registry
+from spa_bench.commands import bench
+from spa_bench.commands.bench import Measurement
 from spa_bench.core import TextEnv
 
 

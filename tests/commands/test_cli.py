@@ -18,24 +18,19 @@ import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
-from test_table import write_run
-from typer.testing import CliRunner
+from invoked import invoke
+from written_runs import write_run
 
 import spa_bench
 from spa_bench import registry
-from spa_bench.cli import app
+from spa_bench.commands.doctor import examine
+from spa_bench.commands.options import Flags, to_toml
 from spa_bench.config import RunConfig, build, from_file
 from spa_bench.core import UserError
-from spa_bench.doctor import examine
-from spa_bench.options import Flags, to_toml
-from spa_bench.progress import INTERVAL, Progress
-from spa_bench.records import RunFolder, run_path
+from spa_bench.runs.folder import RunFolder, run_path
+from spa_bench.runs.progress import INTERVAL, Progress
 
 SMALL = ("--set", "world.options.train=2", "--set", "world.options.valid=2")
-
-
-def invoke(*words: str, **options: Any) -> Any:
-    return CliRunner().invoke(app, list(words), **options)
 
 
 def shell(*words: str, text: bool = True, **options: Any) -> subprocess.CompletedProcess[Any]:
@@ -110,7 +105,7 @@ def test_a_usage_error_is_exit_code_2(words: Sequence[str]):
 def test_wrong_names_are_refused_before_torch_is_loaded():
     code = (
         "import sys\n"
-        "from spa_bench.cli import main\n"
+        "from spa_bench.commands.cli import main\n"
         "sys.argv = ['spa-bench', 'run', '--env', 'alfworld', '--reward', 'sprse']\n"
         "try:\n    main()\n"
         "finally:\n    print('torch' in sys.modules)\n"
@@ -207,7 +202,7 @@ def experiment(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
 
     found.run, found.compare, found.evaluate = run, compare, evaluate
     monkeypatch.setattr(spa_bench, "experiment", found, raising=False)
-    monkeypatch.setitem(sys.modules, "spa_bench.experiment", found)
+    monkeypatch.setitem(sys.modules, "spa_bench.training.experiment", found)
     return found
 
 
@@ -326,7 +321,7 @@ def test_the_language_model_as_an_agent_is_the_configured_model(experiment: type
 
 
 def test_a_run_that_trained_nothing_says_so_instead_of_asking_to_be_finished(tmp_path: Path):
-    from spa_bench.experiment import last_policy
+    from spa_bench.training.experiment import last_policy
 
     with pytest.raises(UserError, match="has no checkpoint: finish the run first"):
         last_policy(write_run(tmp_path, seed=1, metrics=[]))
@@ -338,7 +333,7 @@ def test_a_run_that_trained_nothing_says_so_instead_of_asking_to_be_finished(tmp
 def test_where_a_run_of_a_comparison_failed_the_table_of_the_others_comes_before_the_error(
     baseline: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from spa_bench import experiment
+    from spa_bench.training import experiment
 
     def compare(configs: Sequence[RunConfig], results: Path, *_: Any) -> None:
         for config in configs:
@@ -365,7 +360,7 @@ def test_where_a_run_of_a_comparison_failed_the_table_of_the_others_comes_before
 def test_where_no_run_of_a_comparison_finished_there_is_the_error_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from spa_bench import experiment
+    from spa_bench.training import experiment
 
     def compare(configs: Sequence[RunConfig], results: Path, *_: Any) -> None:
         write_run(results, configs[0].reward, metrics=[])

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from spa_bench.cli import app
+from spa_bench.commands.cli import app
+from spa_bench.commands.options import Flags, method_options, methods
 from spa_bench.core import UserError
-from spa_bench.options import Flags, method_options, methods
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from spa_bench.commands.play import Game, find_task
 from spa_bench.core import Task, TextEnv, UserError
-from spa_bench.play import Game, find_task
 from spa_bench.terminal import printable, printable_line
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 \r overwritten \u202eeltit\ud800\0 [red]"

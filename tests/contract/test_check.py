@@ -19,16 +19,17 @@ import torch
 from typer.testing import CliRunner
 
 from spa_bench import credit, registry
-from spa_bench.blame import MethodError
-from spa_bench.check import examine, lessons
-from spa_bench.cli import app
-from spa_bench.contract import LAWS, BrokenLaw, Trial, check_lesson, check_reward, check_time
-from spa_bench.core import Floats, RewardMethod, Trajectory, UserError
-from spa_bench.lesson import SAME, distance, examples, lesson, nearest, taught
+from spa_bench.commands.cli import app
+from spa_bench.contract.check import examine, lessons
+from spa_bench.contract.fakes import HOSTILE, crowd, stand_in_encoder, standard_groups
+from spa_bench.contract.fingerprint import SAME, distance, examples, lesson, nearest, taught
+from spa_bench.contract.laws import LAWS, BrokenLaw, Trial, check_lesson, check_reward, check_time
+from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.method import RewardMethod
+from spa_bench.method_errors import MethodError
 from spa_bench.rewards.ppo import PPO
 from spa_bench.rewards.sparse import Sparse
 from spa_bench.rewards.uniform import Uniform
-from spa_bench.stand_ins import HOSTILE, crowd, stand_in_encoder, standard_groups
 from spa_bench.training import pricing
 from spa_bench.training.policy import pack_trajectory
 

@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from spa_bench import registry, scaffold
-from spa_bench.check import examine
-from spa_bench.cli import app
+from spa_bench import registry
+from spa_bench.commands.cli import app
+from spa_bench.contract import scaffold
+from spa_bench.contract.check import examine
 from spa_bench.core import UserError
 from spa_bench.rewards.__main__ import card
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 WALK = ROOT / "docs" / "rewards.md"
 MODULES = {"spa-bench": "spa_bench", "python": None}
 NAMES = ("q", "on-what-worked", "zz_9", "ReturnToGo", "a" * scaffold.LONGEST)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spa_bench.report.groups import Group, grouped
-from spa_bench.report.runs import Played, Run
+from spa_bench.analysis.groups import Group, grouped
+from spa_bench.analysis.runs import Played, Run
 
 STEPS = (2, 3, 4, 5, 6, 8, 10, 11, 14, 20)
 """Of the expert, for task k0, k1, ..."""

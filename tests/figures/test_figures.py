@@ -16,20 +16,20 @@ import matplotlib
 import numpy as np
 import pytest
 from figure_runs import STEPS, group, run
+from made_audits import MANY, an_audit
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection, QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from test_audit_show import MANY, an_audit
 
 from spa_bench import registry
+from spa_bench.analysis.groups import Group
 from spa_bench.audit.measures import Measured
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
 from spa_bench.figures import credit, curves, lengths, profiles, scatter, step_intervals
 from spa_bench.figures.files import figures
 from spa_bench.figures.style import KNOWN, OVERLAID, OWN, STYLE, looks, shortened
-from spa_bench.report.groups import Group
 
 pytestmark = pytest.mark.filterwarnings("error")
 

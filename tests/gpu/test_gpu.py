@@ -10,9 +10,11 @@ import pytest
 import torch
 from tiny import SETTINGS, TEXTS, config, language_model
 
-from spa_bench import experiment, records
 from spa_bench.core import Conversation, Message
-from spa_bench.progress import Progress
+from spa_bench.runs.folder import read_run
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.progress import Progress
+from spa_bench.training import experiment
 from spa_bench.training.policy import Policy, pack
 
 pytestmark = [
@@ -58,6 +60,6 @@ def test_a_whole_run_on_the_gpu(precision: str, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path / "cache"))
     model = SETTINGS["model"] | {"device": "cuda", "precision": precision}
     path = experiment.run(config(reward="spa", model=model), tmp_path, Progress.quiet())
-    rows, _ = records.Journal(path / "metrics.jsonl").read()
+    rows, _ = Journal(path / "metrics.jsonl").read()
     assert [row["kind"] for row in rows][-1] == "done"
-    assert records.read_run(path)["facts"]["device"] == "cuda"
+    assert read_run(path)["facts"]["device"] == "cuda"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from spa_bench.cli import app
+from spa_bench.commands.cli import app
 from spa_bench.core import UserError
 from spa_bench.environments.alfworld import data
 

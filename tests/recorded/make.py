@@ -1,10 +1,10 @@
-"""Records the runs and the audit that tests/test_recorded.py reports: real ones, without what no table needs.
+"""Records the runs and the audit that tests/report/test_recorded.py reports: real ones, without what no table needs.
 
     python tests/recorded/make.py WORK_FOLDER
 
 takes some ten minutes on two cores. Kept are `run.json`, `metrics.jsonl`, the episodes of the held-out panels without
 observations, replies and tokens (actions stay), and the audit's numbers, episodes and prices. After it, write what the
-tests expect anew, and look at what changed: `python tests/test_recorded.py`.
+tests expect anew, and look at what changed: `python tests/report/test_recorded.py`.
 """
 
 from __future__ import annotations

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_audit_show import an_audit
-from test_table import FACTS, MANY, write_run
+from made_audits import an_audit
+from written_runs import FACTS, MANY, damaged, write_run
 
+from spa_bench.analysis.published import PUBLISHED, load
 from spa_bench.audit import saved
 from spa_bench.core import UserError
 from spa_bench.report.contents import Contents, gather
 from spa_bench.report.grid import Grid
 from spa_bench.report.overview import names
 from spa_bench.report.papers import PAPERS, fill
-from spa_bench.report.published import PUBLISHED, load
 from spa_bench.report.render import Section, as_markdown
 
 NO_SPA = "000000000000"
@@ -238,32 +238,6 @@ def test_a_paper_column_takes_the_table_with_most_rows_and_says_so(tmp_path: Pat
     main = gather([tmp_path]).paper("spa")[0]
     assert cell(main.grids[0], "SPA", "alfworld valid_unseen success %") == "0.0"
     assert any("the one with most rows of 2 tables" in note for note in main.notes)
-
-
-def damaged(results: Path) -> dict[str, Path]:
-    """A good run, and every kind that is none."""
-    folders = {"good": write_run(results, "spa", seed=0)}
-    folders["unfinished"] = write_run(results, "spa", seed=1, metrics=[])
-    failure = {"kind": "failed", "reason": "loss is NaN"}
-    folders["failed"] = write_run(results, "spa", seed=2, metrics=[failure])
-    folders["torn"] = write_run(results, "spa", seed=3)
-    (folders["torn"] / "run.json").write_text('{"schema": 1, "conf')
-    folders["foreign"] = results / "runs/other/program/1"
-    folders["foreign"].mkdir(parents=True)
-    (folders["foreign"] / "run.json").write_text('{"lr": 3}')
-    folders["shapeless"] = write_run(results, "spa", seed=4)
-    content = json.loads((folders["shapeless"] / "run.json").read_text())
-    (folders["shapeless"] / "run.json").write_text(json.dumps(content | {"config": {"seed": 4}}))
-    folders["other rows"] = write_run(results, "spa", seed=5)
-    row = {"stage": "eval", "iteration": 0, "index": 0, "steps": 3}
-    (folders["other rows"] / "episodes.jsonl").write_text(json.dumps(row) + "\n")
-    folders["garbled"] = write_run(results, "spa", seed=6)
-    with (folders["garbled"] / "episodes.jsonl").open("ab") as file:
-        file.write(b"\x00\xff not JSON\n")
-    folders["newer"] = write_run(results, "spa", seed=7)
-    content = json.loads((folders["newer"] / "run.json").read_text())
-    (folders["newer"] / "run.json").write_text(json.dumps(content | {"schema": 99}))
-    return folders
 
 
 def test_what_cannot_be_reported_is_named_and_the_rest_is_reported(tmp_path: Path):

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_audit_saved import priced
-from test_audit_show import RECORDED
-from test_cli import invoke
-from test_contents import damaged
-from test_table import FACTS, write_run
+from invoked import invoke
+from made_audits import RECORDED, priced
+from written_runs import FACTS, damaged, write_run
 
 from spa_bench.audit import saved
 from spa_bench.core import UserError
 from spa_bench.report.contents import gather
+from spa_bench.report.folder import MANIFEST, PAGE, _telling, write
 from spa_bench.report.render import as_markdown
-from spa_bench.report_folder import MANIFEST, PAGE, _telling, write
 
 SMALL_AUDIT = priced(RECORDED)
 

@@ -35,13 +35,14 @@ from viewer_runs import (
 )
 
 from spa_bench.audit import saved
-from spa_bench.cli import app
+from spa_bench.commands.cli import app
 from spa_bench.core import UserError
-from spa_bench.records import Journal, to_row
 from spa_bench.report.html import page, policy
 from spa_bench.report.page import gather
 from spa_bench.report.page_episodes import LONGEST_TEXT, Episode, Shelf, episode
-from spa_bench.view import Live, Server, server, show, write
+from spa_bench.report.serve import Live, Server, server, show, write
+from spa_bench.runs.episodes import to_row
+from spa_bench.runs.journal import Journal
 
 
 class Blocks(HTMLParser):
@@ -523,10 +524,10 @@ def test_a_run_that_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatc
     path = write_run(tmp_path, "sparse", metrics=[iteration(1)])
     reads: list[str] = []
     made: list[int] = []
-    from spa_bench import view
+    from spa_bench.report import serve
 
-    monkeypatch.setattr(view, "read", lambda path, read=view.read: reads.append(path.parent.name) or read(path))
-    monkeypatch.setattr(view, "tabulate", lambda found, make=view.tabulate: made.append(1) or make(found))
+    monkeypatch.setattr(serve, "read", lambda path, read=serve.read: reads.append(path.parent.name) or read(path))
+    monkeypatch.setattr(serve, "tabulate", lambda found, make=serve.tabulate: made.append(1) or make(found))
     live = Live(tmp_path)
     live.now()
     live.now()
@@ -550,7 +551,7 @@ def test_view_says_where_it_is_and_ends_like_every_command(tmp_path: Path):
     import subprocess
     import sys
 
-    code = "from spa_bench.cli import main; main()"
+    code = "from spa_bench.commands.cli import main; main()"
     command = [sys.executable, "-c", code, "view", str(tmp_path), "--port", "0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     # A shell starts background jobs with interrupts ignored, and children inherit it.

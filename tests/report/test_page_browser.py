@@ -26,8 +26,9 @@ from viewer_runs import (
     write_run,
 )
 
-from spa_bench.records import Journal, to_row
-from spa_bench.view import server, write
+from spa_bench.report.serve import server, write
+from spa_bench.runs.episodes import to_row
+from spa_bench.runs.journal import Journal
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (

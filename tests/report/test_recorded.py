@@ -1,6 +1,6 @@
 """From recorded runs every table comes out the same to the byte, and every figure from the same numbers.
 
-`python tests/test_recorded.py` writes what is expected anew; look at what changed before you keep it.
+`python tests/report/test_recorded.py` writes what is expected anew; look at what changed before you keep it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from spa_bench.report.contents import gather
-from spa_bench.report_folder import PAGE, write
+from spa_bench.report.folder import PAGE, write
 
-HERE = Path(__file__).resolve().parent / "recorded"
+HERE = Path(__file__).resolve().parents[1] / "recorded"
 RESULTS, EXPECTED = HERE / "results", HERE / "expected"
 CUTS = (5, 8, 11)
 TOLERANCE = 12.0

@@ -9,70 +9,20 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from written_runs import FACTS, MANY, iteration, log, played, write_run
 
+from spa_bench.analysis.differences import Difference
 from spa_bench.config import build
-from spa_bench.core import Step, Task, Trajectory, UserError
-from spa_bench.records import RunFolder, run_path, to_row
-from spa_bench.report.differences import Difference
+from spa_bench.core import UserError
 from spa_bench.report.render import markdown, show
 from spa_bench.report.table import Table, as_json, tables
+from spa_bench.runs.folder import RunFolder
 from spa_bench.stats import holm, mcnemar, paired, smallest_difference, spread
-
-FACTS = {"panel": "a1b2c3", "buckets": [4, 8], "text": "2.1.1"}
-EXPERT_STEPS = {"k1": 3, "k2": 4, "k3": 5, "k4": 20}
-MANY = {f"k{number:02}": number + 1 for number in range(1, 13)}
-"""Twelve tasks, where four cannot show any difference."""
-KINDS = {key: "cool" for key in list(MANY)[::2]}
-
-
-def played(key: str, success: bool, faults: Sequence[str | None] = (None,), error: str | None = None) -> Trajectory:
-    steps = tuple(Step("seen", "reply", "act", fault is None, fault, 0.0, 0.0) for fault in faults)  # type: ignore[arg-type]
-    task = Task("alfworld", key, "valid_unseen", KINDS.get(key, "heat"), (EXPERT_STEPS | MANY)[key])
-    return Trajectory(task, steps, float(success), success, success, not success, error=error)
-
-
-def iteration(number: int, **figures: Any) -> dict[str, Any]:
-    row = {"kind": "iteration", "iteration": number, "env_steps": 100, "tokens_sampled": 50, "tokens_trained": 40}
-    return row | {"seconds": 2.5, "extra_tokens": 7, "extra_env_steps": 3, "updates": 4} | figures
-
-
-def write_run(
-    results: Path,
-    reward: str = "sparse",
-    seed: int = 0,
-    wins: str = "1010",
-    start: str = "1000",
-    metrics: Sequence[dict[str, Any]] | None = None,
-    facts: dict[str, Any] = FACTS,
-    tasks: Sequence[str] = tuple(EXPERT_STEPS),
-    **settings: Any,
-) -> Path:
-    """A run whose panel is the four tasks; `wins` says which were solved."""
-    config = build({"env": "alfworld", "reward": reward, "seed": seed, **settings})
-    path = run_path(results, config)
-    with RunFolder.open(path, config, facts) as folder:
-        folder.episodes.extend(
-            row(played(key, won == "1"), stage, index)
-            for stage, outcomes in (("warm_start", start), ("eval", wins))
-            for index, (key, won) in enumerate(zip(tasks, outcomes, strict=False))
-        )
-        rows = [{"kind": "stage", "stage": "warm start", "seconds": 11.0}, iteration(1), iteration(2), {"kind": "done"}]
-        folder.metrics.extend(rows if metrics is None else metrics)
-    return path
-
-
-def row(trajectory: Trajectory, stage: str, index: int) -> dict[str, Any]:
-    return to_row(trajectory) | {"stage": stage, "iteration": 0, "index": index}
-
-
-def log(folder: RunFolder, trajectory: Trajectory, stage: str, index: int) -> None:
-    folder.episodes.append(row(trajectory, stage, index))
 
 
 def test_methods_of_one_name_and_different_code_have_rows_of_their_own(tmp_path: Path) -> None:
@@ -392,7 +342,7 @@ def test_a_folder_without_runs_is_a_user_error(tmp_path: Path, damage: Any):
 
 def test_reports_import_no_torch_and_no_room():
     """Neither when they run, nor in their text: an import inside a function would wait for its user."""
-    package = Path(__file__).parent.parent / "spa_bench"
+    package = Path(__file__).parents[2] / "spa_bench"
     rooms = ("torch", "transformers", "spa_bench.agents", "spa_bench.environments", "spa_bench.rewards")
     allowed = ("audit", "core", "figures", "records", "report", "stats", "terminal")
     files = [*(package / "report").glob("*.py"), *(package / "stats").glob("*.py")]
@@ -404,7 +354,7 @@ def test_reports_import_no_torch_and_no_room():
             for name in names:
                 assert not name.startswith(rooms), f"{file.name} imports {name}"
                 assert not name.startswith("spa_bench") or name.split(".")[1] in allowed, f"{file.name} imports {name}"
-    code = "import sys, spa_bench.report.render, spa_bench.records, spa_bench.cli; print('torch' in sys.modules)"
+    code = "import sys, spa_bench.report.render, spa_bench.runs.folder, spa_bench.commands.cli; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

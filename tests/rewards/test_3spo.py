@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from strategies import episode, groups
 
 from spa_bench import registry
-from spa_bench.contract import check_reward
-from spa_bench.core import Floats, RewardMethod, Trajectory, UserError
+from spa_bench.contract.laws import check_reward
+from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.method import RewardMethod
 
 
 def method(**options: object) -> RewardMethod:

@@ -9,10 +9,12 @@ import pytest
 import torch
 from tiny import SETTINGS
 
-from spa_bench import experiment, records, registry
+from spa_bench import registry
 from spa_bench.config import build
-from spa_bench.progress import Progress
 from spa_bench.report.table import tables
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.progress import Progress
+from spa_bench.training import experiment
 
 OPTIONS = {
     "alfworld": {"train": 24, "valid": 6},
@@ -37,7 +39,7 @@ def test_every_method_trains_from_the_same_start_with_the_same_dose(env: str, tm
         ppo = SETTINGS["ppo"] | {"iterations": 1, "env_steps": 60, "trees": 3}
         settings = build({"env": env, "reward": reward} | SETTINGS | {"world": world, "ppo": ppo})
         path = experiment.run(settings, tmp_path, Progress.quiet())
-        rows, torn = records.Journal(path / "metrics.jsonl").read()
+        rows, torn = Journal(path / "metrics.jsonl").read()
         (iteration,) = [row for row in rows if row["kind"] == "iteration"]
         assert torn == 0 and rows[-1]["kind"] == "done"
         assert (iteration["env_steps"], iteration["updates"]) == (60, 2), reward

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from strategies import episode, groups, task
 
 from spa_bench import credit, registry
-from spa_bench.contract import check_reward
-from spa_bench.core import Floats, RewardMethod, Step, Tokens, Trajectory, UserError
+from spa_bench.contract.laws import check_reward
+from spa_bench.core import Floats, Step, Tokens, Trajectory, UserError
+from spa_bench.method import RewardMethod
 from spa_bench.rewards._states import Visits, states
 from spa_bench.rewards.gigpo import GiGPO
 from spa_bench.rewards.grpo import GRPO

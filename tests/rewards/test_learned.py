@@ -15,8 +15,10 @@ from hypothesis import given, settings
 from strategies import episode, groups, trajectories
 from torch import Tensor
 
-from spa_bench.contract import check_reward, stand_in_encoder, stand_in_simulator
-from spa_bench.core import RewardMethod, Step, Trajectory, UserError
+from spa_bench.contract.fakes import stand_in_encoder, stand_in_simulator
+from spa_bench.contract.laws import check_reward
+from spa_bench.core import Step, Trajectory, UserError
+from spa_bench.method import RewardMethod
 from spa_bench.rewards import _network, rrd
 from spa_bench.rewards._learned import Learned
 from spa_bench.rewards.rrd import RRD, mean_loss, subset_loss

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from strategies import episode, groups, task, trajectories
 
 from spa_bench import credit, registry
-from spa_bench.contract import check_reward, stand_in_simulator
+from spa_bench.contract.fakes import stand_in_simulator
+from spa_bench.contract.laws import check_reward
 from spa_bench.core import Floats, Step, Tokens, Trajectory, UserError, derive_seed
 from spa_bench.rewards.monte_carlo import MonteCarlo
 

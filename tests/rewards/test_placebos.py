@@ -19,9 +19,10 @@ from scipy.stats import kstest
 from strategies import episode, groups, trajectories
 
 from spa_bench import registry
-from spa_bench.contract import check_reward, stand_in_encoder
+from spa_bench.contract.fakes import stand_in_encoder
+from spa_bench.contract.fingerprint import SAME, distance, examples, taught
+from spa_bench.contract.laws import check_reward
 from spa_bench.core import Trajectory, UserError
-from spa_bench.lesson import SAME, distance, examples, taught
 from spa_bench.rewards.all_on_last import AllOnLast
 from spa_bench.rewards.potential import Potential
 from spa_bench.rewards.random_split import RandomSplit

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from strategies import episode, groups, task, trajectories
 
 from spa_bench import credit, registry
-from spa_bench.contract import check_reward, stand_in_encoder
+from spa_bench.contract.fakes import stand_in_encoder
+from spa_bench.contract.laws import check_reward
 from spa_bench.core import Floats, Step, Tokens, Trajectory, UserError
 from spa_bench.rewards.ppo import PPO
 from spa_bench.rewards.rloo import RLOO

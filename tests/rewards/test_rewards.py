@@ -16,8 +16,10 @@ from scipy.stats import spearmanr
 from strategies import episode, groups, trajectories
 
 from spa_bench import registry
-from spa_bench.contract import check_reward, stand_in_encoder
-from spa_bench.core import RewardMethod, Trajectory, UserError
+from spa_bench.contract.fakes import stand_in_encoder
+from spa_bench.contract.laws import check_reward
+from spa_bench.core import Trajectory, UserError
+from spa_bench.method import RewardMethod
 from spa_bench.rewards.__main__ import card, table
 from spa_bench.rewards._fingerprint import fingerprint
 from spa_bench.rewards.ppo import PPO
@@ -25,7 +27,7 @@ from spa_bench.rewards.shuffled import Shuffled
 from spa_bench.rewards.spa import SPA
 from spa_bench.rewards.sparse import Sparse
 
-ROOM = Path(__file__).resolve().parent.parent / "rewards"
+ROOM = Path(__file__).resolve().parents[2] / "rewards"
 GROUPS = [
     [episode(1.0), episode(0.0, [True, False, True, True], words="b"), episode(0.5, [False], words="c")],
     [episode(0.0, [t % 3 > 0 for t in range(9)], "put/mug/2"), episode(1.0, [True, False], "put/mug/2", "d")],

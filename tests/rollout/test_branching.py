@@ -11,11 +11,15 @@ import pytest
 import torch
 from tiny import SETTINGS, config
 
-from spa_bench import experiment, records, registry
-from spa_bench.branching import BARREN, Grower, Harvest, branches
-from spa_bench.core import Floats, RewardMethod, TextEnv, Trajectory, UserError
-from spa_bench.progress import Progress
-from spa_bench.rollout import Request
+from spa_bench import registry
+from spa_bench.core import Floats, TextEnv, Trajectory, UserError
+from spa_bench.method import RewardMethod
+from spa_bench.rollout.branching import BARREN, Grower, Harvest, branches
+from spa_bench.rollout.player import Request
+from spa_bench.runs.episodes import from_row, to_row
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.progress import Progress
+from spa_bench.training import experiment
 
 
 @pytest.fixture(autouse=True)
@@ -78,13 +82,13 @@ def test_rows_of_branches_give_back_whole_episodes():
     grower, _ = grown(lambda state: 3, 200)
     back: dict[int, Trajectory] = {}
     for number, parent, trajectory in grower.records():
-        row = records.to_row(trajectory)
+        row = to_row(trajectory)
         assert len(row["steps"]) == trajectory.played
-        back[number] = records.from_row(row, None if parent is None else back[parent])
+        back[number] = from_row(row, None if parent is None else back[parent])
         assert back[number] == trajectory
         if trajectory.branch:
             with pytest.raises(UserError, match="branch of another"):
-                records.from_row(row)
+                from_row(row)
 
 
 def test_every_step_of_a_tree_is_what_a_fresh_world_answers():
@@ -258,7 +262,7 @@ def run(tmp_path: Any, cls: str, **changes: Any) -> Any:
 
 
 def rows(path: Any, kind: str) -> list[dict[str, Any]]:
-    return [row for row in records.Journal(path / "metrics.jsonl").read()[0] if row.get("kind") == kind]
+    return [row for row in Journal(path / "metrics.jsonl").read()[0] if row.get("kind") == kind]
 
 
 @pytest.mark.parametrize(("cls", "updates"), [("Curious", 2), ("CuriousEarly", 2), ("CutsOff", 2), ("Judged", 2)])
@@ -270,9 +274,9 @@ def test_any_method_may_branch_and_the_dose_is_that_of_every_method(tmp_path, cl
     assert learned == [80, 80] if cls.startswith("Curious") else all(40 < steps <= 80 for steps in learned)
     assert [row["updates"] + row["skipped"] for row in iterations] == [updates, updates]
     assert [row["extra_env_steps"] for row in iterations] == [0, 0]
-    trained = [row for row in records.Journal(path / "episodes.jsonl").read()[0] if row["stage"] == "train"]
+    trained = [row for row in Journal(path / "episodes.jsonl").read()[0] if row["stage"] == "train"]
     assert sum(len(row["steps"]) for row in trained) == 160
-    prices = {(r["iteration"], r["index"]): r["rewards"] for r in records.Journal(path / "prices.jsonl").read()[0]}
+    prices = {(r["iteration"], r["index"]): r["rewards"] for r in Journal(path / "prices.jsonl").read()[0]}
     for row in trained:
         paid = prices.get((row["iteration"], row["index"]), [])
         assert len(paid) == len(row["steps"]) or (not paid and not row["terminated"] and not row["truncated"])
@@ -283,7 +287,7 @@ def test_any_method_may_branch_and_the_dose_is_that_of_every_method(tmp_path, cl
 
 
 def test_a_killed_run_with_trees_goes_on_to_the_same_end(tmp_path, monkeypatch):
-    from spa_bench.stages import Run
+    from spa_bench.training.stages import Run
 
     whole = run(tmp_path / "whole", "CuriousEarly")
     keep, calls = Run._learn, itertools.count()
@@ -332,5 +336,5 @@ def test_3spo_runs_and_updates_between_steps(tmp_path):
     iterations = rows(path, "iteration")
     assert [row["env_steps"] for row in iterations] == [80, 80]
     assert [row["updates"] for row in iterations] == [2, 2]
-    trained = [row for row in records.Journal(path / "episodes.jsonl").read()[0] if row["stage"] == "train"]
+    trained = [row for row in Journal(path / "episodes.jsonl").read()[0] if row["stage"] == "train"]
     assert sum("parent" in row for row in trained) > 20

@@ -8,7 +8,7 @@ import pytest
 
 from spa_bench import registry
 from spa_bench.core import Agent, Task, TextEnv, Trajectory, derive_seed
-from spa_bench.rollout import Player, Request, seated
+from spa_bench.rollout.player import Player, Request, seated
 
 OPTIONS = {"train": 60, "valid": 20, "max_steps": 8}
 

@@ -12,8 +12,8 @@ from tiny import config, language_model
 
 from spa_bench import registry
 from spa_bench.core import Agent, TextEnv, Tokens, Trajectory, UserError
-from spa_bench.rollout import Player, Request
-from spa_bench.simulator import PlayedOn, snapshots
+from spa_bench.rollout.player import Player, Request
+from spa_bench.rollout.simulator import PlayedOn, snapshots
 from spa_bench.training import start
 
 SMALL = {

@@ -15,22 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spa_bench import paths
+from spa_bench import files
 from spa_bench.config import RunConfig, build
 from spa_bench.core import Step, Task, Tokens, Trajectory, UserError
-from spa_bench.records import (
-    Journal,
-    RunFolder,
-    cache_entry,
-    cache_root,
-    config_hash,
-    facts,
-    from_row,
-    reward_label,
-    reward_name,
-    run_path,
-    to_row,
-)
+from spa_bench.files import cache_entry, cache_root
+from spa_bench.runs.episodes import from_row, to_row
+from spa_bench.runs.folder import RunFolder, config_hash, run_path
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.names import reward_label, reward_name
+from spa_bench.runs.provenance import facts
 
 CONFIG = RunConfig(env="alfworld", reward="sparse")
 
@@ -414,9 +407,9 @@ def test_a_cache_that_cannot_be_made_is_a_user_error(monkeypatch: pytest.MonkeyP
 
 def test_a_reader_of_a_whole_file_never_sees_a_part(tmp_path: Path):
     path = tmp_path / "run.json"
-    paths.write_whole(path, "old")
+    files.write_whole(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        paths.write_whole(path, "new \ud800")
+        files.write_whole(path, "new \ud800")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["run.json"]
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from tiny import config
 
-from spa_bench import experiment, records, stages
-from spa_bench.dose import Dose
-from spa_bench.progress import INTERVAL, Figures, Progress, Stage, about, bursts, seconds_left
+from spa_bench.runs.folder import RunFolder, run_path
+from spa_bench.runs.progress import INTERVAL, Figures, Progress, Stage, about, bursts, seconds_left
+from spa_bench.training import experiment, stages
+from spa_bench.training.budget import Dose
 
 
 class Clock:
@@ -183,8 +184,8 @@ def fake_runs(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
 
     def run(settings: Any, results: Path, progress: Progress, track: str | None = None) -> Path:
-        path = records.run_path(results, settings)
-        with records.RunFolder.open(path, settings, {}) as folder:
+        path = run_path(results, settings)
+        with RunFolder.open(path, settings, {}) as folder:
             if not experiment.is_finished(folder):
                 clock.now += 100
                 folder.metrics.append({"kind": "done"})

@@ -23,10 +23,13 @@ from typing import Any
 import pytest
 from tiny import config
 
-from spa_bench import experiment, records, trackers
 from spa_bench.config import RunConfig
 from spa_bench.core import UserError
-from spa_bench.progress import Progress
+from spa_bench.runs import trackers
+from spa_bench.runs.folder import RunFolder, run_path
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.progress import Progress
+from spa_bench.training import experiment
 
 Points = Counter[tuple[str, int, float]]
 
@@ -229,9 +232,9 @@ def same(library: str, path: Path) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[records.RunFolder]:
+def folder(tmp_path: Path) -> Iterator[RunFolder]:
     settings = config(world={"data": "/data/of/someone/games"}, reward="/data/of/someone/mine.py:Mine")
-    with records.RunFolder.open(records.run_path(tmp_path / "results", settings), settings, {}) as opened:
+    with RunFolder.open(run_path(tmp_path / "results", settings), settings, {}) as opened:
         yield opened
 
 
@@ -283,7 +286,7 @@ def test_the_guard_of_these_tests_sees_an_attempt(network: Callable[[], list[str
 
 
 def test_every_point_is_shown_once_without_network_prompt_or_noise(
-    library: str, folder: records.RunFolder, network: Callable[[], list[str]]
+    library: str, folder: RunFolder, network: Callable[[], list[str]]
 ) -> None:
     """In a terminal, as a user would run it; with rows before the tracker starts and while it is there."""
     folder.metrics.extend(ROWS[:2])
@@ -291,7 +294,7 @@ def test_every_point_is_shown_once_without_network_prompt_or_noise(
     import json, sys, time
     from pathlib import Path
     from spa_bench import records, trackers
-    from spa_bench.progress import Progress
+    from spa_bench.runs.progress import Progress
     path = Path(sys.argv[1])
     with trackers.tracked({library!r}, path, Progress("lines")):
         for row in json.loads(sys.argv[2]):
@@ -315,8 +318,8 @@ def test_every_point_is_shown_once_without_network_prompt_or_noise(
 
 def start_command(settings: RunConfig, results: Path, library: str) -> subprocess.Popen[bytes]:
     code = (
-        "import json, sys; from pathlib import Path; from spa_bench import experiment;"
-        "from spa_bench.config import build; from spa_bench.progress import Progress;"
+        "import json, sys; from pathlib import Path; from spa_bench.training import experiment;"
+        "from spa_bench.config import build; from spa_bench.runs.progress import Progress;"
         "experiment.run(build(json.loads(sys.argv[1])), Path(sys.argv[2]), Progress.quiet(), sys.argv[3])"
     )
     return subprocess.Popen([sys.executable, "-c", code, settings.model_dump_json(), str(results), library])
@@ -324,7 +327,7 @@ def start_command(settings: RunConfig, results: Path, library: str) -> subproces
 
 def test_a_run_that_was_killed_and_resumed_has_each_point_once(library: str, tmp_path: Path) -> None:
     settings = config()
-    path = records.run_path(tmp_path, settings)
+    path = run_path(tmp_path, settings)
     process = start_command(settings, tmp_path, library)
     deadline = time.monotonic() + 120
     while not (path / "checkpoints/0001").exists() or not (path / "tracker.log").exists():
@@ -332,7 +335,7 @@ def test_a_run_that_was_killed_and_resumed_has_each_point_once(library: str, tmp
         time.sleep(0.005)
     process.kill()
     process.wait()
-    rows, _ = records.Journal(path / "metrics.jsonl").read()
+    rows, _ = Journal(path / "metrics.jsonl").read()
     assert not any(row["kind"] == "done" for row in rows), "the kill came too late to tell anything"
     assert experiment.run(settings, tmp_path, Progress.quiet(), library) == path
     same(library, path)
@@ -345,13 +348,13 @@ def test_runs_side_by_side_are_all_shown(tmp_path: Path) -> None:
     needs(library := "trackio")
     configs = [config(reward=reward) for reward in ("sparse", "uniform")]
     paths = experiment.compare(configs, tmp_path, 2, Progress.quiet(), library)
-    assert paths == [records.run_path(tmp_path, settings) for settings in configs], "the tracker is in no hash"
+    assert paths == [run_path(tmp_path, settings) for settings in configs], "the tracker is in no hash"
     for path in paths:
         same(library, path)
 
 
 def test_a_library_that_cannot_write_is_noted_once_and_the_run_goes_on(
-    library: str, folder: records.RunFolder, capfd: pytest.CaptureFixture[str]
+    library: str, folder: RunFolder, capfd: pytest.CaptureFixture[str]
 ) -> None:
     place = (folder.path.parents[3] if library == "trackio" else folder.path) / library
     place.write_text("a file is in the way")
@@ -389,7 +392,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
     return write
 
 
-def told(folder: records.RunFolder) -> list[Any]:
+def told(folder: RunFolder) -> list[Any]:
     file = folder.path / "told"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
@@ -402,7 +405,7 @@ def until(reached: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def test_rows_are_shown_while_the_run_goes_on_and_torn_ones_when_they_are_whole(
-    fake: Callable[..., None], folder: records.RunFolder, capfd: pytest.CaptureFixture[str]
+    fake: Callable[..., None], folder: RunFolder, capfd: pytest.CaptureFixture[str]
 ) -> None:
     fake()
     folder.metrics.append(ROWS[0])
@@ -426,12 +429,12 @@ def test_rows_are_shown_while_the_run_goes_on_and_torn_ones_when_they_are_whole(
     assert "noise of a process" in (folder.path / "tracker.log").read_text()
 
 
-def test_a_tracker_ends_when_its_run_is_killed(fake: Callable[..., None], folder: records.RunFolder) -> None:
+def test_a_tracker_ends_when_its_run_is_killed(fake: Callable[..., None], folder: RunFolder) -> None:
     """It sends what is there and lets go; the next one waits for that."""
     fake()
     folder.metrics.append(ROWS[0])
     code = (
-        "import sys, time; from pathlib import Path; from spa_bench import trackers; from spa_bench.progress import "
+        "import sys, time; from pathlib import Path; from spa_bench.runs import trackers; from spa_bench.runs.progress import "
         "Progress; sys.path.insert(0, sys.argv[2]); context = trackers.tracked('wandb', Path(sys.argv[1]), "
         "Progress.quiet()); context.__enter__(); time.sleep(60)"
     )
@@ -458,7 +461,7 @@ def test_whatever_a_library_does_the_run_goes_on(
     body: str,
     reason: str,
     fake: Callable[..., None],
-    folder: records.RunFolder,
+    folder: RunFolder,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -475,7 +478,7 @@ def test_whatever_a_library_does_the_run_goes_on(
 
 
 def test_a_tracker_that_cannot_even_complain_is_no_reason_to_stop(
-    fake: Callable[..., None], folder: records.RunFolder, capfd: pytest.CaptureFixture[str]
+    fake: Callable[..., None], folder: RunFolder, capfd: pytest.CaptureFixture[str]
 ) -> None:
     fake()
     (folder.path / "tracker.log").mkdir()
@@ -486,7 +489,7 @@ def test_a_tracker_that_cannot_even_complain_is_no_reason_to_stop(
 
 def test_a_machine_without_room_for_a_process_is_no_reason_to_stop(
     fake: Callable[..., None],
-    folder: records.RunFolder,
+    folder: RunFolder,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:

@@ -8,10 +8,11 @@ import pytest
 import torch
 from tiny import SETTINGS, config
 
-from spa_bench import experiment, records
 from spa_bench.config import PPOConfig
-from spa_bench.dose import Dose, so_far
-from spa_bench.progress import Progress
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.progress import Progress
+from spa_bench.training import experiment
+from spa_bench.training.budget import Dose, so_far
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +81,7 @@ def test_methods_of_unequal_price_spend_alike(match, tmp_path):
     for reward in ("sparse", "monte-carlo"):
         settings = config(reward=reward, ppo=SETTINGS["ppo"] | {"match": match, "iterations": 6, "env_steps": 40})
         path = experiment.run(settings, tmp_path, Progress.quiet())
-        rows = [r for r in records.Journal(path / "metrics.jsonl").read()[0] if r["kind"] == "iteration"]
+        rows = [r for r in Journal(path / "metrics.jsonl").read()[0] if r["kind"] == "iteration"]
         names = ("env_steps", "extra_env_steps") if match == "env-steps" else ("tokens_sampled", "extra_tokens_sampled")
         spent[reward] = sum(r[name] for r in rows for name in names)
         collected = sum(r["env_steps"] for r in rows)
@@ -94,6 +95,6 @@ def test_methods_of_unequal_price_spend_alike(match, tmp_path):
 
 def test_what_a_method_plays_beyond_the_dose_is_counted(tmp_path):
     path = experiment.run(config(reward="monte-carlo"), tmp_path, Progress.quiet())
-    rows = [r for r in records.Journal(path / "metrics.jsonl").read()[0] if r["kind"] == "iteration"]
+    rows = [r for r in Journal(path / "metrics.jsonl").read()[0] if r["kind"] == "iteration"]
     assert [r["env_steps"] for r in rows] == [80, 80]
     assert all(0 < r["extra_env_steps"] < 80 * 6 for r in rows)

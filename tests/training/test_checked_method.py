@@ -10,15 +10,18 @@ import torch
 from strategies import episode
 from tiny import config
 
-from spa_bench import experiment, records
+from spa_bench.analysis.runs import load
 from spa_bench.audit import run as auditing
-from spa_bench.blame import MethodError
-from spa_bench.core import RewardMethod, UserError
-from spa_bench.ppo import TrainingError
-from spa_bench.progress import Progress
-from spa_bench.report.runs import load
+from spa_bench.core import UserError
+from spa_bench.method import RewardMethod
+from spa_bench.method_errors import MethodError
 from spa_bench.report.table import tables
-from spa_bench.training.asked import Asked
+from spa_bench.runs.folder import run_path
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.progress import Progress
+from spa_bench.training import experiment
+from spa_bench.training.checked_method import Asked
+from spa_bench.training.ppo import TrainingError
 
 
 @pytest.fixture(autouse=True)
@@ -158,11 +161,11 @@ def test_a_method_that_goes_wrong_ends_the_run_by_name_and_nothing_is_lost(cls, 
     with pytest.raises(MethodError, match=rf"^reward test_asked\.py:{cls}: {SAID[cls]}") as raised:
         experiment.run(settings, tmp_path, Progress.quiet())
     assert "\n" not in str(raised.value)
-    path = records.run_path(tmp_path, settings)
-    rows, torn = records.Journal(path / "metrics.jsonl").read()
+    path = run_path(tmp_path, settings)
+    rows, torn = Journal(path / "metrics.jsonl").read()
     assert torn == 0
     assert rows[-1] == {"kind": "failed", "reason": str(raised.value)}
-    played = [row for row in records.Journal(path / "episodes.jsonl").read()[0] if row["stage"] == "train"]
+    played = [row for row in Journal(path / "episodes.jsonl").read()[0] if row["stage"] == "train"]
     assert bool(played) == (cls not in ("BadFit", "BadBranch"))
     assert sum(row["kind"] == "iteration" for row in rows) == (1 if cls == "Raises" else 0)
     assert (path / "checkpoints/0001").exists() == (cls == "Raises")
@@ -176,7 +179,7 @@ def test_a_run_in_which_no_update_is_finite_fails(tmp_path):
     settings = config(reward=f"{__file__}:TooMuch")
     with pytest.raises(TrainingError, match=r"^iteration 1: no loss .* what test_asked\.py:TooMuch pays is too large"):
         experiment.run(settings, tmp_path, Progress.quiet())
-    rows, _ = records.Journal(records.run_path(tmp_path, settings) / "metrics.jsonl").read()
+    rows, _ = Journal(run_path(tmp_path, settings) / "metrics.jsonl").read()
     assert rows[-1]["kind"] == "failed"
 
 

@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 from tiny import config
 
-from spa_bench import experiment, records, stages
 from spa_bench.config import RunConfig
 from spa_bench.core import UserError
-from spa_bench.ppo import TrainingError
-from spa_bench.progress import Progress
 from spa_bench.report.table import as_json, tables
-from spa_bench.training import tally
+from spa_bench.runs.folder import read_run, run_path
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.progress import Progress
+from spa_bench.training import experiment, stages
+from spa_bench.training.metrics import merged
+from spa_bench.training.ppo import TrainingError
 
 CLOCK = {"seconds"}
 
@@ -41,7 +43,7 @@ def run(settings: RunConfig, results: Path) -> Path:
 
 def episodes(path: Path) -> dict[tuple[Any, ...], Any]:
     """Recorded episodes by identity; a second record of one identity is a failure."""
-    rows, unreadable = records.Journal(path / "episodes.jsonl").read()
+    rows, unreadable = Journal(path / "episodes.jsonl").read()
     assert unreadable <= 1
     found: dict[tuple[Any, ...], Any] = {}
     for row in rows:
@@ -52,7 +54,7 @@ def episodes(path: Path) -> dict[tuple[Any, ...], Any]:
 
 
 def metrics(path: Path) -> list[dict[str, Any]]:
-    rows, _ = records.Journal(path / "metrics.jsonl").read()
+    rows, _ = Journal(path / "metrics.jsonl").read()
     return [{name: value for name, value in row.items() if name not in CLOCK} for row in rows]
 
 
@@ -62,8 +64,8 @@ def iterations(path: Path) -> list[dict[str, Any]]:
 
 def start_command(settings: RunConfig, results: Path) -> subprocess.Popen[bytes]:
     code = (
-        "import json, sys; from pathlib import Path; from spa_bench import experiment;"
-        "from spa_bench.config import build; from spa_bench.progress import Progress;"
+        "import json, sys; from pathlib import Path; from spa_bench.training import experiment;"
+        "from spa_bench.config import build; from spa_bench.runs.progress import Progress;"
         "experiment.run(build(json.loads(sys.argv[1])), Path(sys.argv[2]), Progress.quiet())"
     )
     command = [sys.executable, "-c", code, settings.model_dump_json(), str(results)]
@@ -90,7 +92,7 @@ def lines(path: Path) -> int:
 def test_a_run_killed_at_many_points_ends_like_one_that_was_not(tmp_path: Path) -> None:
     settings = config(reward="spa")
     calm = run(settings, tmp_path / "calm")
-    rough = records.run_path(tmp_path / "rough", settings)
+    rough = run_path(tmp_path / "rough", settings)
     total, rows = lines(calm / "episodes.jsonl"), lines(calm / "metrics.jsonl")
     points = [
         lambda: (rough / "run.json").exists(),
@@ -130,7 +132,7 @@ def test_every_method_starts_from_the_same_bytes(compared: list[Path]) -> None:
     starts: dict[int, set[str]] = {}
     for path in compared:
         (row,) = [row for row in metrics(path) if row.get("stage") == "warm start"]
-        starts.setdefault(records.read_run(path)["config"]["seed"], set()).add(row["weights"])
+        starts.setdefault(read_run(path)["config"]["seed"], set()).add(row["weights"])
     assert [len(hashes) for hashes in starts.values()] == [1, 1]
     assert starts[0] != starts[1], "another seed is another start"
 
@@ -159,7 +161,7 @@ def test_every_method_plays_the_same_tasks_with_the_same_chance_before_the_first
             if key[:2] == ("train", 1)
         ]
         for path in compared
-        if records.read_run(path)["config"]["seed"] == 0
+        if read_run(path)["config"]["seed"] == 0
     ]
     assert len(first) == 4 and all(played == first[0] for played in first)
 
@@ -171,7 +173,7 @@ def test_one_table_holds_all_methods_and_the_warm_start(compared: list[Path]) ->
 
 def test_what_each_step_has_earned_is_on_record(compared: list[Path]) -> None:
     """`sparse` is the first of them: nothing, and on the last step the outcome."""
-    prices, _ = records.Journal(compared[0] / "prices.jsonl").read()
+    prices, _ = Journal(compared[0] / "prices.jsonl").read()
     trained = {key: row for key, row in episodes(compared[0]).items() if key[0] == "train"}
     assert {(row["stage"], row["iteration"], row["index"]) for row in prices} == set(trained)
     for row in prices:
@@ -225,7 +227,7 @@ def test_a_changed_warm_start_is_stopped_by_the_first_kl(compared: list[Path], t
             run(settings, tmp_path)
     finally:
         stages.Run._restore = restore  # type: ignore[method-assign]
-    assert [row["kind"] for row in metrics(records.run_path(tmp_path, settings))][-1] == "failed"
+    assert [row["kind"] for row in metrics(run_path(tmp_path, settings))][-1] == "failed"
 
 
 def test_a_run_is_not_resumed_from_another_warm_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +244,7 @@ def test_a_run_is_not_resumed_from_another_warm_start(tmp_path: Path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         run(settings, tmp_path)
     monkeypatch.setattr(stages.Run, "_learn", learn)
-    path = records.run_path(tmp_path, settings)
+    path = run_path(tmp_path, settings)
     before = (path / "metrics.jsonl").read_bytes()
     other = stages.start.warm_start(stages.start.begin(config(seed=1)), Progress.quiet())
     with monkeypatch.context() as upgraded:
@@ -261,7 +263,7 @@ def test_a_run_that_fails_does_not_stop_the_others(jobs: int, tmp_path: Path) ->
     configs = [config(reward=f"{broken}:Broken"), config(reward="sparse"), config(reward="uniform")]
     with pytest.raises(UserError, match="no idea"):
         experiment.compare(configs, tmp_path / "results", jobs, Progress.quiet())
-    paths = [records.run_path(tmp_path / "results", settings) for settings in configs]
+    paths = [run_path(tmp_path / "results", settings) for settings in configs]
     assert [metrics(path)[-1]["kind"] for path in paths] == ["failed", "done", "done"]
 
 
@@ -270,8 +272,8 @@ def test_the_figures_of_parts_are_those_of_one_update() -> None:
     learned = {"policy_loss": 2.0, "updates": 1.0, "skipped": 0.0, "tokens_trained": 10.0}
     skipped = {"updates": 0.0, "skipped": 1.0, "tokens_trained": 7.0}
     want = {"policy_loss": 2.0, "updates": 1.0, "skipped": 1.0, "tokens_trained": 17.0}
-    assert tally.merged([learned, skipped]) == tally.merged([skipped, learned]) == want
-    assert tally.merged([learned, learned | {"policy_loss": 4.0}])["policy_loss"] == 3.0
+    assert merged([learned, skipped]) == merged([skipped, learned]) == want
+    assert merged([learned, learned | {"policy_loss": 4.0}])["policy_loss"] == 3.0
 
 
 def test_an_iteration_must_hold_one_whole_episode(tmp_path: Path) -> None:
@@ -282,12 +284,12 @@ def test_an_iteration_must_hold_one_whole_episode(tmp_path: Path) -> None:
 
 
 def test_the_digest_of_the_code_sees_every_room() -> None:
-    from spa_bench import facts
+    from spa_bench.runs import provenance
 
-    root = Path(facts.__file__).resolve().parent
+    root = Path(provenance.__file__).resolve().parent.parent
     rooms = {name: list((root / name).rglob("*.py")) for name in ("agents", "environments", "rewards", "training")}
     assert all(rooms.values())
-    assert len(facts.source()) == 16 and facts.facts()["source"] == facts.source()
+    assert len(provenance.source()) == 16 and provenance.facts()["source"] == provenance.source()
 
 
 def test_a_run_is_not_resumed_with_an_edited_reward(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from strategies import task
 from tiny import language_model
 
-from spa_bench import ppo
-from spa_bench.blame import MethodError
 from spa_bench.config import PPOConfig
-from spa_bench.core import Floats, RewardMethod, Step, Tokens, Trajectory
-from spa_bench.training import checkpoint, pricing
-from spa_bench.training.asked import Asked
+from spa_bench.core import Floats, Step, Tokens, Trajectory
+from spa_bench.method import RewardMethod
+from spa_bench.method_errors import MethodError
+from spa_bench.training import checkpoint, ppo, pricing
+from spa_bench.training.checked_method import Asked
 from spa_bench.training.policy import (
     PADDED,
     Policy,

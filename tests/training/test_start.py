@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from tiny import config
 
-from spa_bench.progress import Progress
+from spa_bench.runs.progress import Progress
 from spa_bench.training import start
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from upstream import Upstream
+from alfworld_upstream import Upstream
 
 from spa_bench.core import derive_seed
 from spa_bench.environments.alfworld import expert, generate
@@ -77,7 +77,7 @@ def test_the_real_simulator_lets_the_expert_win_generated_games(cache: Path, mon
 @pytest.mark.parametrize("release", ["2.1.1", "2.1.3"])
 def test_official_games_play_alike_in_the_real_simulator(cache: Path, tmp_path: Path, release: str) -> None:
     chosen = os.environ.get("SPA_BENCH_SHARED")
-    shared = Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "shared"
+    shared = Path(chosen) if chosen else Path(__file__).resolve().parents[4] / "shared"
     archive = shared / "data" / "alfworld" / f"alfworld_valid_{release}.tar.xz"
     if not archive.is_file():
         pytest.skip(f"no {archive}: set SPA_BENCH_SHARED")

@@ -133,7 +133,7 @@ def test_things_in_no_room_fail_alike(tied: None) -> None:
 
 def shared(name: str) -> Path:
     chosen = os.environ.get("SPA_BENCH_SHARED")
-    folder = Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "shared"
+    folder = Path(chosen) if chosen else Path(__file__).resolve().parents[4] / "shared"
     file = folder / "data" / "virtualhome" / name
     if not file.is_file():
         pytest.skip(f"no {file}: set SPA_BENCH_SHARED")

@@ -20,16 +20,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import HOSTILE
 
-from spa_bench import data as door
 from spa_bench.commands import data as command
+from spa_bench.commands import official as door
 from spa_bench.core import UserError
 from spa_bench.environments.webshop import build as builder
 from spa_bench.environments.webshop import data, nouns, sources
 from spa_bench.environments.webshop.build import build
 from spa_bench.environments.webshop.catalogue import FORMAT, SUMMARY, Catalogue, decode, encode
 from spa_bench.environments.webshop.products import Instruction, Product
-from spa_bench.paths import Lock
-from spa_bench.progress import Progress
+from spa_bench.files import Lock
+from spa_bench.runs.progress import Progress
 
 Item = dict[str, Any]
 

@@ -14,8 +14,7 @@ from typing import Any, cast
 import pytest
 import webshop_shop
 
-from spa_bench import data as door
-from spa_bench import experiment
+from spa_bench.commands import official as door
 from spa_bench.core import TextEnv, UserError
 from spa_bench.environments.webshop import data, generate, protocols, reward, verify
 from spa_bench.environments.webshop.catalogue import Catalogue
@@ -23,6 +22,7 @@ from spa_bench.environments.webshop.env import WebShop
 from spa_bench.environments.webshop.goals import Goal
 from spa_bench.environments.webshop.protocols import PROTOCOLS, Worded, timeout_credit
 from spa_bench.environments.webshop.tasks import divide, instruction
+from spa_bench.training import experiment
 from spa_bench.training.start import Start
 
 SMALL: dict[str, Any] = {"products": 24, "valid": 12}

@@ -1,0 +1,104 @@
+"""Rows of JSON in a file that only grows: what episodes, metrics and prices are kept in."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spa_bench.core import UserError
+from spa_bench.files import sync_names
+
+
+class Journal:
+    """Rows of JSON, one a line, only ever appended; every row that was appended before a crash is there after it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row and force it onto the disk. Raises ValueError for NaN or infinity, UserError on a full disk."""
+        self.extend([row])
+
+    def extend(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add rows with one write; a crash keeps the first few or all of them."""
+        data = b"".join(self._line(row) for row in rows)
+        if not data:
+            return
+        new = not self.path.exists()
+        try:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+            try:
+                data = _mended(handle) + data
+                if os.write(handle, data) < len(data):
+                    raise OSError(0, "the disk took only a part")
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            if new:
+                sync_names(self.path.parent)
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self.path}: {error.strerror}; earlier rows are intact: mend it and run the same command"
+            ) from error
+
+    def read(self) -> tuple[list[dict[str, Any]], int]:
+        """All readable rows in order, and the number of unreadable lines. Empty lines do not count."""
+        found = list(self.scan())
+        rows = [row for row in found if row is not None]
+        return rows, len(found) - len(rows)
+
+    def scan(self) -> Iterator[dict[str, Any] | None]:
+        """As `read`, one line after another without keeping them: a row, or None for an unreadable line."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                yield from (_parse(line) for line in file if line.strip())
+
+    def _line(self, row: Mapping[str, Any]) -> bytes:
+        try:
+            return json.dumps(row, allow_nan=False, separators=(",", ":"), default=plain).encode("ascii") + b"\n"
+        except ValueError as error:
+            raise ValueError(f"{self.path.name}: a row holds NaN, infinity or itself ({error}): {_bad(row)}") from None
+
+
+def _mended(handle: int) -> bytes:
+    """What must come before the next row. The part of a row that a kill left is cut off: it will be written again."""
+    size = os.lseek(handle, 0, os.SEEK_END)
+    tail = b""
+    while b"\n" not in tail and len(tail) < size:
+        step = min(1 << 16, size - len(tail))
+        os.lseek(handle, size - len(tail) - step, os.SEEK_SET)
+        tail = os.read(handle, step) + tail
+    torn = tail.rpartition(b"\n")[2]
+    if not torn or _parse(torn) is not None:  # a row that only lost its newline is whole
+        return b"\n" if torn else b""
+    os.ftruncate(handle, size - len(torn))
+    return b""
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def plain(value: object) -> Any:
+    """NumPy's numbers and arrays as Python's."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _bad(row: Mapping[str, Any]) -> str:
+    wrong = [key for key, value in row.items() if isinstance(value, float) and not np.isfinite(value)]
+    return ", ".join(wrong) or "in a nested value"
