@@ -1,9 +1,9 @@
 """Whose fault an error is: what a method raises becomes one line with its name, the call, the place and its own line.
 
-A method may be anyone's code and may raise anything. What is called inside `blame` ends as a `MethodError`, which the
+A method may be anyone's code and may raise anything. What is called inside `method_call` ends as a `MethodError`, which the
 command line prints and exits with 2; the error itself stays its `__cause__`, with its traceback:
 
-    with blame("mine.py:Mine", "rewards", f"iteration {n}, task {task.key}", code=type(method)):
+    with method_call("mine.py:Mine", "rewards", f"iteration {n}, task {task.key}", code=type(method)):
         rewards = method.rewards(group)
 
 Only the method's call belongs inside: a slip of ours in the same block would be laid at the method's door.
@@ -25,7 +25,7 @@ class MethodError(UserError):
     """A method raised something, or gave what no method may give. The message names the method."""
 
 
-class blame:
+class method_call:
     """A context that turns what is raised in it into a `MethodError`: `reward NAME: CALL raised ... at FILE:LINE`.
 
     `name` is the method as typed, `call` what of it is called, `place` where the experiment stands, `code` the method's

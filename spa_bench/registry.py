@@ -27,7 +27,7 @@ from rapidfuzz import fuzz, process
 
 from spa_bench.core import Agent, ReplyFormat, TextEnv, UserError
 from spa_bench.method import Level, RewardMethod
-from spa_bench.method_errors import blame
+from spa_bench.method_errors import method_call
 
 Room = Literal["environments", "agents", "rewards"]
 
@@ -85,7 +85,7 @@ def build(room: Room, name: str, /, **options: Any) -> Any:
     _refuse_mistyped(f"{SINGULAR[room]} {name}", cls, options)
     if room != "rewards":
         return cls(**options)
-    with blame(name, "its constructor", code=cls):
+    with method_call(name, "its constructor", code=cls):
         return cls(**options)
 
 
@@ -162,7 +162,7 @@ def _from_entry_points(points: list[EntryPoint], room: Room) -> type[Any]:
         offers = ", ".join(sorted(f"{p.value} of {p.dist.name if p.dist else 'an unknown package'}" for p in points))
         raise UserError(f"{SINGULAR[room]} {points[0].name} is offered twice ({offers}): uninstall one")
     point = points[0]
-    with blame(point.name, "importing it"):
+    with method_call(point.name, "importing it"):
         try:
             loaded = point.load()
         except (ImportError, SyntaxError, AttributeError) as error:
@@ -193,7 +193,7 @@ def _load(path: Path, address: str) -> ModuleType:
     assert spec is not None and spec.loader is not None, path
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        with blame(address, "importing it"):
+        with method_call(address, "importing it"):
             spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]

@@ -9,7 +9,7 @@ import pytest
 
 from spa_bench import registry
 from spa_bench.core import UserError
-from spa_bench.method_errors import LONGEST, MethodError, blame
+from spa_bench.method_errors import LONGEST, MethodError, method_call
 
 METHOD = """
 import numpy as np
@@ -35,14 +35,14 @@ def fail(error: BaseException) -> None:
 
 
 def said(error: BaseException, *where: str) -> str:
-    with pytest.raises(MethodError) as caught, blame("theirs", "rewards", *where):
+    with pytest.raises(MethodError) as caught, method_call("theirs", "rewards", *where):
         fail(error)
     assert caught.value.__cause__ is error
     return str(caught.value)
 
 
 def test_a_quiet_call_is_left_alone():
-    with blame("theirs", "rewards"):
+    with method_call("theirs", "rewards"):
         value = 3
     assert value == 3
 
@@ -85,13 +85,17 @@ def test_a_long_text_is_cut():
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), GeneratorExit(), UserError("mend it")])
 def test_interruptions_and_lines_for_the_user_pass(error: BaseException):
-    with pytest.raises(type(error)) as caught, blame("theirs", "rewards"):
+    with pytest.raises(type(error)) as caught, method_call("theirs", "rewards"):
         fail(error)
     assert caught.value is error
 
 
 def test_the_innermost_name_counts():
-    with pytest.raises(MethodError, match="reward inner: fit raised"), blame("outer", "x"), blame("inner", "fit"):
+    with (
+        pytest.raises(MethodError, match="reward inner: fit raised"),
+        method_call("outer", "x"),
+        method_call("inner", "fit"),
+    ):
         fail(ValueError())
 
 
@@ -101,7 +105,7 @@ def test_the_line_is_the_last_one_of_the_methods_own_module(tmp_path: Path, name
     file = tmp_path / "theirs.py"
     file.write_text(METHOD, encoding="utf-8")
     method = registry.build("rewards", f"{file}:{name}")
-    with pytest.raises(MethodError) as caught, blame("theirs", "rewards", code=type(method)):
+    with pytest.raises(MethodError) as caught, method_call("theirs", "rewards", code=type(method)):
         method.rewards([None])  # type: ignore[list-item]
     assert f" at {file.resolve()}:{line}" in str(caught.value)
 
@@ -110,12 +114,12 @@ def test_a_class_that_only_inherits_names_its_parents_line(tmp_path: Path):
     file = tmp_path / "theirs.py"
     file.write_text(METHOD, encoding="utf-8")
     heir = type("Heir", (registry.find("rewards", f"{file}:Mine"),), {"__module__": __name__})
-    with pytest.raises(MethodError, match=r"theirs\.py:11"), blame("heir", "rewards", code=heir):
+    with pytest.raises(MethodError, match=r"theirs\.py:11"), method_call("heir", "rewards", code=heir):
         heir().rewards([None])
 
 
 def test_the_traceback_is_kept_for_who_wants_it():
-    with pytest.raises(MethodError) as caught, blame("theirs", "rewards"):
+    with pytest.raises(MethodError) as caught, method_call("theirs", "rewards"):
         np.linalg.inv(np.zeros((2, 2)))
     assert isinstance(caught.value.__cause__, np.linalg.LinAlgError)
     assert caught.value.__cause__.__traceback__ is not None

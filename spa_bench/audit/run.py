@@ -24,7 +24,7 @@ from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import reward_label, reward_typed
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment, pricing, start
-from spa_bench.training.checked_method import Asked, extra_information
+from spa_bench.training.checked_method import CheckedMethod, extra_information
 from spa_bench.training.policy import Policy
 
 LOOPS = (0, 1, 2, 3)
@@ -104,8 +104,8 @@ def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progr
     more: dict[str, tuple[dict[str, float | None], dict[str, float | None]]] = {}
     with progress.stage("price", total=len(methods)) as bar:
         for label, config, method in zip(labels, configs, methods, strict=True):
-            asked = Asked(reward_typed(config.reward), method)
-            prices[label], more[label] = _measure(asked, stage, progress)
+            checked = CheckedMethod(reward_typed(config.reward), method)
+            prices[label], more[label] = _measure(checked, stage, progress)
             bar.advance(1, last=label)
     placebos = {label: prices[label][0] for label, method in zip(labels, methods, strict=True) if method.placebo}
     reference = _reference(stage, configs[0])
@@ -231,25 +231,25 @@ def quarters(steps: int) -> list[int]:
 
 
 def _measure(
-    asked: Asked, stage: Stage, progress: Progress
+    checked: CheckedMethod, stage: Stage, progress: Progress
 ) -> tuple[tuple[list[Floats], list[Floats]], tuple[dict[str, float | None], dict[str, float | None]]]:
     """Rewards and advantages of one method, then what it pays on the probes and what all of it has cost."""
-    method, config = asked.method, stage.common.config
-    asked.place = "audit"
+    method, config = checked.method, stage.common.config
+    checked.place = "audit"
     stage.encoder.tokens = stage.simulator.tokens = stage.simulator.env_steps = 0
     method.encoder, method.simulator = stage.encoder, stage.simulator
     experts = []
     if method.uses_experts:
         experts = start.demonstrations(stage.common, stage.agent, len(stage.explored), progress)
-    asked.fit(stage.explored, experts)
-    asked.observe(stage.trajectories)
+    checked.fit(stage.explored, experts)
+    checked.observe(stage.trajectories)
     rewards: list[Floats] = [np.zeros(0)] * len(stage.trajectories)
     advantages = list(rewards)
     for indices in credit.groups(stage.trajectories):
         group = [stage.trajectories[i] for i in indices]
-        paid = asked.rewards(group)
+        paid = checked.rewards(group)
         values = _usual(paid, config.ppo.gamma)
-        judged = asked.advantages(group, paid, values, config.ppo.gamma, config.ppo.lam)
+        judged = checked.advantages(group, paid, values, config.ppo.gamma, config.ppo.lam)
         for i, r, (advantage, _) in zip(indices, paid, judged, strict=True):
             rewards[i], advantages[i] = r, advantage
     costs: dict[str, float | None] = {
@@ -257,12 +257,12 @@ def _measure(
         "extra tokens": float(stage.encoder.tokens + stage.simulator.tokens),
     }
     method.simulator = stage.roomy
-    return (rewards, advantages), (_laws(asked, stage.probes), costs)
+    return (rewards, advantages), (_laws(checked, stage.probes), costs)
 
 
-def _laws(asked: Asked, made: Probes) -> dict[str, float | None]:
+def _laws(checked: CheckedMethod, made: Probes) -> dict[str, float | None]:
     def sums(groups: Sequence[Sequence[Trajectory]]) -> list[list[float]]:
-        return [[float(r.sum()) for r in asked.rewards(group)] for group in groups]
+        return [[float(r.sum()) for r in checked.rewards(group)] for group in groups]
 
     loops, pairs = sums(made.loops), sums(made.pairs)
     beyond = [

@@ -14,11 +14,11 @@ from typing import Any, Literal, TextIO
 from spa_bench import registry
 from spa_bench.config import override
 from spa_bench.contract.fakes import standard_groups
-from spa_bench.contract.fingerprint import examples, taught
-from spa_bench.contract.laws import LAWS, SECONDS, BrokenLaw, Law, Trial, check_lesson, check_time
+from spa_bench.contract.fingerprint import examples, fingerprint
+from spa_bench.contract.laws import LAWS, SECONDS, BrokenLaw, Law, Trial, check_distinct, check_time
 from spa_bench.core import Floats, UserError
 from spa_bench.method import RewardMethod
-from spa_bench.method_errors import blame
+from spa_bench.method_errors import method_call
 from spa_bench.terminal import printable_line
 
 
@@ -93,10 +93,10 @@ def _longer(report: Report, factory: Callable[[], RewardMethod], seconds: float)
         report.figures["processor milliseconds per episode of 20 steps"] = 1e3 * taken / 64
 
     def alone(_: Trial) -> None:
-        others, failed = lessons(report.reward)
+        others, failed = fingerprints(report.reward)
         if failed:
             report.figures["not compared with"] = "; ".join(failed)
-        name, gap = check_lesson(factory, others, name=report.reward)
+        name, gap = check_distinct(factory, others, name=report.reward)
         report.figures["most similar method"] = name
         report.figures["mean |difference| of the advantages"] = gap
 
@@ -104,23 +104,23 @@ def _longer(report: Report, factory: Callable[[], RewardMethod], seconds: float)
     yield Law("it teaches something that no other method teaches", alone)
 
 
-def lessons(but: str = "") -> tuple[dict[str, Floats], list[str]]:
-    """What every method that has a name teaches with its defaults, and what those said that failed."""
+def fingerprints(but: str = "") -> tuple[dict[str, Floats], list[str]]:
+    """Fingerprints of all methods that have a name, with their defaults, and what those said that failed."""
     found: dict[str, Floats] = {}
     failed = []
     for name in registry.names("rewards"):
         if name != but:
             try:
-                found[name] = _lesson(registry.find("rewards", name), name)
+                found[name] = _fingerprint(registry.find("rewards", name), name)
             except UserError as error:
                 failed.append(f"{name}: {error}")
     return found, failed
 
 
 @functools.cache
-def _lesson(method: type[RewardMethod], name: str) -> Floats:
-    with blame(name, "fit, rewards or advantages", code=method):
-        return taught(method(), *examples())
+def _fingerprint(method: type[RewardMethod], name: str) -> Floats:
+    with method_call(name, "fit, rewards or advantages", code=method):
+        return fingerprint(method(), *examples())
 
 
 def show(report: Report, stream: TextIO, as_json: bool) -> None:

@@ -17,7 +17,7 @@ HOSTILE = ("", "\x00", "\ud800", "\r\n\u2028", "\u202eabc", "a" * 300, "go [bold
 """What a world or a model may write: nothing, NUL, a lone surrogate, odd line ends, right-to-left marks, markup."""
 
 
-def stand_in_encoder(trajectories: Sequence[Trajectory]) -> list[NDArray[np.float32]]:
+def fake_encoder(trajectories: Sequence[Trajectory]) -> list[NDArray[np.float32]]:
     """Eight features per step, drawn from what the step says: an encoder for tests that loads no model."""
     return [
         np.array(
@@ -31,7 +31,7 @@ def stand_in_encoder(trajectories: Sequence[Trajectory]) -> list[NDArray[np.floa
     ]
 
 
-def stand_in_simulator(
+def fake_simulator(
     prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None = None
 ) -> list[list[Trajectory]]:
     """Ends of one to three steps, drawn from what happened before: a simulator for tests that loads no model."""
@@ -62,7 +62,7 @@ def _played_on(prefix: Trajectory, seed: int, limit: int | None) -> Trajectory:
     )
 
 
-def wander(rng: np.random.Generator, key: str, words: str = "", length: int | None = None) -> Trajectory:
+def fake_episode(rng: np.random.Generator, key: str, words: str = "", length: int | None = None) -> Trajectory:
     """Four rooms that come back, some steps refused, progress up and down, replies of one to three tokens."""
     here, progress, steps = 0, 0.5, []
     for _ in range(int(rng.integers(2, 8)) if length is None else length):
@@ -87,25 +87,27 @@ def standard_groups(seed: int = 0) -> list[list[Trajectory]]:
     another episode, two characters of one task, text of any kind, and a scripted agent's episodes, without tokens.
     """
     rng = np.random.default_rng(derive_seed(seed, "standard groups"))
-    usual = [[wander(rng, f"usual/{n}") for _ in range(6)] for n in range(3)]
-    nothing = replace(wander(rng, "odd/empty", length=0), outcome=0.0, success=False, terminated=False, truncated=True)
-    twin, alone = wander(rng, "odd/twins"), wander(rng, "odd/alone")
-    broken = replace(ended(wander(rng, "odd/error"), 0.0), error="the world timed out")
-    seen = wander(rng, "odd/branch", length=4)
-    sides = [replace(wander(rng, "odd/sides"), character=n % 2) for n in range(4)]
+    usual = [[fake_episode(rng, f"usual/{n}") for _ in range(6)] for n in range(3)]
+    nothing = replace(
+        fake_episode(rng, "odd/empty", length=0), outcome=0.0, success=False, terminated=False, truncated=True
+    )
+    twin, alone = fake_episode(rng, "odd/twins"), fake_episode(rng, "odd/alone")
+    broken = replace(ended(fake_episode(rng, "odd/error"), 0.0), error="the world timed out")
+    seen = fake_episode(rng, "odd/branch", length=4)
+    sides = [replace(fake_episode(rng, "odd/sides"), character=n % 2) for n in range(4)]
     return [
         *usual,
         [alone],
-        [twin, wander(rng, "odd/twins"), twin],
-        [nothing, wander(rng, "odd/empty")],
+        [twin, fake_episode(rng, "odd/twins"), twin],
+        [nothing, fake_episode(rng, "odd/empty")],
         [replace(nothing, task=replace(nothing.task, key="odd/nothing"))],
-        [ended(wander(rng, "odd/won", length=1 + n), 1.0) for n in range(3)],
-        [ended(wander(rng, "odd/lost", length=1 + n), 0.0) for n in range(3)],
-        [broken, wander(rng, "odd/error")],
-        [ended(seen, 0.0), *(s for (s,) in stand_in_simulator([seen.until(2), seen.until(3)], 1, seed))],
+        [ended(fake_episode(rng, "odd/won", length=1 + n), 1.0) for n in range(3)],
+        [ended(fake_episode(rng, "odd/lost", length=1 + n), 0.0) for n in range(3)],
+        [broken, fake_episode(rng, "odd/error")],
+        [ended(seen, 0.0), *(s for (s,) in fake_simulator([seen.until(2), seen.until(3)], 1, seed))],
         sides,
-        [_hostile(wander(rng, "odd/text", length=len(HOSTILE)), n) for n in range(3)],
-        [_scripted(wander(rng, "odd/script")) for _ in range(3)],
+        [_hostile(fake_episode(rng, "odd/text", length=len(HOSTILE)), n) for n in range(3)],
+        [_scripted(fake_episode(rng, "odd/script")) for _ in range(3)],
     ]
 
 
@@ -128,8 +130,8 @@ def _scripted(trajectory: Trajectory) -> Trajectory:
     return replace(trajectory, steps=tuple(replace(s, tokens=None) for s in trajectory.steps))
 
 
-def crowd(episodes: int = 64, length: int = 20, seed: int = 0) -> list[list[Trajectory]]:
+def fake_batch(episodes: int = 64, length: int = 20, seed: int = 0) -> list[list[Trajectory]]:
     """As much as a small training step brings: episodes of equal length, eight of each task."""
     rng = np.random.default_rng(derive_seed(seed, "crowd"))
-    made = [wander(rng, f"crowd/{n // 8}", length=length) for n in range(episodes)]
+    made = [fake_episode(rng, f"crowd/{n // 8}", length=length) for n in range(episodes)]
     return [made[n : n + 8] for n in range(0, episodes, 8)]

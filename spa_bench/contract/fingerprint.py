@@ -1,6 +1,6 @@
-"""What a method teaches: the advantages that the trainer would make of its rewards, and whose are the same.
+"""A method's fingerprint: the advantages that the trainer would make of its rewards, and whose are the same.
 
-Two methods whose rewards differ may teach the same: a constant on every step of equally long episodes is lost when
+Two methods whose rewards differ may train alike: a constant on every step of equally long episodes is lost when
 advantages are whitened. So methods are compared by what reaches the policy, with a critic that knows nothing.
 """
 
@@ -11,30 +11,32 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from spa_bench import credit
-from spa_bench.contract.fakes import stand_in_encoder, stand_in_simulator, wander
+from spa_bench.contract.fakes import fake_encoder, fake_episode, fake_simulator
 from spa_bench.core import Floats, Trajectory
 from spa_bench.method import RewardMethod
 
 SAME = 0.02
-"""Mean |difference| up to which two lessons count as one; advantages have unit variance."""
+"""Mean |difference| up to which two fingerprints count as one; advantages have unit variance."""
 
 
 def examples(seed: int = 5) -> tuple[list[Trajectory], list[Trajectory]]:
-    """What lessons are compared on: 32 explored episodes of four tasks, and a batch of eleven of three of them."""
+    """What fingerprints are taken of: 32 explored episodes of four tasks, and a batch of eleven of three of them."""
     rng = np.random.default_rng(seed)
-    return [wander(rng, f"task/{n % 4}") for n in range(32)], [wander(rng, f"task/{n % 3}") for n in range(11)]
+    return [fake_episode(rng, f"task/{n % 4}") for n in range(32)], [
+        fake_episode(rng, f"task/{n % 3}") for n in range(11)
+    ]
 
 
-def taught(method: RewardMethod, explored: Sequence[Trajectory], batch: Sequence[Trajectory]) -> Floats:
-    """Fit a fresh method and give its lesson: whitened advantages, one per token of the batch."""
-    method.encoder = method.encoder or stand_in_encoder
-    method.simulator = method.simulator or stand_in_simulator
+def fingerprint(method: RewardMethod, explored: Sequence[Trajectory], batch: Sequence[Trajectory]) -> Floats:
+    """Whitened advantages of a fresh method, fitted first: one per token of the batch."""
+    method.encoder = method.encoder or fake_encoder
+    method.simulator = method.simulator or fake_simulator
     method.fit(explored, [trajectory for trajectory in explored if trajectory.success])
     method.observe(batch)
-    return lesson(method, batch)
+    return advantages_of(method, batch)
 
 
-def lesson(method: RewardMethod, batch: Sequence[Trajectory]) -> Floats:
+def advantages_of(method: RewardMethod, batch: Sequence[Trajectory]) -> Floats:
     """What the trainer makes of a fitted method with a critic of zeros, no KL penalty and no discount.
 
     Every step of the batch must have tokens.
@@ -54,12 +56,12 @@ def lesson(method: RewardMethod, batch: Sequence[Trajectory]) -> Floats:
 
 
 def distance(one: Floats, other: Floats) -> float:
-    """Mean |difference| of two lessons: 0 for the same, about 1 for two that have nothing to do with each other."""
+    """Mean |difference| of two fingerprints: 0 for the same, about 1 for two that have nothing to do with each other."""
     return float(np.abs(one - other).mean())
 
 
 def nearest(mine: Floats, others: Mapping[str, Floats]) -> tuple[str, float]:
-    """The name whose lesson is the most similar to `mine`, and how far it is; `others` must not be empty."""
+    """The name whose fingerprint is the most similar to `mine`, and how far it is; `others` must not be empty."""
     distances = {name: distance(mine, other) for name, other in sorted(others.items())}
     name = min(distances, key=distances.__getitem__)
     return name, distances[name]

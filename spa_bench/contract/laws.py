@@ -4,10 +4,10 @@ Public, so that a third-party method proves itself with one line of test:
 
     check_reward(MyMethod)
 
-A method that reads hidden states gets `stand_in_encoder` unless the factory sets an encoder, and one that plays on
-from the middle of an episode `stand_in_simulator`: no model and no world are needed. What the method itself raises
+A method that reads hidden states gets `fake_encoder` unless the factory sets an encoder, and one that plays on
+from the middle of an episode `fake_simulator`: no model and no world are needed. What the method itself raises
 ends as a MethodError that names it. `spa-bench check` tries the same laws one by one, and two that take longer:
-`check_time` and `check_lesson`.
+`check_time` and `check_distinct`.
 """
 
 from __future__ import annotations
@@ -23,25 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from spa_bench.contract.fakes import crowd, stand_in_encoder, stand_in_simulator, standard_groups
-from spa_bench.contract.fingerprint import SAME, examples, nearest, taught
+from spa_bench.contract.fakes import fake_batch, fake_encoder, fake_simulator, standard_groups
+from spa_bench.contract.fingerprint import SAME, examples, fingerprint, nearest
 from spa_bench.core import Floats, Trajectory
 from spa_bench.method import MOST_REPLIES, RewardMethod
-from spa_bench.method_errors import blame
-
-__all__ = [
-    "LAWS",
-    "BrokenLaw",
-    "Group",
-    "Law",
-    "Trial",
-    "check_lesson",
-    "check_reward",
-    "check_time",
-    "stand_in_encoder",
-    "stand_in_simulator",
-    "standard_groups",
-]
+from spa_bench.method_errors import method_call
 
 Factory = Callable[[], RewardMethod]
 Group = Sequence[Trajectory]
@@ -82,7 +68,7 @@ def check_reward(
 
 def check_time(factory: Factory, seconds: float = SECONDS, *, name: str | None = None) -> float:
     """Processor seconds of fit and prices of 64 episodes of 20 steps; AssertionError for more than `seconds`."""
-    trial = Trial(factory, crowd(), name=name)
+    trial = Trial(factory, fake_batch(), name=name)
     method = trial.fresh()
     before = time.process_time()
     trial.price(method)
@@ -92,14 +78,14 @@ def check_time(factory: Factory, seconds: float = SECONDS, *, name: str | None =
     return taken
 
 
-def check_lesson(factory: Factory, others: Mapping[str, Floats], *, name: str | None = None) -> tuple[str, float]:
-    """The most similar of `others` (name -> lesson on `lesson.examples()`) and how far it is.
+def check_distinct(factory: Factory, others: Mapping[str, Floats], *, name: str | None = None) -> tuple[str, float]:
+    """The most similar of `others` (name -> fingerprint of `fingerprint.examples()`) and how far it is.
 
-    AssertionError where the two lessons are the same, or where the method teaches nothing at all.
+    AssertionError where the two fingerprints are the same, or where all advantages are 0.
     """
     method = Trial(factory, [], name=name).fresh()
-    with blame(name or type(method).__name__, "fit, rewards or advantages", code=type(method)):
-        mine = taught(method, *examples())
+    with method_call(name or type(method).__name__, "fit, rewards or advantages", code=type(method)):
+        mine = fingerprint(method, *examples())
     law = "it teaches something that no other method teaches"
     _law(law, float(np.abs(mine).mean()) > SAME, "no step is better than another: it teaches nothing")
     other, gap = nearest(mine, others)
@@ -148,11 +134,11 @@ class Trial:
     def fresh(self) -> RewardMethod:
         """An unfitted method with all that an experiment sets."""
         code = self.factory if isinstance(self.factory, type) else None
-        with blame(self.name or (code.__name__ if code else "method"), "its constructor", code=code):
+        with method_call(self.name or (code.__name__ if code else "method"), "its constructor", code=code):
             method = self.factory()
         method.seed = self.seed
-        method.encoder = method.encoder or stand_in_encoder
-        method.simulator = method.simulator or stand_in_simulator
+        method.encoder = method.encoder or fake_encoder
+        method.simulator = method.simulator or fake_simulator
         return method
 
     def price(self, method: RewardMethod, *, backwards: bool = False) -> Prices:
@@ -177,7 +163,7 @@ class Trial:
 
     def call(self, method: RewardMethod, what: str, *arguments: Any) -> Any:
         """Call the method; what it raises ends as a MethodError."""
-        with blame(self.name or type(method).__name__, what, code=type(method)):
+        with method_call(self.name or type(method).__name__, what, code=type(method)):
             return getattr(method, what)(*arguments)
 
     @cached_property

@@ -1,9 +1,9 @@
-"""How much a run may spend, and what one more iteration may cost: what makes unequal methods comparable.
+"""The training budget: how much a run may spend, and what one more iteration may cost.
 
 By default every method collects the same number of environment steps, and what it spends beyond them (continuations
-from snapshots, passes of an encoder) is on top and printed. A matched dose takes it out of the same budget instead: a
+from snapshots, passes of an encoder) is on top and printed. A matched budget includes it instead: a
 method that spends more on each step then learns from fewer of them. Tokens are those that the policy writes: what is
-only read, by it or by an encoder, is printed and is no part of the dose.
+only read, by it or by an encoder, is printed and is no part of the budget.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from spa_bench.config import PPOConfig
 
 
 @dataclass
-class Dose:
+class Budget:
     """The budget of one run in its unit, and what is left of it. Amounts are known after each iteration only."""
 
     settings: PPOConfig
@@ -33,7 +33,7 @@ class Dose:
     """Of the budget, by the method's fit."""
 
     @property
-    def budget(self) -> float:
+    def total(self) -> float:
         """Environment steps or tokens: what the iterations of the configuration collect, nothing else counted."""
         steps = self.settings.iterations * self.settings.env_steps
         return steps * (self.tokens_a_step if self.settings.match == "tokens" else 1.0)
@@ -51,13 +51,13 @@ class Dose:
     def next(self) -> int:
         """Environment steps that the next iteration collects; 0 when the run is over.
 
-        In a matched dose an iteration is as long as what is left pays for, at the price of a step so far.
+        In a matched budget an iteration is as long as what is left pays for, at the price of a step so far.
         """
         if self.settings.match == "collected":
             return self.settings.env_steps if self.iterations < self.settings.iterations else 0
         first = self.tokens_a_step if self.settings.match == "tokens" else 1.0
         price = self.spent / self.collected if self.collected else first
-        left = int((self.budget - self.spent - self.fitted) / price) if price > 0 else 0
+        left = int((self.total - self.spent - self.fitted) / price) if price > 0 else 0
         steps = min(self.settings.env_steps, left)
         return steps if steps >= self.longest else 0
 
@@ -67,12 +67,12 @@ class Dose:
         return float(row.get("env_steps") or 0) + float(row.get("extra_env_steps") or 0)
 
 
-def so_far(dose: Dose, rows: Iterable[Mapping[str, Any]]) -> Dose:
-    """The dose with everything counted that is on record; of a repeated iteration the last row counts."""
+def so_far(budget: Budget, rows: Iterable[Mapping[str, Any]]) -> Budget:
+    """The budget with everything counted that is on record; of a repeated iteration the last row counts."""
     spent: dict[Any, Mapping[str, Any]] = {}
     for row in rows:
         if row.get("kind") == "iteration" or row.get("stage") == "fit reward":
             spent[row.get("iteration")] = row
     for row in spent.values():
-        dose.add(row)
-    return dose
+        budget.add(row)
+    return budget

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from spa_bench.core import Floats, Trajectory
 from spa_bench.method import MOST_REPLIES, RewardMethod
-from spa_bench.method_errors import MethodError, blame
+from spa_bench.method_errors import MethodError, method_call
 
 
-class Asked:
+class CheckedMethod:
     """The method's calls, checked. Raises MethodError for whatever the method did wrong."""
 
     def __init__(self, name: str, method: RewardMethod) -> None:
@@ -27,7 +27,7 @@ class Asked:
 
     def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
         """The figures of `fit` that are finite numbers."""
-        with self._blame("fit", self.place):
+        with self._call("fit", self.place):
             figures = {
                 str(name): float(value) for name, value in (self.method.fit(trajectories, experts) or {}).items()
             }
@@ -35,20 +35,20 @@ class Asked:
 
     def observe(self, trajectories: Sequence[Trajectory]) -> None:
         """Show it fresh episodes."""
-        with self._blame("observe", self.place):
+        with self._call("observe", self.place):
             self.method.observe(trajectories)
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """One finite number for each step of each episode of one task."""
         place = self._at(group[0])
-        with self._blame("rewards", place):
+        with self._call("rewards", place):
             rewards = list(self.method.rewards(group))
             lengths = [np.shape(steps) for steps in rewards]
         self._refuse(
             lengths != [(len(trajectory),) for trajectory in group],
             f"rewards gave {_said(lengths)} for episodes of {_said([len(t) for t in group])} steps{place}",
         )
-        with self._blame("rewards", place):
+        with self._call("rewards", place):
             found = [_real(steps) for steps in rewards]
         for steps, trajectory in zip(found, group, strict=True):
             if (bad := np.flatnonzero(~np.isfinite(steps))).size:
@@ -60,7 +60,7 @@ class Asked:
     ) -> list[tuple[Floats, Floats]]:
         """Finite advantages and returns, one of each for each decision."""
         place = self._at(group[0])
-        with self._blame("advantages", place):
+        with self._call("advantages", place):
             pairs = [
                 (_real(advantages), _real(returns))
                 for advantages, returns in self.method.advantages(group, rewards, values, gamma, lam)
@@ -77,7 +77,7 @@ class Asked:
     def branch(self, state: Trajectory) -> int:
         """How many replies are tried here, 0 to 64."""
         place = f"{self._at(state)}, step {len(state) + 1}"
-        with self._blame("branch", place):
+        with self._call("branch", place):
             count = self.method.branch(state)
         whole = isinstance(count, int | np.integer) and 0 <= count <= MOST_REPLIES
         self._refuse(not whole, f"branch gave {count!r}, not a whole number from 0 to {MOST_REPLIES}{place}")
@@ -85,7 +85,7 @@ class Asked:
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """What it has learned."""
-        with self._blame("state_dict", self.place):
+        with self._call("state_dict", self.place):
             state = dict(self.method.state_dict())
         wrong = [name for name, array in state.items() if not isinstance(array, np.ndarray)]
         self._refuse(bool(wrong), f"state_dict gave no NumPy array for {', '.join(map(str, wrong))}")
@@ -95,14 +95,14 @@ class Asked:
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Give it back."""
-        with self._blame("load_state_dict", self.place):
+        with self._call("load_state_dict", self.place):
             self.method.load_state_dict(state)
 
     def _at(self, trajectory: Trajectory) -> str:
         return f" (task {trajectory.task.key}{f', {self.place}' if self.place else ''})"
 
-    def _blame(self, call: str, place: str) -> blame:
-        return blame(self.name, call, place.strip(" ()"), code=type(self.method))
+    def _call(self, call: str, place: str) -> method_call:
+        return method_call(self.name, call, place.strip(" ()"), code=type(self.method))
 
     def _refuse(self, wrong: bool, what: str) -> None:
         if wrong:

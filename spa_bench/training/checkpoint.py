@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from spa_bench.config import PPOConfig
-from spa_bench.training.checked_method import Asked
+from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.policy import Policy
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def save(
     agent: LanguageModel,
     policy: Policy,
     optimizer: torch.optim.Optimizer,
-    method: Asked,
+    method: CheckedMethod,
     row: dict[str, Any],
 ) -> None:
     """Fill a checkpoint folder; `row` is the iteration's metrics."""
@@ -49,7 +49,7 @@ def save(
     (folder / "metrics.json").write_text(json.dumps(row, allow_nan=False))
 
 
-def load(folder: Path, policy: Policy, optimizer: torch.optim.Optimizer, method: Asked) -> dict[str, Any]:
+def load(folder: Path, policy: Policy, optimizer: torch.optim.Optimizer, method: CheckedMethod) -> dict[str, Any]:
     """Restore all but the model's weights, which the agent has loaded; returns the iteration's metrics."""
     policy.value.load_state_dict(safetensors.torch.load_file(folder / "value.safetensors"))
     state: dict[int, dict[str, torch.Tensor]] = {}

@@ -16,7 +16,7 @@ from spa_bench import credit
 from spa_bench.config import PPOConfig
 from spa_bench.core import Floats, Trajectory
 from spa_bench.method import Level
-from spa_bench.training.checked_method import Asked
+from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.policy import Policy, Sequences, microbatches, pack, pack_trajectory
 from spa_bench.training.ppo import Sample, TrainingError
 
@@ -89,7 +89,7 @@ class Priced:
 
 
 def price(
-    asked: Asked,
+    checked: CheckedMethod,
     policy: Policy,
     reference: Reference,
     trajectories: Sequence[Trajectory],
@@ -103,7 +103,7 @@ def price(
     `finished` are the episodes that the method observes, where not all of these are over. Raises TrainingError where
     the sampler's log-probs are not the policy's, MethodError where a reward is not finite or misshapen.
     """
-    method = asked.method
+    method = checked.method
     episodes = [pack_trajectory(trajectory) for trajectory in trajectories]
     current = score(policy, episodes, settings.microbatch)
     start = reference.score(trajectories, episodes)
@@ -114,18 +114,18 @@ def price(
             "use model.precision=fp32, or report this model"
         )
     level = settings.level or method.level
-    asked.observe(trajectories if finished is None else finished)
+    checked.observe(trajectories if finished is None else finished)
     rewards: list[Floats] = [np.zeros(0)] * len(trajectories)
     credits: list[tuple[Floats, Floats]] = [(np.zeros(0), np.zeros(0))] * len(trajectories)
     for indices in credit.groups(trajectories):
         group = [trajectories[i] for i in indices]
-        earned = [r[t.branch :] for r, t in zip(asked.rewards(group), group, strict=True)]
+        earned = [r[t.branch :] for r, t in zip(checked.rewards(group), group, strict=True)]
         kl = [current[i].logprobs - start[i].logprobs for i in indices]
         penalty = settings.kl_coef if method.kl_in_reward else 0.0
         streams = [stream(r, episodes[i], level, penalty * k) for r, i, k in zip(earned, indices, kl, strict=True)]
         values = [decision_values(current[i].values, episodes[i], level) for i in indices]
         for i, r, c in zip(
-            indices, earned, asked.advantages(group, streams, values, settings.gamma, settings.lam), strict=True
+            indices, earned, checked.advantages(group, streams, values, settings.gamma, settings.lam), strict=True
         ):
             rewards[i], credits[i] = r, c
     whitened = credit.whiten([advantage for advantage, _ in credits])

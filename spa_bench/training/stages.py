@@ -27,8 +27,8 @@ from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.names import reward_typed
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.training import checkpoint, metrics, ppo, pricing, start
-from spa_bench.training.budget import Dose, so_far
-from spa_bench.training.checked_method import Asked
+from spa_bench.training.budget import Budget, so_far
+from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.policy import Policy
 
 TOLERANCES = {"fp32": {"ratio": 1e-3, "kl": 1e-4, "sampler": 1e-3}, "bf16": {"ratio": 0.3, "kl": 1e-4, "sampler": 0.1}}
@@ -137,7 +137,7 @@ class Run(Evaluation):
     ) -> None:
         super().__init__(common, folder, progress)
         self.config, self.method = config, method
-        self.asked = Asked(reward_typed(config.reward), method)
+        self.checked = CheckedMethod(reward_typed(config.reward), method)
         self.resumed = 1
         """The first iteration of this process."""
 
@@ -159,7 +159,7 @@ class Run(Evaluation):
         self.resumed = done + 1
         if done == 0:
             self._fit(episodes, learner, clock)
-        self._train(self._dose(episodes), learner)
+        self._train(self._budget(episodes), learner)
         self.play(learner.agent)
         self.folder.metrics.append({"kind": "done"})
 
@@ -197,7 +197,7 @@ class Run(Evaluation):
         policy = self._policy(agent)
         optimizer = checkpoint.make_optimizer(policy, self.config.ppo)
         if folder is not None:
-            self._heal_metrics(checkpoint.load(folder, policy, optimizer, self.asked))
+            self._heal_metrics(checkpoint.load(folder, policy, optimizer, self.checked))
         return agent, policy, optimizer, number
 
     def _heal_metrics(self, row: dict[str, Any]) -> None:
@@ -207,38 +207,38 @@ class Run(Evaluation):
             self.folder.metrics.append(row)
 
     def _fit(self, episodes: Sequence[Trajectory], learner: Learner, clock: Clock) -> None:
-        self.asked.place = "before training"
+        self.checked.place = "before training"
         demonstrations = []
         if self.method.uses_experts:
             demonstrations = start.demonstrations(self.common, learner.agent, len(episodes), self.progress)
         with self.progress.stage("fit reward", total=1) as stage:
-            figures = self.asked.fit(episodes, demonstrations)
+            figures = self.checked.fit(episodes, demonstrations)
             stage.advance(1, **figures)
         self.stage("fit reward", clock, **learner.extra(), **figures)
 
-    def _train(self, dose: Dose, learner: Learner) -> None:
+    def _train(self, budget: Budget, learner: Learner) -> None:
         """The iterations that are still to be done. What is left of training is told from those of this process."""
         unit = "tokens" if self.config.ppo.match == "tokens" else "steps"
-        with self.progress.stage("training", total=int(dose.budget), unit=unit) as stage:
-            stage.given(used(dose))
+        with self.progress.stage("training", total=int(budget.total), unit=unit) as stage:
+            stage.given(used(budget))
             for iteration in itertools.count(self.resumed):
-                if not (steps := dose.next()):
+                if not (steps := budget.next()):
                     break
-                dose.add(self._iterate(iteration, steps, learner))
-                stage.advance(used(dose) - stage.done)
+                budget.add(self._iterate(iteration, steps, learner))
+                stage.advance(used(budget) - stage.done)
 
-    def _dose(self, episodes: Sequence[Trajectory]) -> Dose:
+    def _budget(self, episodes: Sequence[Trajectory]) -> Budget:
         """What the run may still spend: all that is on record is counted."""
         steps = [step for trajectory in episodes for step in trajectory.steps]
         tokens = sum(len(step.tokens.reply) for step in steps if step.tokens is not None)
         longest = self.common.make_env().max_steps * self.common.characters
-        dose = Dose(self.config.ppo, longest, tokens_a_step=tokens / max(len(steps), 1))
-        return so_far(dose, self.folder.metrics.read()[0])
+        budget = Budget(self.config.ppo, longest, tokens_a_step=tokens / max(len(steps), 1))
+        return so_far(budget, self.folder.metrics.read()[0])
 
     def _iterate(self, iteration: int, steps: int, learner: Learner) -> dict[str, Any]:
         """Collect, price, update, keep: once, or again and again while trees grow."""
         clock = Clock()
-        self.asked.place = f"iteration {iteration}"
+        self.checked.place = f"iteration {iteration}"
         if branches(self.method):
             trajectories, figures = self._learn_from_trees(iteration, steps, learner)
         else:
@@ -248,8 +248,8 @@ class Run(Evaluation):
             self._record_prices(iteration, dict(zip(played, rewards, strict=True)))
         if not figures["updates"]:
             raise ppo.TrainingError(
-                f"{self.asked.place}: no loss or gradient was finite, nothing was learned: "
-                f"what {self.asked.name} pays is too large, or the learning rate is"
+                f"{self.checked.place}: no loss or gradient was finite, nothing was learned: "
+                f"what {self.checked.name} pays is too large, or the learning rate is"
             )
         row: dict[str, Any] = {"kind": "iteration", "iteration": iteration, "seconds": clock.lap()}
         row |= metrics.collected(trajectories) | figures | {"env_steps": steps} | learner.extra()
@@ -257,7 +257,7 @@ class Run(Evaluation):
             name: value if not isinstance(value, float) or np.isfinite(value) else None for name, value in row.items()
         }
         with self.folder.checkpoint(iteration) as folder:
-            checkpoint.save(folder, learner.agent, learner.policy, learner.optimizer, self.asked, row)
+            checkpoint.save(folder, learner.agent, learner.policy, learner.optimizer, self.checked, row)
         self.folder.metrics.append(row)
         self.folder.prune(keep=1)
         return row
@@ -274,11 +274,11 @@ class Run(Evaluation):
     ) -> tuple[list[Floats], dict[str, float]]:
         """Price fresh episodes and update the policy; `part` counts the updates of one iteration."""
         if not trajectories:
-            raise ppo.TrainingError(f"{self.asked.place}: no episode came to its end; raise ppo.env_steps")
+            raise ppo.TrainingError(f"{self.checked.place}: no episode came to its end; raise ppo.env_steps")
         settings = self.config.ppo.model_copy(update={"minibatches": minibatches})
         tolerance = TOLERANCES[self.common.precision]
         priced = pricing.price(
-            self.asked, learner.policy, learner.reference, trajectories, settings,
+            self.checked, learner.policy, learner.reference, trajectories, settings,
             sampler_tolerance=tolerance["sampler"], finished=finished,
         )  # fmt: skip
         if (iteration, part) == (1, 0) and priced.figures["largest_log_ratio_to_start"] > tolerance["kl"]:
@@ -301,18 +301,18 @@ class Run(Evaluation):
         """Episodes that the method steers; the policy learns when they are over, or in parts while they are played."""
         settings = self.config.ppo
         if self.common.characters > 1:
-            raise UserError(f"reward {self.asked.name} branches: set world.options.characters=1")
+            raise UserError(f"reward {self.checked.name} branches: set world.options.characters=1")
         if self.method.updates_between_steps and self.method.uses_critic:
             raise UserError(
-                f"reward {self.asked.name} learns between steps: write advantages, with uses_critic = False"
+                f"reward {self.checked.name} learns between steps: write advantages, with uses_critic = False"
             )
         games = self._games(iteration, 1)
         grower = Grower(
             (Request(index, task, seed) for index, (task, seed) in enumerate(games)),
             self.common.player.worlds(settings.trees),
             cast(Agent, learner.agent),
-            self.asked.branch,
-            self.asked.rewards,
+            self.checked.branch,
+            self.checked.rewards,
             wanted=settings.samples,
         )
         between = self.method.updates_between_steps
@@ -381,9 +381,9 @@ class Run(Evaluation):
                     yield task, derive_seed(self.config.seed, "train", iteration, task.key, next(number))
 
 
-def used(dose: Dose) -> int:
+def used(budget: Budget) -> int:
     """How much of its budget is gone."""
-    return int(dose.collected if dose.settings.match == "collected" else dose.fitted + dose.spent)
+    return int(budget.collected if budget.settings.match == "collected" else budget.fitted + budget.spent)
 
 
 def weights_hash(folder: Path) -> str:

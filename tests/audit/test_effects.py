@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from strategies import groups
 
 from spa_bench.audit.effects import Effect, choose_points, effects
-from spa_bench.contract.fakes import stand_in_simulator
+from spa_bench.contract.fakes import fake_simulator
 from spa_bench.core import Step, Task, Tokens, Trajectory
 
 WORTH = dict(zip(itertools.product("ab", repeat=3), [1.0, 0.0, 0.0, 0.0, 0.5, 0.5, 1.0, 1.0], strict=True))
@@ -176,15 +176,15 @@ def test_episodes_with_an_error_count_for_nothing() -> None:
 def test_order_and_company_change_no_effect(made: list[list[Trajectory]], order: object, seed: int) -> None:
     trajectories = [trajectory for group in made for trajectory in group]
     points = choose_points(trajectories, 6, seed)
-    found = effects(stand_in_simulator, trajectories, points, 2, seed)
+    found = effects(fake_simulator, trajectories, points, 2, seed)
     assert [(e.trajectory, e.turn) for e in found] == points
     positions = list(range(len(trajectories)))
     order.shuffle(positions)  # type: ignore[attr-defined]
     moved = [trajectories[i] for i in positions]
-    again = effects(stand_in_simulator, moved, choose_points(moved, 6, seed), 2, seed)
+    again = effects(fake_simulator, moved, choose_points(moved, 6, seed), 2, seed)
     assert _said(found, trajectories) == _said(again, moved)
     for effect in found:
-        alone = effects(stand_in_simulator, trajectories, [(effect.trajectory, effect.turn)], 2, seed)
+        alone = effects(fake_simulator, trajectories, [(effect.trajectory, effect.turn)], 2, seed)
         assert alone == [effect]
 
 

@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 
 from spa_bench import credit, registry
 from spa_bench.commands.cli import app
-from spa_bench.contract.check import examine, lessons
-from spa_bench.contract.fakes import HOSTILE, crowd, stand_in_encoder, standard_groups
-from spa_bench.contract.fingerprint import SAME, distance, examples, lesson, nearest, taught
-from spa_bench.contract.laws import LAWS, BrokenLaw, Trial, check_lesson, check_reward, check_time
+from spa_bench.contract.check import examine, fingerprints
+from spa_bench.contract.fakes import HOSTILE, fake_batch, fake_encoder, standard_groups
+from spa_bench.contract.fingerprint import SAME, advantages_of, distance, examples, fingerprint, nearest
+from spa_bench.contract.laws import LAWS, BrokenLaw, Trial, check_distinct, check_reward, check_time
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
@@ -66,7 +66,7 @@ def test_the_standard_groups_hold_what_an_experiment_can_bring():
 
 def test_groups_are_those_of_their_seed():
     assert ascii(standard_groups(3)) == ascii(standard_groups(3)) != ascii(standard_groups(4))
-    assert [(len(group), {len(t) for t in group}) for group in crowd()] == [(8, {20})] * 8
+    assert [(len(group), {len(t) for t in group}) for group in fake_batch()] == [(8, {20})] * 8
 
 
 # Broken methods, each of its kind
@@ -420,7 +420,7 @@ class Equal(RewardMethod):
 
 def as_the_trainer(method: RewardMethod, explored: Sequence[Trajectory], batch: Sequence[Trajectory]) -> Floats:
     """A lesson put together from the trainer's own parts, with a critic that says 0."""
-    method.encoder = stand_in_encoder
+    method.encoder = fake_encoder
     method.fit(explored, [t for t in explored if t.success])
     method.observe(batch)
     spread: list[Floats] = [np.zeros(0)] * len(batch)
@@ -441,7 +441,7 @@ def as_the_trainer(method: RewardMethod, explored: Sequence[Trajectory], batch: 
 def test_a_lesson_is_what_the_trainer_makes_of_the_rewards(name):
     method = registry.find("rewards", name)
     want = as_the_trainer(method(), *examples())
-    np.testing.assert_allclose(taught(method(), *examples()), want, atol=1e-12)
+    np.testing.assert_allclose(fingerprint(method(), *examples()), want, atol=1e-12)
     assert want.std() == pytest.approx(1, abs=0.3)
 
 
@@ -451,23 +451,23 @@ def test_a_lesson_by_hand():
     step = next(s for t in batch for s in t.steps if len(s.tokens.reply) == 2)
     other = next(s for t in batch for s in t.steps if len(s.tokens.reply) == 1)
     won, lost = (replace(batch[0], steps=(s,), outcome=o) for s, o in ((step, 1.0), (other, 0.0)))
-    np.testing.assert_allclose(lesson(Sparse(), [won, lost]), [0.5**0.5, 0.5**0.5, -(2**0.5)])
+    np.testing.assert_allclose(advantages_of(Sparse(), [won, lost]), [0.5**0.5, 0.5**0.5, -(2**0.5)])
 
 
 def test_the_same_lesson_and_none_are_caught():
-    others, failed = lessons()
+    others, failed = fingerprints()
     assert failed == []
     assert set(others) == set(registry.names("rewards"))
     with pytest.raises(BrokenLaw, match=r"its advantages are those of sparse \(mean \|difference\| "):
-        check_lesson(SparseAgain, others)
+        check_distinct(SparseAgain, others)
     with pytest.raises(BrokenLaw, match="it teaches nothing"):
-        check_lesson(Equal, others)
+        check_distinct(Equal, others)
     with pytest.raises(MethodError, match="reward mine: fit, rewards or advantages raised ZeroDivisionError"):
-        check_lesson(type("Fails", (Own,), {"fit": lambda *_: 1 / 0}), others, name="mine")
-    name, gap = check_lesson(PPO, {"sparse": others["sparse"], "uniform": others["uniform"]})
+        check_distinct(type("Fails", (Own,), {"fit": lambda *_: 1 / 0}), others, name="mine")
+    name, gap = check_distinct(PPO, {"sparse": others["sparse"], "uniform": others["uniform"]})
     assert (name, gap > SAME) == ("sparse", True)
     assert nearest(others["ppo"], others) == ("ppo", 0.0)
-    assert distance(taught(Uniform(), *examples()), others["uniform"]) == 0
+    assert distance(fingerprint(Uniform(), *examples()), others["uniform"]) == 0
 
 
 # The command

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from strategies import episode, groups, trajectories
 from torch import Tensor
 
-from spa_bench.contract.fakes import stand_in_encoder, stand_in_simulator
+from spa_bench.contract.fakes import fake_encoder, fake_simulator
 from spa_bench.contract.laws import check_reward
 from spa_bench.core import Step, Trajectory, UserError
 from spa_bench.method import RewardMethod
@@ -50,7 +50,7 @@ def loaded(method: Learned) -> Learned:
 
 
 def ready(method: Learned) -> Learned:
-    method.encoder, method.simulator = stand_in_encoder, stand_in_simulator
+    method.encoder, method.simulator = fake_encoder, fake_simulator
     return method
 
 
@@ -307,7 +307,7 @@ def like(where: dict[str, tuple[float, float]], noise: float = 0.4) -> Callable:
     """Features of each step: the place that its episode's last word stands for, plus noise."""
 
     def encode(ts: Sequence[Trajectory]) -> list[np.ndarray]:
-        return [noise * h[:, :2] + at(t) for h, t in zip(stand_in_encoder(ts), ts, strict=True)]
+        return [noise * h[:, :2] + at(t) for h, t in zip(fake_encoder(ts), ts, strict=True)]
 
     def at(t: Trajectory) -> np.ndarray:
         return np.array(where[t.steps[0].observation.split()[-1]], dtype=np.float32)
@@ -377,7 +377,7 @@ def test_experts_are_kept_up_to_a_number_drawn_by_the_seed():
         method.seed = seed
         assert method.fit(EXPLORED, EXPERTS)["expert_steps"] == 5
         kept.append(method.state_dict()["experts"])
-    whole = np.concatenate(stand_in_encoder(EXPERTS))
+    whole = np.concatenate(fake_encoder(EXPERTS))
     assert all((row == whole).all(axis=1).any() for row in kept[0])
     assert len(np.unique(kept[0], axis=0)) == 5
     np.testing.assert_array_equal(kept[0], kept[1])
@@ -406,7 +406,7 @@ class Agent:
 def by_action(ts: Sequence[Trajectory]) -> list[np.ndarray]:
     """Feature 0 says whether the step is the agent's own, feature 1 its turn; the others are noise."""
     told = [[[float(s.action == "wander"), turn] for turn, s in enumerate(t.steps)] for t in ts]
-    noise = stand_in_encoder(ts)
+    noise = fake_encoder(ts)
     return [
         np.hstack([np.array(a, dtype=np.float32).reshape(-1, 2), n[:, :2]]) for a, n in zip(told, noise, strict=True)
     ]
@@ -611,7 +611,7 @@ def test_pricing_before_the_fit_is_refused(cls):
 @pytest.mark.parametrize("cls", ALL)
 def test_what_the_experiment_has_not_set_is_named(cls):
     method = cls()
-    method.simulator = stand_in_simulator
+    method.simulator = fake_simulator
     with pytest.raises(RuntimeError, match=f"^{method.name} reads hidden states: set `encoder`"):
         method.fit(EXPLORED, EXPERTS)
     for shape, number in (((2, 4), 0.0), ((3,), 0.0), ((3, 4), np.nan)):
@@ -622,7 +622,7 @@ def test_what_the_experiment_has_not_set_is_named(cls):
 
 def test_an_agent_that_is_not_set_is_named():
     method = StepAgentImplicit()
-    method.encoder = stand_in_encoder
+    method.encoder = fake_encoder
     with pytest.raises(RuntimeError, match=r"^stepagent-implicit asks the agent for its own actions: set `simulator`"):
         method.fit(EXPLORED, EXPERTS)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from strategies import episode, groups, task, trajectories
 
 from spa_bench import credit, registry
-from spa_bench.contract.fakes import stand_in_simulator
+from spa_bench.contract.fakes import fake_simulator
 from spa_bench.contract.laws import check_reward
 from spa_bench.core import Floats, Step, Tokens, Trajectory, UserError, derive_seed
 from spa_bench.rewards.monte_carlo import MonteCarlo
@@ -426,6 +426,6 @@ def test_it_refuses_what_it_cannot_use(options):
 def test_it_is_found_by_its_name_and_its_defaults_play_two_episodes_for_one():
     made = registry.build("rewards", "monte-carlo")
     assert (made.samples, made.states) == (2, 1)
-    made.simulator = stand_in_simulator
+    made.simulator = fake_simulator
     made.observe([long(1.0, 7)])
     assert len(made.state_dict()["values"]) == 2

@@ -19,8 +19,8 @@ from scipy.stats import kstest
 from strategies import episode, groups, trajectories
 
 from spa_bench import registry
-from spa_bench.contract.fakes import stand_in_encoder
-from spa_bench.contract.fingerprint import SAME, distance, examples, taught
+from spa_bench.contract.fakes import fake_encoder
+from spa_bench.contract.fingerprint import SAME, distance, examples, fingerprint
 from spa_bench.contract.laws import check_reward
 from spa_bench.core import Trajectory, UserError
 from spa_bench.rewards.all_on_last import AllOnLast
@@ -39,7 +39,7 @@ def one_thread():
 def learned(cls: type[SPA], **options: float) -> SPA:
     """Fitted to episodes of one to four steps whose outcomes differ."""
     method = cls(**{"hidden": 4, "epochs": 10, **options})  # type: ignore[arg-type]
-    method.encoder = stand_in_encoder
+    method.encoder = fake_encoder
     explored = [episode(1.0 - 0.1 * (n % 3), [n % 5 > 0] * (1 + n % 4), words=str(n)) for n in range(12)]
     method.fit([*explored, episode(0.0, [True] * 6, words="late")], [])
     return method
@@ -171,7 +171,7 @@ def test_time_only_by_hand():
     Only turns that were not the last count: m = (.75 + .25) / 2, 0, 1/3. Beyond the outcome: (.375 + .25) / 2 = .3125.
     """
     method = TimeOnly(learning_rate=0.0, epochs=1)
-    method.encoder = stand_in_encoder
+    method.encoder = fake_encoder
     explored = [episode(1.0, [True, False, True, True], words="a"), episode(0.5, [False, True], words="b")]
     broken = replace(episode(0.0, [True] * 9, words="c"), error="the world timed out")
     assert method.fit([*explored, broken, episode(0.0, [])], [])["episodes"] == 2
@@ -208,7 +208,7 @@ def test_the_clock_pays_on_average_what_spa_pays():
     paid = []
     for cls in (SPA, TimeOnly):
         method = cls(hidden=4, epochs=10)
-        method.encoder = stand_in_encoder
+        method.encoder = fake_encoder
         method.fit(explored, [])
         paid.append(np.mean(method.rewards(explored), axis=0))
     np.testing.assert_allclose(paid[1], paid[0], atol=1e-6)
@@ -220,7 +220,7 @@ def test_the_clock_starts_with_the_fit():
         method.load_state_dict(state)
         with pytest.raises(RuntimeError, match="before fit"):
             method.rewards([episode(1.0)])
-    method.encoder = stand_in_encoder
+    method.encoder = fake_encoder
     method.fit([], [])
     np.testing.assert_array_equal(method.rewards([episode(1.0)])[0], [0.0, 0.0, 1.0])
 
@@ -273,6 +273,8 @@ def test_a_success_is_paid_for_nothing_but_its_progress(progress, start):
 
 def test_no_method_teaches_what_another_teaches():
     explored, batch = examples()
-    lessons = {name: taught(registry.find("rewards", name)(), explored, batch) for name in registry.names("rewards")}
-    for (one, a), (other, b) in itertools.combinations(lessons.items(), 2):
+    fingerprints = {
+        name: fingerprint(registry.find("rewards", name)(), explored, batch) for name in registry.names("rewards")
+    }
+    for (one, a), (other, b) in itertools.combinations(fingerprints.items(), 2):
         assert distance(a, b) > SAME, f"{one} teaches what {other} teaches"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import episode, groups, task, trajectories
 
 from spa_bench import credit, registry
-from spa_bench.contract.fakes import stand_in_encoder
+from spa_bench.contract.fakes import fake_encoder
 from spa_bench.contract.laws import check_reward
 from spa_bench.core import Floats, Step, Tokens, Trajectory, UserError
 from spa_bench.rewards.ppo import PPO
@@ -135,7 +135,7 @@ def test_credit_goes_over_tokens_as_in_ppo():
 def test_it_is_not_spa_and_has_no_estimator_to_fit():
     """spa pays an episode the same whoever plays beside it; here the peers decide, and hidden states never do."""
     spa, released = SPA(hidden=4, epochs=2), SPAReleased()
-    spa.encoder = stand_in_encoder
+    spa.encoder = fake_encoder
     explored = [episode(n % 2, [True] * (2 + n % 3), words=str(n)) for n in range(8)]
     spa.fit(explored, [])
     group, other = explored[:3], [explored[0], replace(explored[1], outcome=0.3)]

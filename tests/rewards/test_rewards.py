@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 from strategies import episode, groups, trajectories
 
 from spa_bench import registry
-from spa_bench.contract.fakes import stand_in_encoder
+from spa_bench.contract.fakes import fake_encoder
 from spa_bench.contract.laws import check_reward
 from spa_bench.core import Trajectory, UserError
 from spa_bench.method import RewardMethod
@@ -47,7 +47,7 @@ def quick(cls: type[SPA] = SPA, **options: float) -> SPA:
 def fitted(cls: type[SPA] = SPA, **options: float) -> SPA:
     """A method that has learned that steps are worth something: its contributions are not zero and not even."""
     method = quick(cls, epochs=20, **options)
-    method.encoder = stand_in_encoder
+    method.encoder = fake_encoder
     method.fit([episode(1.0 - 0.1 * (n % 3), [True] * (1 + n % 4), words=str(n)) for n in range(20)], [])
     c = np.concatenate(method.contributions([episode(1.0), episode(0.0, words="new")]))
     assert np.abs(c).min() > 1e-3
@@ -116,7 +116,7 @@ def golden_shuffled(method: RewardMethod) -> None:
     long = [episode(1.0, [t % 3 != 0 for t in range(12)], words=word) for word in "abc"]
     original = quick()
     for one in (method, original):
-        one.seed, one.encoder = 0, stand_in_encoder
+        one.seed, one.encoder = 0, fake_encoder
         one.fit(long, [])
     moved = 0
     for shuffled, plain in zip(method.rewards(long), original.rewards(long), strict=True):
@@ -466,7 +466,7 @@ def test_a_permutation_is_that_of_the_seed_and_of_the_content_not_of_the_task_al
 def test_r2_is_zero_for_a_network_that_says_the_mean():
     # Equal lengths and no learning: every sum is the mean outcome of the training share, which is the yardstick.
     method = quick(learning_rate=0.0)
-    method.encoder = stand_in_encoder
+    method.encoder = fake_encoder
     figures = method.fit([episode(0.1 * n, words=str(n)) for n in range(10)], [])
     assert figures["valid_r2"] == pytest.approx(0.0, abs=1e-5)
     assert figures["valid_mse"] > 0.01
@@ -520,7 +520,7 @@ def test_a_constant_outcome_over_equal_lengths_is_credited_evenly():
     # Training starts from even credit, outcome 1 over 4 steps, and there is nothing left to learn.
     made = [episode(1.0, [True] * 4, words=str(i)) for i in range(5)]
     method = SPA()
-    method.encoder = stand_in_encoder
+    method.encoder = fake_encoder
     figures = method.fit(made, [])
     assert figures == {"episodes": 5, "epoch": 0, "train_mse": 0, "valid_mse": 0, "valid_r2": 0}
     np.testing.assert_allclose(np.concatenate(method.contributions(made)), 0.25, atol=1e-6)
@@ -529,7 +529,7 @@ def test_a_constant_outcome_over_equal_lengths_is_credited_evenly():
 @pytest.mark.parametrize("outcome", [0.0, 1.0])
 def test_a_constant_outcome_over_unequal_lengths_gives_finite_figures(outcome):
     method = SPA()
-    method.encoder = stand_in_encoder
+    method.encoder = fake_encoder
     figures = method.fit([episode(outcome, [True] * n, words=str(n)) for n in range(1, 9)], [])
     assert np.isfinite(list(figures.values())).all()
 
@@ -537,7 +537,7 @@ def test_a_constant_outcome_over_unequal_lengths_gives_finite_figures(outcome):
 @pytest.mark.parametrize("explored", [[], [episode(1.0)], [episode(1.0, [])] * 3])
 def test_with_too_little_to_learn_from_the_outcome_and_grounding_are_left(explored):
     method = SPA()
-    method.encoder = stand_in_encoder
+    method.encoder = fake_encoder
     assert method.fit(explored, []) == {"episodes": float(len([t for t in explored if t.steps]))}
     other = SPA()
     other.load_state_dict(method.state_dict())
@@ -553,7 +553,7 @@ def test_episodes_that_went_wrong_outside_the_agent_teach_nothing():
     states = []
     for explored in (good, good + broken):
         method = quick()
-        method.encoder = stand_in_encoder
+        method.encoder = fake_encoder
         assert method.fit(explored, [])["episodes"] == 4
         states.append(method.state_dict())
     assert all(np.array_equal(states[0][key], states[1][key]) for key in states[0])
@@ -562,7 +562,7 @@ def test_episodes_that_went_wrong_outside_the_agent_teach_nothing():
 @pytest.mark.parametrize("holdout", [0.01, 0.2, 0.99])
 def test_two_episodes_are_enough_to_train_on_one_and_hold_out_the_other(holdout):
     method = quick(holdout=holdout)
-    method.encoder = stand_in_encoder
+    method.encoder = fake_encoder
     assert np.isfinite(list(method.fit([episode(1.0), episode(0.0, [False])], []).values())).all()
 
 
@@ -576,7 +576,7 @@ def test_features_that_never_vary_do_not_divide_by_zero():
 @pytest.mark.parametrize("cls", [SPA, Shuffled])
 def test_pricing_before_the_fit_is_refused(cls):
     method = cls()
-    method.encoder = stand_in_encoder
+    method.encoder = fake_encoder
     assert method.state_dict() == {}
     with pytest.raises(RuntimeError, match="before fit"):
         method.rewards([episode(1.0)])
@@ -634,7 +634,7 @@ def test_a_fingerprint_tells_what_happened_and_not_who_played(trajectory):
 @settings(deadline=None, max_examples=25)
 def test_a_shuffled_episode_does_not_depend_on_its_peers(made):
     method = quick(Shuffled)
-    method.encoder = stand_in_encoder
+    method.encoder = fake_encoder
     method.fit([t for group in made for t in group], [])
     for group in made:
         for alone, together in zip([method.rewards([t])[0] for t in group], method.rewards(group), strict=True):

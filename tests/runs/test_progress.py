@@ -13,7 +13,7 @@ from tiny import config
 from spa_bench.runs.folder import RunFolder, run_path
 from spa_bench.runs.progress import INTERVAL, Figures, Progress, Stage, about, bursts, seconds_left
 from spa_bench.training import experiment, stages
-from spa_bench.training.budget import Dose
+from spa_bench.training.budget import Budget
 
 
 class Clock:
@@ -212,11 +212,11 @@ def test_a_comparison_tells_which_run_it_is_and_what_is_left(fake_runs: Clock, t
 
 @pytest.mark.parametrize(("match", "used"), [("collected", 160), ("env-steps", 230)])
 def test_how_much_of_a_dose_is_gone(match: str, used: int) -> None:
-    dose = Dose(config(ppo={"match": match}).ppo, longest=6, tokens_a_step=4.0)
-    dose.add({"kind": "stage", "stage": "fit reward", "env_steps": 0, "extra_env_steps": 30})
+    budget = Budget(config(ppo={"match": match}).ppo, longest=6, tokens_a_step=4.0)
+    budget.add({"kind": "stage", "stage": "fit reward", "env_steps": 0, "extra_env_steps": 30})
     for _ in range(2):
-        dose.add({"kind": "iteration", "env_steps": 80, "extra_env_steps": 20})
-    assert stages.used(dose) == used
+        budget.add({"kind": "iteration", "env_steps": 80, "extra_env_steps": 20})
+    assert stages.used(budget) == used
 
 
 def test_a_run_tells_what_is_left_over_all(tmp_path: Path) -> None:

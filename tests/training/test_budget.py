@@ -12,7 +12,7 @@ from spa_bench.config import PPOConfig
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
-from spa_bench.training.budget import Dose, so_far
+from spa_bench.training.budget import Budget, so_far
 
 
 @pytest.fixture(autouse=True)
@@ -20,9 +20,9 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-def dose(match: str, iterations: int = 3, env_steps: int = 100, tokens_a_step: float = 5.0) -> Dose:
+def budget(match: str, iterations: int = 3, env_steps: int = 100, tokens_a_step: float = 5.0) -> Budget:
     settings = PPOConfig(match=match, iterations=iterations, env_steps=env_steps)  # type: ignore[arg-type]
-    return Dose(settings, longest=10, tokens_a_step=tokens_a_step)
+    return Budget(settings, longest=10, tokens_a_step=tokens_a_step)
 
 
 def row(env_steps: int = 0, extra_env_steps: int = 0, tokens_sampled: int = 0, extra_tokens: int = 0) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def row(env_steps: int = 0, extra_env_steps: int = 0, tokens_sampled: int = 0, e
     return {"kind": "iteration"} | found | {"tokens_sampled": tokens_sampled, "extra_tokens_sampled": extra_tokens}
 
 
-def lengths(planned: Dose, extra: float = 0.0, tokens: float = 0.0) -> list[int]:
+def lengths(planned: Budget, extra: float = 0.0, tokens: float = 0.0) -> list[int]:
     """Steps of each iteration, where each step costs so many more steps, or so many tokens."""
     found = []
     while steps := planned.next():
@@ -40,39 +40,39 @@ def lengths(planned: Dose, extra: float = 0.0, tokens: float = 0.0) -> list[int]
 
 
 def test_without_a_match_every_iteration_is_as_long_as_the_configuration_says():
-    assert lengths(dose("collected"), extra=3.0, tokens=50.0) == [100, 100, 100]
+    assert lengths(budget("collected"), extra=3.0, tokens=50.0) == [100, 100, 100]
 
 
 def test_steps_are_matched_by_hand():
     """300 steps in all. Twice the price: 100 cost 200, and the 100 that are left pay for 50."""
-    assert lengths(dose("env-steps")) == [100, 100, 100]
-    assert lengths(dose("env-steps"), extra=1.0) == [100, 50]
-    assert lengths(dose("env-steps"), extra=0.5) == [100, 100]
-    assert lengths(dose("env-steps"), extra=9.0) == [100], "more than all of it, and no second iteration"
+    assert lengths(budget("env-steps")) == [100, 100, 100]
+    assert lengths(budget("env-steps"), extra=1.0) == [100, 50]
+    assert lengths(budget("env-steps"), extra=0.5) == [100, 100]
+    assert lengths(budget("env-steps"), extra=9.0) == [100], "more than all of it, and no second iteration"
 
 
 def test_tokens_are_matched_by_hand():
     """1,500 tokens in all: 300 steps at 5 each. Replies of ten tokens: 100 + 50 steps; of four: 375 steps."""
-    assert lengths(dose("tokens"), tokens=5.0) == [100, 100, 100]
-    assert lengths(dose("tokens"), tokens=10.0) == [100, 50]
-    assert lengths(dose("tokens"), tokens=4.0) == [100, 100, 100, 75]
+    assert lengths(budget("tokens"), tokens=5.0) == [100, 100, 100]
+    assert lengths(budget("tokens"), tokens=10.0) == [100, 50]
+    assert lengths(budget("tokens"), tokens=4.0) == [100, 100, 100, 75]
 
 
 def test_what_the_fit_has_spent_is_taken_from_the_same_budget():
-    planned = dose("env-steps")
+    planned = budget("env-steps")
     planned.add({"kind": "stage", "stage": "fit reward", "extra_env_steps": 150})
     assert lengths(planned) == [100, 50]
 
 
 def test_less_than_a_whole_game_is_not_collected():
-    planned = dose("env-steps")
+    planned = budget("env-steps")
     planned.add({"kind": "stage", "stage": "fit reward", "extra_env_steps": 291})
     assert planned.next() == 0
 
 
 def test_a_resumed_run_knows_what_it_has_spent():
     rows = [row(100, 100) | {"iteration": 1}, row(100, 100) | {"iteration": 1}, {"kind": "stage", "stage": "explore"}]
-    assert so_far(dose("env-steps"), rows).next() == 50
+    assert so_far(budget("env-steps"), rows).next() == 50
 
 
 @pytest.mark.parametrize("match", ["env-steps", "tokens"])

@@ -20,7 +20,7 @@ from spa_bench.runs.folder import run_path
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
-from spa_bench.training.checked_method import Asked
+from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.ppo import TrainingError
 
 
@@ -200,7 +200,7 @@ def test_whole_numbers_and_lists_are_taken_for_what_they_mean():
         def rewards(self, group: Any) -> Any:
             return [[1] * len(t) for t in group]
 
-    (paid,) = Asked("lists", Lists()).rewards([episode(1.0)])
+    (paid,) = CheckedMethod("lists", Lists()).rewards([episode(1.0)])
     assert paid.dtype == np.float64 and paid.tolist() == [1.0, 1.0, 1.0]
 
 
@@ -209,4 +209,4 @@ def test_figures_of_a_fit_that_are_no_numbers_are_left_out():
         def fit(self, trajectories: Any, experts: Any) -> Any:
             return {"loss": 0.5, "none": float("nan")}
 
-    assert Asked("figures", Figures()).fit([], []) == {"loss": 0.5}
+    assert CheckedMethod("figures", Figures()).fit([], []) == {"loss": 0.5}

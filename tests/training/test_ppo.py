@@ -19,7 +19,7 @@ from spa_bench.core import Floats, Step, Tokens, Trajectory
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
 from spa_bench.training import checkpoint, ppo, pricing
-from spa_bench.training.checked_method import Asked
+from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.policy import (
     PADDED,
     Policy,
@@ -275,7 +275,9 @@ class Short(Fixed):
 def price(policy: Policy, method: RewardMethod, trajectories: list[Trajectory], **changes: object) -> pricing.Priced:
     reference = pricing.Reference(copy.deepcopy(policy), 4)
     settings = PPOConfig(**({"gamma": 1.0, "lam": 1.0, "kl_coef": 0.5} | changes))  # type: ignore[arg-type]
-    return pricing.price(Asked("fixed", method), policy, reference, trajectories, settings, sampler_tolerance=1e-3)
+    return pricing.price(
+        CheckedMethod("fixed", method), policy, reference, trajectories, settings, sampler_tolerance=1e-3
+    )
 
 
 def batch(policy: Policy) -> list[Trajectory]:
@@ -341,7 +343,7 @@ def test_the_first_kl_is_zero_and_is_not_after_a_step(policy: Policy) -> None:
     assert price(policy, Fixed(), trajectories).figures["largest_log_ratio_to_start"] < 1e-5
     run(policy, random_batch(policy))
     reference = pricing.Reference(start, 4)
-    fixed = Asked("fixed", Fixed())
+    fixed = CheckedMethod("fixed", Fixed())
     moved = pricing.price(fixed, policy, reference, sampled(policy, trajectories), SETTINGS, sampler_tolerance=1e-3)
     assert moved.figures["largest_log_ratio_to_start"] > 1e-4
 
