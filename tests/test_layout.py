@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,84 @@ def test_every_folder_with_modules_is_a_package():
         assert (file.parent / "__init__.py").is_file(), f"{file.parent} lacks __init__.py"
 
 
+# Floors
+
+FLOORS = (
+    ("commands",),
+    ("report",),
+    ("figures",),
+    ("audit",),
+    ("training",),
+    ("contract", "analysis"),
+    ("runs",),
+    ("rollout",),
+    ("registry", "config"),
+    ("method_errors",),
+    ("method",),
+    ("credit", "stats", "files"),
+    ("core", "terminal", "version"),
+)
+"""Top to bottom. What stands on one floor does not know what stands beside it."""
+FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
+FACE = ("spa_bench", "spa_bench.__main__")
+"""The package itself hands out names from any floor, and `python -m` starts the command line."""
+
+
+def folder_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def upward(edges: dict[str, frozenset[str]]) -> list[str]:
+    """Imports of the house that do not lead down: `module -> imported`."""
+    return [
+        f"{module} -> {name}"
+        for module, names in sorted(edges.items())
+        for name in sorted(names)
+        if name in FACE or (folder_of(name) != folder_of(module) and FLOOR[folder_of(name)] <= FLOOR[folder_of(module)])
+    ]
+
+
+def circles(edges: dict[str, frozenset[str]]) -> list[list[str]]:
+    """A circle of modules that import each other, where there is one."""
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return [error.args[1]]
+    return []
+
+
+def house_edges() -> dict[str, frozenset[str]]:
+    own = {module for module in house() if module not in FACE}
+    return {module: frozenset(imports(module) & (own | set(FACE))) for module in own}
+
+
+def test_every_folder_has_a_floor():
+    assert {folder_of(module) for module in house() if module not in FACE} == set(FLOOR)
+
+
+def test_imports_lead_down_the_house():
+    assert upward(house_edges()) == []
+
+
+def test_no_module_is_imported_by_what_it_imports():
+    assert circles(house_edges()) == []
+
+
+@pytest.mark.parametrize("low", range(len(FLOORS)))
+def test_an_import_that_leads_up_is_found(low):
+    """From each floor to each other one: up and sideways is found, down is not."""
+    for folder in FLOORS[low]:
+        for other in FLOOR.keys() - {folder}:
+            edges = {f"spa_bench.{folder}.mutant": frozenset({f"spa_bench.{other}"})}
+            assert bool(upward(edges)) == (FLOOR[other] <= low), f"{folder} -> {other}"
+
+
+def test_a_circle_is_found():
+    edges = house_edges()
+    assert "spa_bench.core" in edges["spa_bench.credit"]
+    assert circles(edges | {"spa_bench.core": frozenset({"spa_bench.credit"})})
+
+
 # Doors
 
 
@@ -119,7 +198,7 @@ def test_every_folder_with_modules_is_a_package():
 def test_a_room_knows_the_vocabulary_and_itself_only(module):
     room = room_of(module)
     ours = {name for name in imports(module) if name.split(".")[0] == "spa_bench" and room_of(name) != room}
-    assert ours <= {"spa_bench.core", "spa_bench.credit", "spa_bench.paths"}
+    assert ours <= {"spa_bench.core", "spa_bench.method", "spa_bench.credit", "spa_bench.files"}
 
 
 @IN_ROOMS
@@ -141,34 +220,19 @@ def test_only_the_registry_knows_who_lives_in_a_room(module):
         assert not [text for text in texts if re.fullmatch(rf"spa_bench\.({'|'.join(ROOMS)})\.[\w.:]+", text)]
 
 
-@pytest.mark.parametrize("module", ["spa_bench.core", "spa_bench.credit", "spa_bench.paths", "spa_bench.contract"])
-def test_the_vocabulary_loads_no_deep_learning_and_knows_no_room(module):
-    reached = reach(module)
-    assert not heavy(reached)
-    assert not {name for name in reached if room_of(name)}
+LIGHT = [m for m in house() if m not in FACE and folder_of(m) not in ("commands", "audit", "training")]
+"""Everything but what trains a policy, audits one or starts either."""
 
 
-def test_core_and_credit_stand_on_nothing_of_ours():
-    assert not {name for name in imports("spa_bench.core") if name.startswith("spa_bench") and name[10:] != "credit"}
-    assert {name for name in imports("spa_bench.credit") if name.startswith("spa_bench")} == {"spa_bench.core"}
-
-
-READERS = [
-    m
-    for m in house()
-    if m.startswith(("spa_bench.report", "spa_bench.figures")) or m in ("spa_bench.stats", "spa_bench.records")
-]
-
-
-@pytest.mark.parametrize("module", READERS)
-def test_a_report_is_made_without_torch_and_without_any_room(module):
+@pytest.mark.parametrize("module", LIGHT)
+def test_what_reads_and_what_prices_loads_no_deep_learning_and_knows_no_room(module):
     reached = reach(module)
     assert not heavy(reached)
     assert not {name for name in reached if room_of(name)}
 
 
 def test_importing_the_package_and_the_report_loads_no_deep_learning():
-    names = ["spa_bench", "spa_bench.registry", "spa_bench.contract", *READERS]
+    names = ["spa_bench", *LIGHT]
     code = f"import sys, {', '.join(names)}; print(sorted(set({sorted(HEAVY)!r}) & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -233,7 +297,7 @@ def test_no_exception_is_swallowed_whole(module):
         caught = {ast.unparse(part) for part in ast.walk(handler.type) if isinstance(part, ast.expr)}
         if "BaseException" in caught:
             assert any(isinstance(node, ast.Raise) for node in ast.walk(handler)), f"{where}: does not raise again"
-        if module != "spa_bench.cli":
+        if module != "spa_bench.commands.cli":
             assert "Exception" not in caught, where
 
 
