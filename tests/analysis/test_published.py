@@ -387,7 +387,7 @@ def test_the_card_agrees_with_the_worlds():
         limits = [registry.build("environments", world, tasks=t).max_steps for t in ("builtin", "official")]
         assert said("step limit, built-in and official") == list(dict.fromkeys(limits))
         sizes = said("built-in tasks: train, seen, unseen")
-        assert sum(said("built-in panel: tasks in each bucket")) == sizes[2] == 100
+        assert sum(said("built-in evaluation set: tasks in each bucket")) == sizes[2] == 100
     assert rows["`alfworld`"].count(alfworld.PANEL) == rows["`virtualhome`"].count(virtualhome.PANEL) == 1
 
 
@@ -402,7 +402,7 @@ def test_the_cards_examples_of_power():
     points = [100 * (smallest_difference(tasks, 0.2) or 0) for tasks in (100, 134)]
     needed = [tasks_needed(difference, 0.2) or 0 for difference in (0.05, 0.025)]
     said = (
-        "{:.1f} points on 100 tasks, {:.1f} on ALFWorld's 134 unseen games; 5 points need {:,} tasks, 2.5 points {:,}"
+        "{:.1f} pp on 100 tasks, {:.1f} on ALFWorld's 134 unseen games; 5 pp need {:,} tasks, 2.5 pp {:,}"
     )
     assert said.format(*points, *needed) in " ".join(card().split())
 
