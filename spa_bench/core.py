@@ -304,7 +304,7 @@ def bucket(expert_steps: int, limits: tuple[int, int]) -> str:
 
 
 def __getattr__(name: str) -> object:
-    """What was here before `spa_bench.method` was: plug-ins that still look here are told where it is."""
+    """An error that says where to import what was here before `spa_bench.method`."""
     if name in ("RewardMethod", "Simulator", "Encoder", "Level", "MOST_REPLIES"):
         raise ImportError(f"spa_bench.core.{name} is in spa_bench.method now: from spa_bench.method import {name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

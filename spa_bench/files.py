@@ -1,7 +1,7 @@
 """Where files go, and how they get there whole.
 
 A file or folder appears under its final name only when it is complete and on the disk; a lock dies with its process.
-Separate from `records`, because the rooms keep downloads and generated tasks by the same rules.
+Below `runs`, because worlds keep downloads and generated tasks by the same rules.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Encoded:
     _known: dict[int, tuple[Trajectory, Any]] = field(default_factory=dict)
 
     def __call__(self, trajectories: Sequence[Trajectory]) -> list[Any]:
-        """`core.Encoder`."""
+        """`method.Encoder`."""
         missing = list({id(t): t for t in trajectories if id(t) not in self._known}.values())
         # The trajectory is kept beside its features: an id is only unique while its object lives.
         self._known |= {id(t): (t, h) for t, h in zip(missing, self.encode(missing), strict=True)}

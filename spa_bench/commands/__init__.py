@@ -1,1 +1,1 @@
-"""Commands that are not about one run: of data, of results, of something new. `spa_bench.cli` has the others."""
+"""The command line: `cli` has most commands, `data`, `new` and `report` the others; what they share is in `words`."""

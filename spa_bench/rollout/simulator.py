@@ -14,7 +14,7 @@ from spa_bench.rollout.player import Game, Player, play_out, resume
 
 
 class PlayedOn:
-    """`core.Simulator` over the worlds of a player and one agent; counts what it spends.
+    """`method.Simulator` over the worlds of a player and one agent; counts what it spends.
 
     A world has to repeat itself: raises UserError where the recorded actions lead to other observations, and where
     several characters act at once, because the others' actions are not in the record.
@@ -32,7 +32,7 @@ class PlayedOn:
     def __call__(
         self, prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None = None
     ) -> list[list[Trajectory]]:
-        """See `core.Simulator`."""
+        """See `method.Simulator`."""
         if over := [prefix for prefix in prefixes if prefix.terminated or prefix.truncated]:
             raise ValueError(f"task {over[0].task.key}: an episode that is over cannot be played on")
         states = snapshots(self.player.worlds(1)[0], prefixes)

@@ -69,7 +69,7 @@ class Reference:
         return scored
 
     def encode(self, trajectories: Sequence[Trajectory]) -> list[NDArray[np.float32]]:
-        """`core.Encoder`: hidden states at turn ends, one (T, D) array per trajectory."""
+        """`method.Encoder`: hidden states at turn ends, one (T, D) array per trajectory."""
         # Of a branch the known score has the turns of its own only.
         known = {id(t): scored for t, scored in self._known.values() if not t.branch}
         missing = [t for t in trajectories if id(t) not in known]
