@@ -12,7 +12,7 @@ import pytest
 from spa_bench import registry
 from spa_bench.agents.prompts import PROMPTS
 from spa_bench.commands.evaluate import methods_to_audit
-from spa_bench.contract.check import lessons
+from spa_bench.contract.check import fingerprints
 from spa_bench.core import Agent, TextEnv, UserError
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
@@ -221,7 +221,7 @@ def test_an_entry_point_that_raises_stops_nobody_else(monkeypatch, tmp_path):
     assert methods_to_audit(["theirs", "spa", "spa"]) == [
         "theirs", "spa", "all-on-last", "random-split", "shuffled", "time-only"
     ]  # fmt: skip
-    others, failed = lessons(but="spa")
+    others, failed = fingerprints(but="spa")
     assert "sparse" in others and [line.split(":")[0] for line in failed] == ["theirs"]
 
 
