@@ -1,4 +1,4 @@
-"""Tells episodes apart by what happened in them, so that a method's chance and order depend on nothing else."""
+"""A digest of what happened in an episode, so that a method's randomness and order depend on nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 from spa_bench.core import Trajectory
 
 
-def fingerprint(trajectory: Trajectory) -> str:
+def episode_digest(trajectory: Trajectory) -> str:
     """Digest of what happened, the same on every machine: it depends on no worker and no order."""
     steps = [
         (s.observation, s.reply, s.action, s.grounded, s.fault, s.tokens.reply if s.tokens else ())

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from spa_bench.core import Floats, Trajectory, UserError, derive_seed
 from spa_bench.method import RewardMethod
-from spa_bench.rewards._fingerprint import fingerprint
+from spa_bench.rewards._episode_digest import episode_digest
 from spa_bench.rewards._network import Training, estimate
 
 
@@ -89,7 +89,7 @@ class FromOutcomes(Learned):
 
 def usable(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     """Those with steps and without errors, in an order of their content."""
-    return sorted((t for t in trajectories if t.steps and t.error is None), key=fingerprint)
+    return sorted((t for t in trajectories if t.steps and t.error is None), key=episode_digest)
 
 
 def exact(learned: list[Floats], group: Sequence[Trajectory]) -> list[Floats]:

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa_bench.core import Floats, Trajectory, UserError, derive_seed
-from spa_bench.rewards._fingerprint import fingerprint
+from spa_bench.rewards._episode_digest import episode_digest
 from spa_bench.rewards._groups import Compared, among_peers
 
 
@@ -113,7 +113,7 @@ class MonteCarlo(Compared):
         if trajectory.error is not None:
             turns = turns[:0]
         elif 0 < self.states < inner:
-            rng = np.random.default_rng(derive_seed(self.seed, "monte-carlo", fingerprint(trajectory)))
+            rng = np.random.default_rng(derive_seed(self.seed, "monte-carlo", episode_digest(trajectory)))
             turns = np.sort(rng.choice(turns, self.states, replace=False))
         return {turn: trajectory.until(turn) for turn in turns.tolist()}
 
@@ -142,4 +142,4 @@ def _state(prefix: Trajectory) -> int:
 
     Replies are part of it, because the policy reads its own words: after other words it goes on in other ways.
     """
-    return derive_seed(prefix.character, fingerprint(prefix))
+    return derive_seed(prefix.character, episode_digest(prefix))

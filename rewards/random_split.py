@@ -17,7 +17,7 @@ import numpy as np
 
 from spa_bench.core import Floats, Trajectory, derive_seed
 from spa_bench.method import RewardMethod
-from spa_bench.rewards._fingerprint import fingerprint
+from spa_bench.rewards._episode_digest import episode_digest
 
 
 class RandomSplit(RewardMethod):
@@ -30,7 +30,7 @@ class RandomSplit(RewardMethod):
         """Shares of the outcome; a step's share says nothing of the step."""
         priced = []
         for trajectory in group:
-            seed = derive_seed(self.seed, "random-split", trajectory.task.key, fingerprint(trajectory))
+            seed = derive_seed(self.seed, "random-split", trajectory.task.key, episode_digest(trajectory))
             # Exponential numbers over their sum are Dirichlet(1, ..., 1), also for no step at all.
             parts = np.random.default_rng(seed).standard_exponential(len(trajectory))
             priced.append(trajectory.outcome * (parts / parts.sum()))

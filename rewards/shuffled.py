@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from spa_bench.core import Floats, Trajectory, derive_seed
-from spa_bench.rewards._fingerprint import fingerprint
+from spa_bench.rewards._episode_digest import episode_digest
 from spa_bench.rewards.spa import SPA
 
 
@@ -27,6 +27,6 @@ class Shuffled(SPA):
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """The same numbers as `spa`, at other steps."""
         return [
-            np.random.default_rng(derive_seed(self.seed, "shuffled", t.task.key, fingerprint(t))).permutation(priced)
+            np.random.default_rng(derive_seed(self.seed, "shuffled", t.task.key, episode_digest(t))).permutation(priced)
             for t, priced in zip(group, super().rewards(group), strict=True)
         ]

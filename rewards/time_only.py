@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa_bench.core import Floats, Trajectory
-from spa_bench.rewards._fingerprint import fingerprint
+from spa_bench.rewards._episode_digest import episode_digest
 from spa_bench.rewards.spa import SPA
 
 
@@ -35,7 +35,7 @@ class TimeOnly(SPA):
     def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
         """Fit `spa`, price the explored episodes with it, and keep the means; figures are those of `spa`."""
         figures = super().fit(trajectories, experts)
-        usable = sorted((t for t in trajectories if t.steps and t.error is None), key=fingerprint)
+        usable = sorted((t for t in trajectories if t.steps and t.error is None), key=episode_digest)
         paid = super().rewards(usable)
         longest = max((len(t) for t in usable), default=1)
         self._profile = np.array([np.mean([p[t] for p in paid if len(p) > t + 1]) for t in range(longest - 1)])

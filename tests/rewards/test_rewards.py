@@ -21,7 +21,7 @@ from spa_bench.contract.laws import check_reward
 from spa_bench.core import Trajectory, UserError
 from spa_bench.method import RewardMethod
 from spa_bench.rewards.__main__ import card, table
-from spa_bench.rewards._fingerprint import fingerprint
+from spa_bench.rewards._episode_digest import episode_digest
 from spa_bench.rewards.ppo import PPO
 from spa_bench.rewards.shuffled import Shuffled
 from spa_bench.rewards.spa import SPA
@@ -396,8 +396,8 @@ def planted(count: int, size: int, seed: int, features: int = 8) -> tuple[list[T
         contributions = 1 / (1 + np.exp(-2 * h @ direction)) / size
         made.append(episode(float(contributions.sum()), [True] * length, f"task/{index % 10}", str(index)))
         truth.append(contributions)
-        hidden[fingerprint(made[-1])] = h
-    return made, truth, lambda ts: [hidden[fingerprint(t)] for t in ts]
+        hidden[episode_digest(made[-1])] = h
+    return made, truth, lambda ts: [hidden[episode_digest(t)] for t in ts]
 
 
 def test_planted_contributions_are_recovered_and_sums_match_outcomes_on_unseen_episodes():
@@ -623,11 +623,11 @@ def test_options_out_of_range_are_refused(options):
 
 @given(trajectories())
 @settings(deadline=None)
-def test_a_fingerprint_tells_what_happened_and_not_who_played(trajectory):
-    assert fingerprint(trajectory) == fingerprint(replace(trajectory, start_progress=0.9))
-    assert fingerprint(trajectory) != fingerprint(replace(trajectory, final_observation="\ud800 other"))
+def test_an_episode_digest_tells_what_happened_and_not_who_played(trajectory):
+    assert episode_digest(trajectory) == episode_digest(replace(trajectory, start_progress=0.9))
+    assert episode_digest(trajectory) != episode_digest(replace(trajectory, final_observation="\ud800 other"))
     if len(trajectory) > 1:
-        assert fingerprint(trajectory) != fingerprint(replace(trajectory, steps=trajectory.steps[:-1]))
+        assert episode_digest(trajectory) != episode_digest(replace(trajectory, steps=trajectory.steps[:-1]))
 
 
 @given(groups())
