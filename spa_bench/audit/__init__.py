@@ -1,1 +1,1 @@
-"""Credit measured by itself: how a method's step rewards relate to the return, the oracle and executed effects."""
+"""Credit measured without training: step rewards against the return, the oracle's progress and executed effects."""

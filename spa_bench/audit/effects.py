@@ -1,8 +1,8 @@
-"""Executed counterfactuals: what a step changed, by playing on from after it and from before it.
+"""Executed counterfactuals: the effect of a step, by continuing the policy from after it and from before it.
 
 After "Credit Without Ground Truth" (arXiv 2608.19760): at a state of a recorded episode the policy's alternatives are
 resampled and played to the end. The effect of the step is V(s_(t+1)) - V(s_t), an estimate of its advantage under the
-policy: no oracle is asked, and a step that no alternative would have bettered or worsened has none.
+policy. No oracle is needed.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ Point = tuple[int, int]
 
 @dataclass(frozen=True)
 class Effect:
-    """What one step changed."""
+    """Of one step."""
 
     trajectory: int
     turn: int
     effect: float
-    """Mean outcome after the step less the mean outcome where the policy chooses again, -1 to 1."""
+    """Mean outcome after the step minus the mean outcome where the policy chooses again, -1 to 1."""
     error: float | None
-    """Standard error of `effect`; None where a single sample says nothing about the spread."""
+    """Standard error of `effect`; None where there is a single sample."""
     alternatives: int
-    """Different actions, other than the step's own, that the policy chose instead; with none it would not have been
-    otherwise, and `effect` is the chance of what followed."""
+    """Distinct actions other than the step's own that the policy chose; with 0 of them the step was no choice, and
+    `effect` is noise of the continuations."""
 
 
 def choose_points(trajectories: Sequence[Trajectory], count: int, seed: int) -> list[Point]:
-    """`count` steps of the episodes without errors (all where there are not so many), sorted.
+    """`count` steps of the episodes without errors (all where there are fewer), sorted.
 
-    Spread over tasks, over the episodes of a task, and over the relative turns, the last ones included. Which steps is
-    a matter of the seed and of what the episodes say, not of their order.
+    Spread over tasks, over the episodes of a task, and over relative turns, the last ones included. The choice depends
+    on the seed and on the content of the episodes, not on their order.
     """
     order = _by_task_in_turn(trajectories, seed)
     quotas = dict.fromkeys(order, 0)
@@ -63,8 +63,8 @@ def effects(
 ) -> list[Effect]:
     """The effect of each point's step, in the order of the points, from `samples` episodes on either side.
 
-    One call of the simulator; states that several points share are played on once. After an episode's last step its
-    own outcome is the value. Episodes with an error count for nothing; a point left without any is left out.
+    One call of the simulator; a state that several points share is continued once. After an episode's last step its
+    own outcome is the value. Continuations with an error are ignored; a point without any other is left out.
     """
     if samples < 1:
         raise ValueError(f"samples={samples}: an effect needs at least one episode on either side")
@@ -92,7 +92,7 @@ def effects(
 def _effect(point: Point, action: str, after: Sequence[Trajectory], again: Sequence[Trajectory], over: bool) -> Effect:
     known, chosen = (np.array([episode.outcome for episode in side]) for side in (after, again))
     instead = {episode.steps[point[1]].action for episode in again} - {action}
-    # What the episode's last step led to is no estimate.
+    # After the episode's last step the outcome is known, not estimated.
     error = _error([chosen] if over else [known, chosen])
     return Effect(*point, float(known.mean() - chosen.mean()), error, len(instead))
 
@@ -105,13 +105,13 @@ def _error(sides: Sequence[Floats]) -> float | None:
 
 
 def _state(trajectory: Trajectory, turn: int) -> object:
-    """All that decides how an episode goes on from before its step `turn`."""
+    """All that determines the continuation of an episode from before its step `turn`."""
     before = trajectory.until(turn)
     return before.task, before.character, before.steps, before.final_observation
 
 
 def _by_task_in_turn(trajectories: Sequence[Trajectory], seed: int) -> list[int]:
-    """Positions of the usable episodes: one of each task, then a second one of each, in an order of chance."""
+    """Positions of the usable episodes: one of each task, then a second one of each, in random order."""
     usable = [i for i, trajectory in enumerate(trajectories) if trajectory.steps and trajectory.error is None]
     drawn = sorted((derive_seed(seed, _said(trajectories[i])), i) for i in usable)
     rounds: list[tuple[int, int, int]] = []
@@ -124,5 +124,5 @@ def _by_task_in_turn(trajectories: Sequence[Trajectory], seed: int) -> list[int]
 
 
 def _said(trajectory: Trajectory) -> str:
-    """All that tells an episode from others but its tokens: the last bits of log-probs depend on the batch."""
+    """The episode's content without tokens: the last bits of their log-probs depend on the batch."""
     return ascii(replace(trajectory, steps=tuple(replace(step, tokens=None) for step in trajectory.steps)))

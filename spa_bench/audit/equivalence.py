@@ -1,4 +1,4 @@
-"""Does a reward add up to the outcome? From arrays alone, in the notation of `measures`; what is undefined is None."""
+"""Return error: how far rewards are from adding up to the outcome. From arrays alone, in the notation of `measures`."""
 
 from __future__ import annotations
 
@@ -12,35 +12,39 @@ from spa_bench.audit.measures import CLOSE, DECIMALS, finite, graded, ratio, tas
 from spa_bench.core import Floats, Trajectory
 
 GAMMA = 0.95
-"""Discount of the discounted gap."""
+"""Discount of the discounted return error."""
 
 
 @dataclass(frozen=True)
 class ReturnGap:
-    """How far a trajectory's rewards are from adding up to its outcome: gap = sum_t r_t - R."""
+    """How far a trajectory's rewards are from adding up to its outcome: gap = sum_t r_t - R. None where undefined.
+
+    The theorem (T1): rewards whose sum is R + k(s_0) in every episode, k a constant of the task's first state, rank
+    all policies as the outcome does (Ng, Harada and Russell 1999; Arjona-Medina et al. 2019).
+    """
 
     mean: float | None
-    """Mean |gap|: 0 where the return is conserved (T1 with k = 0)."""
+    """Mean |gap|: 0 where the return is preserved (T1 with k = 0)."""
     largest: float | None
     mean_beyond_task: float | None
-    """The same after each task's mean gap is taken out: 0 where T1 holds with any k(s_0). Tasks with two episodes."""
+    """Mean |gap - mean gap of the task|: 0 where T1 holds with any k(s_0). Over tasks with at least two episodes."""
     largest_beyond_task: float | None
     slope: float | None
-    """Least-squares slope of the gap on T, both centred by task: what one more step earns beyond the outcome."""
+    """Least-squares slope of the gap on T, both centred by task: reward beyond the outcome for one more step."""
     inversions: float | None
-    """Share of `pairs` where the episode with the smaller R is paid more."""
+    """Share of `pairs` where the episode with the smaller R has the larger sum of rewards."""
     ties: float | None
-    """Share of `pairs` that are paid the same."""
+    """Share of `pairs` with equal sums of rewards."""
     pairs: int
     """Pairs of episodes of one task whose R differ."""
     timeout: float | None
-    """Gap of truncated minus gap of terminated episodes, within task, as least squares weighs tasks that have both."""
+    """Gap of truncated minus gap of terminated episodes: least squares with an intercept per task."""
     discounted: float | None
-    """Mean |sum_t gamma^t r_t - gamma^(T-1) R|, t from 0 and gamma = `GAMMA` (T4)."""
+    """Mean |sum_t gamma^t r_t - gamma^(T-1) R|, t from 0 and gamma = `GAMMA`."""
 
 
 def return_gap(trajectories: Sequence[Trajectory], rewards: Sequence[Floats]) -> ReturnGap:
-    """Distances between what is paid and what was reached, in units of the outcome."""
+    """Return errors, in units of the outcome; one array of rewards (T,) per trajectory."""
     paid = np.array([reward.sum() for reward in rewards])
     outcome = np.array([trajectory.outcome for trajectory in trajectories])
     gap = paid - outcome
@@ -84,7 +88,7 @@ def _slope(x: Floats, y: Floats, task: NDArray[np.intp]) -> float | None:
 
 
 def _orders(outcome: Floats, paid: Floats, task: NDArray[np.intp]) -> tuple[int, int, int]:
-    """Pairs of one task with different outcomes: those paid in the wrong order, those paid the same, all."""
+    """Pairs of one task with different outcomes: misordered by the sums of rewards, tied, all."""
     outcome, paid = np.round(outcome, DECIMALS), graded(paid)
     inverted = tied = pairs = 0
     for own in (task == name for name in np.unique(task)):

@@ -1,6 +1,6 @@
-"""What priced probes say of a reward's laws, as numbers; the episodes themselves come from `probes`.
+"""Can the reward be exploited? Figures from its undiscounted sums on probe episodes, which `probes` makes.
 
-Pure functions over sums of step rewards. Every law is about sums without discount.
+Pure functions over sums of step rewards.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ TOLERANCE = 1e-6
 
 
 class Spread(NamedTuple):
-    """One number per probe, told by two."""
+    """Summary of one number per probe."""
 
     mean: float
     largest: float
-    """The one farthest from 0, with its sign: a law that holds on average only is broken."""
+    """The one farthest from 0, with its sign: an average of 0 is not enough."""
 
 
 def loop_slope(sums: ArrayLike, times: Sequence[int]) -> Spread:
-    """What one more walk around a loop pays: least-squares slope of sum r on the number of walks.
+    """Loop payoff: least-squares slope of sum r on the number of walks around a loop.
 
-    `sums` is (probes, len(times)), in the unit of the reward. A potential pays 0 (Ng, Harada and Russell 1999); where
-    it is positive, walking in circles is worth a salary. Raises ValueError without probes, or for fewer than two
-    different numbers of walks.
+    `sums` is (probes, len(times)), in the unit of the reward. 0 for a potential (Ng, Harada and Russell 1999); where it
+    is positive, walking in circles raises the return. Raises ValueError without probes, or for fewer than two different
+    numbers of walks.
     """
     paid, walks = np.asarray(sums, dtype=np.float64), np.asarray(times, dtype=np.float64)
     if paid.ndim != 2 or paid.shape[1] != len(walks) or len(set(times)) < 2:
@@ -38,7 +38,7 @@ def loop_slope(sums: ArrayLike, times: Sequence[int]) -> Spread:
 
 
 def broken_orders(sums: ArrayLike) -> float:
-    """Share of pairs (success, failure) of one task, (pairs, 2), whose failure is paid at least as much.
+    """Share of pairs (success, failure) of one task, (pairs, 2), whose failure has at least as large a sum of rewards.
 
     The optimal policy of such a reward is not that of the task.
     """
@@ -49,10 +49,10 @@ def broken_orders(sums: ArrayLike) -> float:
 
 
 def cut_gap(whole: ArrayLike, cut: ArrayLike) -> Spread:
-    """How much more sum r - R an episode has where the step limit ends it early than where it ends by itself.
+    """Truncation payoff: sum r - R of an episode cut by the step limit, minus that of the same one uncut.
 
     `whole` and `cut` are (episodes,), sum r - R of each episode and of the same one cut. A potential must be 0 at
-    every end, the step limit included (Grześ 2017); then the gap is 0, else being cut is a reward of its own.
+    every end, the step limit included (Grześ 2017); then the payoff is 0, else truncation is rewarded or penalised.
     """
     first, second = np.asarray(whole, dtype=np.float64), np.asarray(cut, dtype=np.float64)
     if first.ndim != 1 or first.shape != second.shape:
@@ -62,5 +62,5 @@ def cut_gap(whole: ArrayLike, cut: ArrayLike) -> Spread:
 
 def _spread(numbers: np.ndarray) -> Spread:
     if not len(numbers):
-        raise ValueError("no probes, no law")
+        raise ValueError("no probe episodes")
     return Spread(float(numbers.mean()), float(numbers[np.abs(numbers).argmax()]))

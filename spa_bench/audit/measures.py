@@ -1,8 +1,8 @@
 """The numbers of an audit, from arrays alone. What is undefined is None, and never NaN.
 
 Notation: r_t is the reward of step t, R the outcome, Phi_t the oracle's potential after step t, d_t = Phi_t - Phi_(t-1)
-the progress that step t made, T the number of steps. Numbers closer than `DECIMALS` tell are equal: Phi is often a
-share such as 2/3, and the last bits of its differences would otherwise break ties at random.
+the progress that step t made, T the number of steps. Numbers that agree in `DECIMALS` decimals are equal: Phi is often
+a fraction such as 2/3, and the last bits of its differences would otherwise break ties at random.
 Every interval is a bootstrap over tasks: episodes of one task are alike, so a task is one observation.
 """
 
@@ -25,7 +25,7 @@ LEVEL = 0.95
 DECIMALS = 9
 CLOSE = 10.0**-DECIMALS
 CLIP = 0.99
-"""A rank correlation of +-1 would have an infinite z; so this is the most that a mean over z can reach."""
+"""Correlations are clipped here, because Fisher's z of +-1 is infinite: no mean over z is larger."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Measured:
 
     value: float | None
     low: float | None
-    """Ends of the 95 % interval; None where the tasks say nothing about the spread: fewer than two, or all equal."""
+    """Ends of the 95 % interval; None where there is no spread to estimate: fewer than two tasks, or all equal."""
     high: float | None
     used: int
     """Units (trajectories, or points in them) that the number rests on."""
@@ -67,7 +67,7 @@ class Resamples:
         return replace(self, task=self.task[units])
 
     def estimate(self, parts: Floats, statistic: Statistic) -> Measured:
-        """`statistic` of the sums of `parts` (N, k); the last column is 0 for units that do not count."""
+        """`statistic` of the sums of `parts` (N, k); the last column is 0 for units that are left out."""
         used = parts[:, -1] != 0
         sums = np.zeros((self.weights.shape[1], parts.shape[1]))
         np.add.at(sums, self.task[used], parts[used])
@@ -110,7 +110,7 @@ def graded(rewards: Floats) -> Floats:
 
 
 def task_name(trajectory: Trajectory) -> str:
-    """What tells its task from others of the world."""
+    """Unique name of its task in the environment: split and key."""
     return f"{trajectory.task.split}/{trajectory.task.key}"
 
 
@@ -196,10 +196,10 @@ def chance_precision(critical: NDArray[np.bool_]) -> float:
 def sign_counts(rewards: Floats, change: Floats) -> Floats:
     """(T, 3), 0 or 1 each: r_t has the sign of d_t; r_t has a sign; d_t is not 0.
 
-    The sign of r_t is that of r_t minus the mean reward of the steps with d_t = 0. What a method pays for a step that
-    changes nothing is its own zero: a constant added to each step then changes nothing (a baseline removes it), and
-    the oracle's own reward agrees everywhere. The mean of the whole trajectory is no such zero: where most steps make
-    progress, half of them fall below it. Where all steps make progress there is no zero, and no step has a sign.
+    The sign of r_t is that of r_t minus the mean reward of the steps with d_t = 0: the reward of a step that changes
+    nothing is the method's own zero. So a constant added to every step changes no sign (a baseline would remove it),
+    and the oracle's own reward agrees everywhere. The mean of the whole trajectory would not do: where most steps make
+    progress, half of them fall below it. Without a step with d_t = 0 there is no zero, and no step has a sign.
     """
     still = change == 0
     zero = rewards[still].mean() if still.any() else rewards
@@ -208,13 +208,13 @@ def sign_counts(rewards: Floats, change: Floats) -> Floats:
 
 
 def sign_agreement(counts: Floats, resamples: Resamples) -> tuple[Measured, float | None]:
-    """Share of signs that agree; and share of the steps with d_t != 0 that have a sign. `counts` (N, 3) is of units."""
+    """Share of signs that agree; and share of the steps with d_t != 0 that have a sign. `counts` is (N, 3)."""
     agree = resamples.estimate(counts[:, :2], lambda sums: ratio(sums[..., 0], sums[..., 1]))
     return agree, finite(ratio(counts[:, 1].sum(), counts[:, 2].sum()))
 
 
 def rank_moments(rewards: Floats, change: Floats, logprobs: Floats | None) -> Floats:
-    """(37,): mean products of the centred ranks of r_t, d_t and what is held fixed, and last 1.
+    """(37,): mean products of the centred ranks of r_t, d_t and what is held fixed, (6, 6) in a row; the last is 1.
 
     Fixed are the turn, its square, whether it is the last, and the action's log-probability. All zero where Spearman is
     undefined. Ranks are divided by T and products by the number of steps, so that an episode counts the same whatever
@@ -253,7 +253,7 @@ def partial_correlation(sums: Floats) -> Floats:
 def pooled_spearman(x: Floats, y: Floats, resamples: Resamples) -> Measured:
     """Spearman over points (P,) of all trajectories; each resample is ranked anew.
 
-    Nothing is centred within trajectory: it would mostly compare the few points of one trajectory with themselves.
+    Nothing is centred within trajectory: with few points in each, the mean would be mostly the point itself.
     """
     value = _weighted_spearman(x, y, np.ones((1, len(x))))[0]
     replicates = _weighted_spearman(x, y, resamples.weights[:, resamples.task])
@@ -301,13 +301,13 @@ def margin(method: Floats, placebo: Floats, resamples: Resamples) -> Measured:
 
 
 def last_turn_share(rewards: Floats) -> float:
-    """|r_T| / sum_t |r_t|; NaN where nothing is paid."""
+    """|r_T| / sum_t |r_t|; NaN where all rewards are 0."""
     size = np.abs(graded(rewards))
     return float(size[-1] / size.sum()) if size.any() else math.nan
 
 
 def gini(rewards: Floats) -> float:
-    """Gini coefficient of |r_t|: 0 where all steps are paid alike, (T - 1) / T where one is paid all; NaN for nothing.
+    """Gini coefficient of |r_t|: 0 where all are equal, (T - 1) / T where one step has all; NaN where all are 0.
 
     sum_i (2 i - T - 1) |r|_(i) / (T sum_t |r_t|), with |r|_(1) the smallest.
     """

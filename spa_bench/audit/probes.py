@@ -1,7 +1,7 @@
-"""Real episodes on which a reward's laws are tried: loops walked more or less often, a long failure beside a success.
+"""Probe episodes, played in the environment: loops walked more or less often, a long failure beside a success.
 
-Made by the world alone, without a language model, from snapshots; steps have no tokens, which whoever prices them with
-a model adds. `laws` turns what a reward pays for them into numbers.
+Made from environment snapshots, without a language model: steps have no tokens, which the audit adds. `laws` turns the
+rewards of these episodes into figures.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Render = Callable[[str], str]
 """A reply that says this action: `ReplyFormat.render`."""
 
 TURNS = 6
-"""States of an episode at which a loop is looked for."""
+"""States of an episode at which a loop is searched."""
 TRIES = 12
 """Actions that are tried in one state."""
 ROADS = 30
-"""Loops that are walked to the end of the episode before it is given up."""
+"""Candidate loops that are walked to the end of the episode before the search ends."""
 
 
 def loops(
@@ -34,12 +34,12 @@ def loops(
     render: Render,
     times: Sequence[int] = (0, 1, 2, 3),
 ) -> list[Trajectory] | None:
-    """The episode with a loop walked so many `times` at one of its states; None where none was found.
+    """The episode with a loop walked each number of `times` at one of its states; None where no loop was found.
 
-    A loop is an action and one that takes it back; where there is none, an action that changes nothing. That it leads
-    back is seen by playing on: all that the episode did afterwards gives what it gave before. Each of the episodes ends
-    as the original does, by the same last action or by the step limit. `env` is the world that the episode was recorded
-    in: UserError where the recorded actions lead elsewhere in it.
+    A loop is an action and one that undoes it; where there is none, an action that changes nothing. That it leads back
+    is verified by replaying the rest of the episode, which must give the same as before. Each of the episodes ends as
+    the original does, by the same last action or by the step limit. `env` is the environment in which the episode was
+    recorded: UserError where it does not repeat the episode.
     """
     if env.characters > 1 or not trajectory.steps:
         return None
@@ -55,11 +55,11 @@ def loops(
 def ordered_pair(
     env: TextEnv, task: Task, limit: int, rng: np.random.Generator, render: Render
 ) -> tuple[Trajectory, Trajectory] | None:
-    """A success of the searching expert, and a failure that is busy until the step limit; both within `limit` steps.
+    """A success of the searching expert, and a failure of exactly `limit` steps, all executed; both in `limit` steps.
 
-    Every step of the failure is executed, and leads to something not yet seen where the world offers it: the worst case
-    for a reward that pays for valid actions or for novelty. None where the expert does not succeed, or where the
-    failure is worth as much (a world of partial outcomes).
+    Each step of the failure leads to an observation not yet seen, where there is one: the worst case for a reward that
+    favours valid actions or novelty. None where the expert does not succeed, or where the failure has as high an
+    outcome (in environments with partial outcomes).
     """
     if env.characters > 1:
         return None
@@ -73,16 +73,16 @@ def ordered_pair(
 
 
 def cut(trajectory: Trajectory, turn: int) -> Trajectory:
-    """The episode as if the step limit had come before its step `turn`, worth what the world had paid so far."""
+    """The episode as if the step limit had come before its step `turn`, with the outcome reached so far."""
     return replace(trajectory.until(turn), truncated=True)
 
 
 @dataclass(frozen=True, eq=False)
 class _Moment:
-    """An episode and its world at one moment, from which it can go on any number of times."""
+    """An episode under way with a snapshot of its environment, from which it can be continued any number of times."""
 
     played: Trajectory
-    """What happened so far."""
+    """The episode so far."""
     saved: Any
     admissible: Sequence[str]
     progress: float
@@ -92,7 +92,7 @@ class _Moment:
         return self.played.terminated or self.played.truncated
 
     def alike(self, other: _Moment) -> bool:
-        """Nothing tells the two states of the world apart, except what was last seen."""
+        """The two states of the environment cannot be told apart, except by the last observation."""
         return (
             not self.over
             and not other.over
@@ -103,7 +103,7 @@ class _Moment:
 
 
 class _Stage:
-    """A world for probes: every step goes from one moment to another, and the step limit comes when it is told to."""
+    """An environment for probes: every step leads from one moment to another; the caller sets the step limit."""
 
     def __init__(self, env: TextEnv, render: Render) -> None:
         self.env, self.render = env, render
@@ -111,7 +111,7 @@ class _Stage:
 
     def begin(self, task: Task) -> _Moment:
         """The task before its first step."""
-        # The seed is nobody's: in worlds with one character all is decided by task and actions.
+        # Any seed: with one character, task and actions determine everything.
         observation, info = self.env.reset(seed=0, options={"task": task.key, "split": task.split})
         start = Trajectory(
             task=task,
@@ -127,7 +127,7 @@ class _Stage:
         return self._arrived(start, info)
 
     def step(self, moment: _Moment, action: str, reply: str | None = None, *, last: bool = False) -> _Moment:
-        """What follows an action; the step limit comes after it where it is the `last`."""
+        """The moment after an action; the step limit ends the episode there if it is the `last`."""
         self._go_to(moment)
         before = moment.played
         self.env.max_steps = len(before) + (1 if last else 2)
@@ -153,7 +153,7 @@ class _Stage:
         return self._arrived(after, info)
 
     def replayed(self, trajectory: Trajectory) -> list[_Moment]:
-        """The T + 1 moments of a recorded episode; UserError where this world does not repeat it."""
+        """The T + 1 moments of a recorded episode; UserError where this environment does not repeat it."""
         moments = [self.begin(trajectory.task)]
         seen = [*(step.observation for step in trajectory.steps), trajectory.final_observation]
         for step in trajectory.steps:
@@ -166,7 +166,7 @@ class _Stage:
         return moments
 
     def expert_action(self, moment: _Moment) -> str:
-        """What the searching expert would do."""
+        """The searching expert's action."""
         self._go_to(moment)
         return self.env.expert_action()
 
@@ -181,7 +181,7 @@ class _Stage:
 
 @contextmanager
 def _own_limit(env: TextEnv) -> Iterator[None]:
-    """Probes move the step limit; afterwards it is what it was."""
+    """Probes change the step limit; afterwards it is restored."""
     before = env.max_steps
     try:
         yield
@@ -192,7 +192,7 @@ def _own_limit(env: TextEnv) -> Iterator[None]:
 def _roads_back(
     stage: _Stage, moments: Sequence[_Moment], rng: np.random.Generator
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """(turn, actions) after which the world seems to be what it was: pairs first, then single actions."""
+    """(turn, actions) after which the environment seems unchanged: pairs first, then single actions."""
     idle = []
     for turn in rng.permutation(len(moments))[:TURNS].tolist():
         for there in _drawn(moments[turn], rng):
@@ -212,7 +212,7 @@ def _roads_back(
 def _walked(
     stage: _Stage, moments: Sequence[_Moment], turn: int, actions: Sequence[str], times: Sequence[int]
 ) -> list[Trajectory] | None:
-    """The episode with the actions done so often before its step `turn`; None where they change what comes later."""
+    """The episode with the actions repeated before its step `turn`; None where they change what comes later."""
     whole = moments[-1].played
     now, found = moments[turn], {}
     for count in range(max(times) + 1):
@@ -228,7 +228,7 @@ def _walked(
 
 
 def _to_the_end(stage: _Stage, now: _Moment, whole: Trajectory, turn: int) -> Trajectory:
-    """Do from here what the whole episode did from its step `turn` on, as far as the world goes along."""
+    """Repeat from here what the whole episode did from its step `turn` on, until the episode is over."""
     for left, step in zip(range(len(whole) - turn, 0, -1), whole.steps[turn:], strict=True):
         if now.over:
             break
@@ -237,7 +237,7 @@ def _to_the_end(stage: _Stage, now: _Moment, whole: Trajectory, turn: int) -> Tr
 
 
 def _afterwards(trajectory: Trajectory, turn: int) -> tuple[object, ...]:
-    """All that happened from step `turn` on, except what was seen before it, and how it ended."""
+    """All that happened from step `turn` on, except the observation before it, and how the episode ended."""
     steps = list(trajectory.steps[turn:])
     steps[:1] = [replace(step, observation="") for step in steps[:1]]
     end = trajectory.final_observation, trajectory.success, trajectory.terminated, trajectory.truncated
@@ -252,7 +252,7 @@ def _by_the_expert(stage: _Stage, task: Task, limit: int) -> Trajectory | None:
 
 
 def _astray(stage: _Stage, task: Task, limit: int, rng: np.random.Generator) -> Trajectory | None:
-    """Executed actions up to the step limit that end nothing; None where the world offers none."""
+    """Executed actions up to the step limit, none of which ends the episode; None where there is no such action."""
     now = stage.begin(task)
     seen = {now.played.final_observation}
     while len(now.played) < limit:
@@ -271,5 +271,5 @@ def _astray(stage: _Stage, task: Task, limit: int, rng: np.random.Generator) -> 
 
 
 def _drawn(moment: _Moment, rng: np.random.Generator) -> list[str]:
-    """Some of what could be done now, in an order of chance."""
+    """Up to `TRIES` admissible actions, in random order."""
     return [moment.admissible[i] for i in rng.permutation(len(moment.admissible))[:TRIES].tolist()]

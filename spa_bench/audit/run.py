@@ -1,7 +1,7 @@
-"""`spa-bench audit`: the same episodes priced by every method, and what each price is worth. No policy is trained.
+"""`spa-bench audit`: every method assigns rewards to the same episodes, and these are measured. No policy is trained.
 
-Read `audit` first. What is played, the alternatives and the probes included, is played once and is the same for all
-methods; a method learns from the explored episodes that a run would give it, and then prices.
+Read `audit` first. All episodes, those of alternatives and probes included, are played once and are the same for all
+methods; a method is fitted on the explored episodes that a run would give it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from spa_bench.training.checked_method import CheckedMethod, extra_information
 from spa_bench.training.policy import Policy
 
 LOOPS = (0, 1, 2, 3)
-"""Times that a loop is walked."""
+"""Numbers of walks around a loop."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,20 @@ class Size:
     """How much is measured."""
 
     tasks: int = 50
-    """Train tasks, none of which was explored as long as there are others."""
+    """Training tasks; explored ones only where there are no others."""
     samples: int = 4
     """Episodes of each."""
     points: int = 100
     """Steps whose effect is executed."""
     alternatives: int = 4
-    """Episodes played on from before such a step, and as many from after it."""
+    """Continuations from before such a step, and as many from after it."""
     probes: int = 12
-    """Tasks on which the laws are probed."""
+    """Tasks for which probe episodes are played."""
 
 
 @dataclass
 class Encoded:
-    """One encoder pass for all methods; counts what each would have spent alone."""
+    """One encoder pass for all methods; `tokens` counts what a method would have spent alone."""
 
     encode: Callable[[Sequence[Trajectory]], list[Any]]
     tokens: int = 0
@@ -66,7 +66,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Probes:
-    """Episodes on which laws are tried; see `probes`."""
+    """Probe episodes; see `audit.probes`."""
 
     loops: list[list[Trajectory]]
     pairs: list[list[Trajectory]]
@@ -76,7 +76,7 @@ class Probes:
 
 @dataclass(frozen=True)
 class Stage:
-    """Everything that is the same for all methods."""
+    """All that the methods share."""
 
     common: start.Start
     agent: start.LanguageModel
@@ -87,11 +87,11 @@ class Stage:
     encoder: Encoded
     simulator: PlayedOn
     roomy: PlayedOn
-    """The same in worlds with room for looped episodes."""
+    """The same in environments whose step limit allows for loops."""
 
 
 def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progress: Progress) -> summary.Audit:
-    """Measure the method of each configuration, which differ in nothing else.
+    """Measure the method of each configuration; the configurations differ in nothing else.
 
     The episodes are fresh ones of the warm start, or those of the last iteration of the run folder `recorded`, whose
     last checkpoint then plays the alternatives. Raises MethodError where a method fails.
@@ -102,7 +102,7 @@ def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progr
     methods = [experiment.make_method(config) for config in configs]
     prices: dict[str, tuple[list[Floats], list[Floats]]] = {}
     more: dict[str, tuple[dict[str, float | None], dict[str, float | None]]] = {}
-    with progress.stage("price", total=len(methods)) as bar:
+    with progress.stage("assign rewards", total=len(methods)) as bar:
         for label, config, method in zip(labels, configs, methods, strict=True):
             checked = CheckedMethod(reward_typed(config.reward), method)
             prices[label], more[label] = _measure(checked, stage, progress)
@@ -139,7 +139,7 @@ def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progr
 def _prepare(config: RunConfig, recorded: Path | None, size: Size, progress: Progress) -> Stage:
     common = start.begin(config)
     if common.characters > 1:
-        raise UserError("an audit plays on from recorded states: set world.options.characters=1")
+        raise UserError("an audit continues recorded episodes, for one character only: set world.options.characters=1")
     policy_folder = start.warm_start(common, progress)
     explored = start.read_episodes(start.explore(common, policy_folder, progress) / "explore.jsonl")
     agent = start.load_policy(common, experiment.last_policy(recorded) if recorded else policy_folder)
@@ -169,14 +169,14 @@ def _prepare(config: RunConfig, recorded: Path | None, size: Size, progress: Pro
 
 
 def _roomy(common: start.Start) -> TextEnv:
-    """A world whose episodes may be longer by the loops that are walked in them."""
+    """An environment whose step limit is raised by the steps of the loops."""
     env = common.make_env()
     env.max_steps += 2 * max(LOOPS)
     return env
 
 
 def _fresh(common: start.Start, agent: start.LanguageModel, size: Size, progress: Progress) -> list[Trajectory]:
-    """Episodes of the policy on train tasks that were not explored, as far as there are such."""
+    """Episodes of the policy on training tasks that were not explored, as far as there are any."""
     first = common.config.explore.tasks
     tasks = [common.train[(first + n) % len(common.train)] for n in range(size.tasks)]
     requests = start.make_requests(common, "audit", 0, tasks, size.samples)
@@ -189,7 +189,7 @@ def _fresh(common: start.Start, agent: start.LanguageModel, size: Size, progress
 
 
 def _recorded(folder: Path, size: Size) -> list[Trajectory]:
-    """Whole groups of the last iteration on record; branches, whose past is elsewhere, are left out."""
+    """Whole groups of the last recorded iteration; branches, whose first steps belong to others, are left out."""
     rows = [row for row in Journal(folder / "episodes.jsonl").scan() if row and row.get("stage") == "train"]
     last = max((row["iteration"] for row in rows), default=0)
     whole = [from_row(row) for row in rows if row["iteration"] == last and row.get("parent") is None]
@@ -203,7 +203,7 @@ def _recorded(folder: Path, size: Size) -> list[Trajectory]:
 
 
 def _probes(common: start.Start, agent: start.LanguageModel, trajectories: Sequence[Trajectory], size: Size) -> Probes:
-    """Of the first episode of each of the first tasks."""
+    """Probe episodes from the first usable episode of each of the first `size.probes` tasks."""
     env = common.make_env()
     first = {t.task.key: t for t in reversed(trajectories) if t.steps and t.error is None}
     chosen = [first[key] for key in dict.fromkeys(t.task.key for t in trajectories) if key in first][: size.probes]
@@ -226,14 +226,14 @@ def _probes(common: start.Start, agent: start.LanguageModel, trajectories: Seque
 
 
 def quarters(steps: int) -> list[int]:
-    """Turns at a quarter, half and three quarters of an episode, those that are neither its start nor its end."""
+    """Turns at a quarter, half and three quarters of an episode, without its start and its end."""
     return sorted({steps * part // 4 for part in (1, 2, 3)} - {0, steps})
 
 
 def _measure(
     checked: CheckedMethod, stage: Stage, progress: Progress
 ) -> tuple[tuple[list[Floats], list[Floats]], tuple[dict[str, float | None], dict[str, float | None]]]:
-    """Rewards and advantages of one method, then what it pays on the probes and what all of it has cost."""
+    """(Rewards, advantages) of one method, and (figures on the probes, costs)."""
     method, config = checked.method, stage.common.config
     checked.place = "audit"
     stage.encoder.tokens = stage.simulator.tokens = stage.simulator.env_steps = 0

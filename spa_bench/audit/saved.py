@@ -1,6 +1,6 @@
-"""An audit on the disk: its numbers, the episodes that were priced, what every method paid for every step.
+"""An audit on disk: its figures, the audited episodes, the reward that each method assigned to each step.
 
-Read without torch and without the world that was played, so that a report can be made years later on another machine.
+It is read without torch and without the environment.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from spa_bench.runs.journal import Journal
 
 AUDIT, EPISODES, PRICES = "audit.json", "episodes.jsonl", "prices.jsonl"
 LARGEST = 1e308
-"""A number beyond it is none that a method can have paid."""
+"""No reward of a method is larger."""
 
 
 def save(found: Audit, results: Path) -> Path:
-    """Write the audit; returns the folder, which is named by the numbers in it."""
+    """Write the audit; returns the folder, whose name is the seed and a digest of the figures."""
     content = json.dumps(show.to_json(found), indent=1, sort_keys=True, allow_nan=False) + "\n"
     name = f"{found.about['seed']}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
     path = results / "audits" / str(found.about["world"]) / name
@@ -59,8 +59,8 @@ def find(paths: Iterable[Path]) -> list[Path]:
 def load(path: Path) -> Audit:
     """The audit in the folder `path`, without episodes and prices.
 
-    It is the one that was saved, but for the order of methods and for numbers that were not finite, which are None.
-    Raises UserError for a file that is none of ours or damaged.
+    It is the one that was saved, except for the order of methods and for numbers that were not finite, which are None.
+    Raises UserError for a file that is damaged or no audit.
     """
     file = path / AUDIT
     try:
@@ -81,12 +81,12 @@ def load(path: Path) -> Audit:
 
 
 def _ordered(told: Mapping[str, str], usual: Iterable[str]) -> dict[str, str]:
-    """In the order of a fresh audit, which the file has sorted away."""
+    """In the order of a fresh audit; in the file they are sorted."""
     return {name: told[name] for name in dict.fromkeys([*usual, *told]) if name in told}
 
 
 def episodes(path: Path) -> list[Trajectory]:
-    """The episodes that were priced, without tokens. Raises UserError where they are damaged or not kept."""
+    """The audited episodes, without tokens. Raises UserError where they are damaged or missing."""
     found = []
     for number, row in enumerate(_rows(path / EPISODES)):
         where = f"{path / EPISODES}, line {number + 1}"
@@ -97,15 +97,15 @@ def episodes(path: Path) -> list[Trajectory]:
         except (UserError, ValueError) as error:
             raise UserError(f"{where}: {error}") from None
         if wrong := _wrong(one):
-            raise UserError(f"{where}: {str(wrong[0])[:80]!r} stands where an episode holds something else")
+            raise UserError(f"{where}: {str(wrong[0])[:80]!r} is of the wrong type there")
         found.append(one)
     return found
 
 
 def prices(path: Path) -> dict[str, list[Floats]]:
-    """What each method paid, by its label: an array (T,) for each of `episodes`, in their order.
+    """The rewards of each method, by its label: an array (T,) for each of `episodes`, in their order.
 
-    Raises UserError where episodes or prices are damaged or not kept, or do not fit each other.
+    Raises UserError where episodes or rewards are damaged or missing, or do not fit each other.
     """
     lengths = [len(one) for one in episodes(path)]
     found: dict[str, list[Floats]] = {}
@@ -121,15 +121,16 @@ def prices(path: Path) -> dict[str, list[Floats]]:
             and all(map(_is_number, rewards))
         )
         if not fits:
-            raise UserError(f"{path / PRICES}, line {number}: not what a method paid for the next episode")
+            raise UserError(f"{path / PRICES}, line {number}: not the rewards of a method for the next episode")
         paid.append(np.array(rewards, dtype=np.float64))
     if short := [label for label, paid in found.items() if len(paid) < len(lengths)]:
-        raise UserError(f"{path / PRICES}: {short[0]} paid for {len(found[short[0]])} of {len(lengths)} episodes only")
+        given = f"{len(found[short[0]])} of {len(lengths)}"
+        raise UserError(f"{path / PRICES}: {short[0]} has rewards for {given} episodes: audit again")
     return found
 
 
 def place(index: int) -> dict[str, Any]:
-    """What makes a row of an audit's files the row of one episode, as in a run folder."""
+    """The fields that identify one episode in a row of an audit's files, as in a run folder."""
     return {"stage": "audit", "iteration": 0, "index": index}
 
 
@@ -138,7 +139,7 @@ def _is_at(row: Mapping[str, Any], index: int) -> bool:
 
 
 def _told(trajectory: Trajectory) -> dict[str, Any]:
-    """As in a run folder, but without tokens: nobody trains on them again, and they are most of the bytes."""
+    """As in a run folder, but without tokens, which are most of the bytes and not needed to read an audit."""
     row = to_row(trajectory)
     return row | {"steps": [step | {"tokens": None} for step in row["steps"]]}
 
@@ -151,7 +152,7 @@ def _write(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def _rows(file: Path) -> list[dict[str, Any]]:
     if not file.exists():
         raise UserError(
-            f"{file.parent} keeps no {file.name}: it is of an earlier version or a part of a copy; audit again"
+            f"{file.parent} has no {file.name}: it is of an earlier version or an incomplete copy; audit again"
         )
     try:
         rows, unreadable = Journal(file).read()

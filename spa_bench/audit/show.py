@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TextIO
@@ -16,14 +17,24 @@ from rich.table import Table as RichTable
 
 from spa_bench.audit.equivalence import GAMMA
 from spa_bench.audit.measures import CLIP, Measured
-from spa_bench.audit.summary import FEWEST, Audit, Margin, MethodAudit
+from spa_bench.audit.summary import COSTS, FEWEST, PROBES, Audit, Margin, MethodAudit
 from spa_bench.core import BUCKETS
 from spa_bench.terminal import printable_line
 
 PIPE = 132
 """Columns of what is no terminal."""
 BROKEN = 1e-6
-"""A method that claims to conserve the return and misses it by more is marked; outcomes may have gone through fp32."""
+"""A method that claims to preserve the return and misses it by more is marked; outcomes may have gone through fp32."""
+HEAD_LINES = 3
+"""Lines that a header may take in the table."""
+HEADERS = {
+    "loop": "loop payoff",
+    "busy %": "idle-loop exploit %",
+    "cut": "truncation payoff",
+    "extra steps": "overhead: env steps",
+    "extra tokens": "overhead: tokens",
+}
+"""Headers of the probes and costs; `audit.json` has them by the shorter names."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +48,12 @@ class Column:
 
 
 def show(audit: Audit, stream: TextIO, as_json: bool = False) -> None:
-    """Print the audit: JSON when asked for, else one table, on a narrow terminal continued below by its columns."""
+    """Print the audit: JSON when asked for, else one table; columns that do not fit side by side stand below."""
     if as_json:
         print(json.dumps(to_json(audit), indent=1, sort_keys=True, allow_nan=False), file=stream)
         return
     console = Console(file=stream) if stream.isatty() else Console(file=stream, width=PIPE)
-    title = f"credit of {len(audit.methods)} methods, {audit.about.get('world', 'recorded')}"
+    title = f"credit audit of {len(audit.methods)} methods, {audit.about.get('world', 'recorded')}"
     for part, chosen in enumerate(_blocks(audit, console.width)):
         console.print(_boxes(audit, chosen, "" if part else title), crop=False)
     for line in footer(audit):
@@ -50,7 +61,7 @@ def show(audit: Audit, stream: TextIO, as_json: bool = False) -> None:
 
 
 def to_json(audit: Audit) -> dict[str, Any]:
-    """The figures as plain values; a number that is not finite is None. Episodes and prices are no part of it."""
+    """The figures as plain values; a number that is not finite is None. Episodes and their rewards are left out."""
     plain = {field.name: _plain(getattr(audit, field.name)) for field in fields(audit) if field.compare}
     return plain | {"methods": [_plain(method) for method in by_name(audit)]}
 
@@ -78,49 +89,67 @@ def by_name(audit: Audit) -> list[MethodAudit]:
 
 
 def columns(audit: Audit) -> list[Column]:
-    """All columns but the name, from the sum of the rewards to where they go and what they cost."""
-    probes = [Column(name, why, _named("probes", name)) for name, why in audit.probes.items()]
-    costs = [Column(name.replace("_", " "), why, _named("costs", name)) for name, why in audit.costs.items()]
+    """All columns but the name: return, probes, agreement, shape, costs."""
+    probes = [_stored_column("probes", name, why) for name, why in audit.probes.items()]
+    costs = [_stored_column("costs", name, why) for name, why in audit.costs.items()]
     return [*_return_columns(), *probes, *_agreement_columns(audit), *_shape_columns(), *costs]
+
+
+def _stored_column(kind: str, name: str, meaning: str) -> Column:
+    """A probe or a cost: by today's words where it is known, else as the audit says."""
+    known = name.replace("_", " ")
+    return Column(HEADERS.get(known, known), (PROBES | COSTS).get(known, meaning), _named(kind, name))
 
 
 def _return_columns() -> list[Column]:
     return [
-        Column("claims", "the method says that its rewards add up to the outcome R; !: they do not", _claim),
-        Column("gap", "mean |sum r - R|; 0 where the return is conserved", lambda m: _short(m.gap.mean)),
-        Column("max", "the largest |sum r - R|", lambda m: _short(m.gap.largest)),
         Column(
-            "in task",
-            "the same beyond each task's own constant, which changes no policy's rank",
+            "claims return-preserving",
+            "whether the method claims that its rewards add up to the outcome R; !: they do not",
+            _claim,
+        ),
+        Column("return error", "mean |sum r - R|; 0 where the return is preserved", lambda m: _short(m.gap.mean)),
+        Column("max return error", "largest |sum r - R|", lambda m: _short(m.gap.largest)),
+        Column(
+            "return error within task",
+            "mean |sum r - R| after each task's mean is subtracted: a constant of the task changes no policy's rank",
             lambda m: _short(m.gap.mean_beyond_task),
         ),
-        Column("slope", "what one more step adds to sum r - R, within task", lambda m: _short(m.gap.slope)),
         Column(
-            "invert %",
-            "pairs of episodes of one task with different R where the worse one is paid more",
+            "return error per step",
+            "slope of sum r - R on the number of steps, within task; above 0, long episodes get more for being long",
+            lambda m: _short(m.gap.slope),
+        ),
+        Column(
+            "misordered pairs %",
+            "pairs of episodes of one task with different R where the worse one gets the larger sum of rewards",
             lambda m: _percent(m.gap.inversions),
         ),
-        Column("tie %", "the same pairs, paid alike", lambda m: _percent(m.gap.ties)),
+        Column("tied pairs %", "the same pairs where both get the same sum", lambda m: _percent(m.gap.ties)),
         Column(
-            "timeout",
-            "sum r - R of episodes that the step limit ended, minus that of the others of their task",
+            "timeout bias",
+            "sum r - R of episodes that the step limit ended, minus that of the others, within task",
             lambda m: _short(m.gap.timeout),
         ),
         Column(
-            "discount",
-            f"mean |sum gamma^t r_t - gamma^(T-1) R|, gamma {GAMMA}: paid early is worth more",
+            "discounted return error",
+            f"mean |sum gamma^t r_t - gamma^(T-1) R|, t from 0, gamma {GAMMA}; an early reward is discounted less",
             lambda m: _short(m.gap.discounted),
         ),
     ]
 
 
 def _agreement_columns(audit: Audit) -> list[Column]:
+    return [*_oracle_columns(audit), *_effect_columns()]
+
+
+def _oracle_columns(audit: Audit) -> list[Column]:
     steps = dict(zip(BUCKETS, ranges(audit.limits), strict=True))
     found = counts(audit)
     return [
         Column(
             "Spearman",
-            f"of r with the oracle's progress, within trajectory, mean of Fisher's z ({CLIP} at most); 95 % interval",
+            f"of r with the oracle's progress, within trajectory, mean of Fisher's z ({CLIP} at most); 95 % CI",
             lambda m: _with_interval(m.agreement.spearman),
         ),
         *(
@@ -133,35 +162,47 @@ def _agreement_columns(audit: Audit) -> list[Column]:
         ),
         Column(
             "n",
-            "trajectories where it is defined: three steps, and neither is constant",
+            "trajectories where Spearman is defined: at least three steps, and neither r nor progress is constant",
             lambda m: str(m.agreement.spearman.used),
         ),
         Column("Kendall", "tau-b of the same", lambda m: _number(m.agreement.kendall.value)),
         Column(
-            "sign %",
-            "steps that change progress and have a sign, paid with the right one",
+            "sign agreement %",
+            "steps that change progress and have a sign, with the right one; r counts from its mean over steps that "
+            "change nothing",
             lambda m: _percent(m.agreement.sign.value),
         ),
-        Column("AUPRC", "average precision for steps that raise progress (what a random order reaches)", _precision),
         Column(
-            "partial",
-            "rank correlation given the turn, its square, whether it is the last, and the action's log-probability",
+            "AUPRC",
+            "average precision for steps that raise progress (in brackets: expected of a random order)",
+            _precision,
+        ),
+        Column(
+            "partial rank correlation",
+            "of r with progress given the turn, its square, whether it is the last, and the action's log-probability; "
+            "95 % CI",
             lambda m: _with_interval(m.agreement.partial),
         ),
         Column(
-            "margin",
-            f"Spearman minus that of the placebo which is hardest to beat, 95 % interval, where both are defined "
-            f"({FEWEST} tasks at least)",
+            "margin over best placebo",
+            f"Spearman minus that of the placebo with the smallest margin, 95 % CI, its name, and the trajectories "
+            f"where both are defined ({FEWEST} tasks at least)",
             lambda m: _margin(m.best_placebo),
         ),
+    ]
+
+
+def _effect_columns() -> list[Column]:
+    return [
         Column(
-            "effect",
-            "Spearman of r with the executed effect of the step, over points of all trajectories, 95 % interval",
+            "effect correlation",
+            "Spearman of r with the executed effect of the step, over steps of all trajectories; 95 % CI",
             lambda m: "-" if m.effects is None else _with_interval(m.effects.spearman),
         ),
         Column(
-            "beyond",
-            "effect minus that of the placebo which is hardest to beat on the same points, which may know the outcome",
+            "effect margin over best placebo",
+            "effect correlation minus that of the placebo with the smallest margin on the same steps; a placebo may "
+            "know the outcome",
             lambda m: "-" if m.effects is None else _margin(m.effects.best_placebo),
         ),
     ]
@@ -169,14 +210,22 @@ def _agreement_columns(audit: Audit) -> list[Column]:
 
 def _shape_columns() -> list[Column]:
     return [
-        Column("last %", "share of sum |r| that the last step is paid", lambda m: _percent(m.last_turn_share.value)),
+        Column(
+            "share on last step %",
+            "share of sum |r| that is on the last step",
+            lambda m: _percent(m.last_turn_share.value),
+        ),
         Column("Gini", "of |r| over steps: 0 even, (T - 1)/T all on one", lambda m: _number(m.gini.value)),
         Column(
             "SNR",
-            "spread of advantages between steps that lower, keep and raise progress, over that within",
+            "spread of advantages between steps that lower, keep and raise progress, over the spread within these",
             lambda m: _number(m.signal_to_noise),
         ),
-        Column("cosine", "of the advantages with those that progress itself would have", lambda m: _number(m.cosine)),
+        Column(
+            "cosine with oracle advantages",
+            "of the advantages with those that the oracle's progress as reward would have",
+            lambda m: _number(m.cosine),
+        ),
     ]
 
 
@@ -243,7 +292,7 @@ def _blocks(audit: Audit, room: int) -> Iterator[list[Column]]:
     block: list[Column] = []
     used = names
     for column in columns(audit):
-        width = 2 + max(len(column.header), *(len(column.cell(method)) for method in audit.methods), 0)
+        width = 2 + _width(audit, column)
         if block and used + width > room:
             yield block
             block, used = [], names
@@ -251,6 +300,21 @@ def _blocks(audit: Audit, room: int) -> Iterator[list[Column]]:
         used += width
     if block:
         yield block
+
+
+def _width(audit: Audit, column: Column) -> int:
+    """Characters of its widest cell, or of its folded header."""
+    cells = max((len(column.cell(method)) for method in audit.methods), default=1)
+    return max([cells, *map(len, _folded(printable_line(column.header), cells))])
+
+
+def _folded(header: str, width: int) -> list[str]:
+    """A header in at most `HEAD_LINES` lines, none wider than `width` if that can be done."""
+    for room in range(max(width, 1), len(header) + 1):
+        lines = textwrap.wrap(header, room, break_long_words=False, break_on_hyphens=False)
+        if len(lines) <= HEAD_LINES:
+            return lines
+    return [header]
 
 
 def label(method: MethodAudit) -> str:
@@ -269,14 +333,15 @@ def _boxes(audit: Audit, chosen: Sequence[Column], title: str) -> RichTable:
     )
     box.add_column("method", no_wrap=True)
     for column in chosen:
-        box.add_column(escape(printable_line(column.header)), justify="right", no_wrap=True)
+        lines = _folded(printable_line(column.header), _width(audit, column))
+        box.add_column(escape("\n".join(lines)), justify="right", no_wrap=True)
     for method in by_name(audit):
         box.add_row(*(escape(cell) for cell in (label(method), *(column.cell(method) for column in chosen))))
     return box
 
 
 def footer(audit: Audit) -> list[str]:
-    """What the audit is about, the floor, what was usable, notes, and one line for each column."""
+    """What was audited, what was usable, the floor, notes, and one line for each column."""
     about = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in audit.about.items() if value is not None)
     count = max((method.agreement.spearman.of for method in audit.methods), default=0)
     lines = [
@@ -285,12 +350,12 @@ def footer(audit: Audit) -> list[str]:
     ]
     if points := next((m.effects for m in audit.methods if m.effects is not None), None):
         lines.append(
-            f"effects: {points.points} steps played again; {_percent(points.with_effect)} % have one of more than two "
-            f"standard errors, at {_percent(points.without_alternative)} % the policy chose nothing else: theirs is 0"
+            f"effects: {points.points} steps, {_percent(points.with_effect)} % with one above two standard errors, "
+            f"at {_percent(points.without_alternative)} % the policy chose no other action (effect 0)"
         )
     lines += [_floor_line(method) for method in audit.floors()]
     if any(method.placebo for method in audit.methods):
-        lines.append("*: placebo; a method that does not beat it has shown no credit")
+        lines.append("*: placebo, whose credit ignores what a step did; a method must beat it")
     return [*lines, *audit.notes, *(f"{column.header}: {column.meaning}" for column in columns(audit))]
 
 
@@ -298,6 +363,7 @@ def _floor_line(method: MethodAudit) -> str:
     seen = method.agreement
     return (
         f"floor: {method.name} reaches Spearman {_with_interval(seen.spearman)} on {seen.spearman.used} trajectories, "
-        f"Kendall {_number(seen.kendall.value)}, AUPRC {_precision(method)}, partial {_with_interval(seen.partial)}"
-        + (f", effect {_with_interval(method.effects.spearman)}" if method.effects is not None else "")
+        f"Kendall {_number(seen.kendall.value)}, AUPRC {_precision(method)}, partial rank correlation "
+        f"{_with_interval(seen.partial)}"
+        + (f", effect correlation {_with_interval(method.effects.spearman)}" if method.effects is not None else "")
     )

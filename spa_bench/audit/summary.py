@@ -1,4 +1,4 @@
-"""What an audit says of a method, from recorded episodes and arrays: no world is played and no method is called."""
+"""All figures of an audit, from recorded episodes and arrays: no environment is run and no method is called."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from spa_bench.audit.measures import Measured, Resamples
 from spa_bench.core import BUCKETS, Floats, Trajectory, bucket, derive_seed
 
 PROBES = {
-    "loop": "what one more walk around a reversible loop pays, in the task where it is farthest from 0; a potential: 0",
-    "busy %": "tasks where a busy failure of full length is paid at least as much as the expert's success",
-    "cut": "what a success is paid beyond its outcome when a step limit cuts it, more or less: the farthest from 0",
+    "loop": "sum of rewards for one more walk around a reversible loop, in the task where it is farthest from 0; "
+    "0 for a potential",
+    "busy %": "tasks where a failure that goes on executing actions until the step limit gets at least as much reward "
+    "as the expert's success",
+    "cut": "change of sum r - R when the step limit cuts an episode that had ended by itself; the one farthest from 0",
 }
 COSTS = {
-    "extra steps": "environment steps that the method alone has played, to learn and to price",
-    "extra tokens": "tokens that were encoded or sampled for the method alone",
+    "extra steps": "environment steps played for this method alone, in fit and rewards",
+    "extra tokens": "tokens encoded or sampled for this method alone",
 }
-"""What is probed and counted in every audit, in the order of its columns."""
+"""What is probed and counted in every audit, in the order of its columns: name in `audit.json` and meaning."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class EffectAgreement:
-    """Of r_t with the executed effect of the step, over points of all trajectories."""
+    """Of r_t with the executed effect of the step, over points (steps with an executed effect) of all trajectories."""
 
     spearman: Measured
     sign: Measured
@@ -62,7 +64,7 @@ class EffectAgreement:
     without_alternative: float | None
     """Share of points where the policy chose nothing else: their effect is 0."""
     margins: tuple[Margin, ...]
-    """Over each placebo but the method itself, in the order of their names, on the same points."""
+    """Over each placebo except the method itself, sorted by name, on the same points."""
 
     @property
     def best_placebo(self) -> Margin | None:
@@ -72,18 +74,18 @@ class EffectAgreement:
 
 @dataclass(frozen=True)
 class Margin:
-    """How much better than a placebo, where both are defined."""
+    """Rank correlation minus that of a placebo, where both are defined."""
 
     placebo: str
     spearman: Measured
 
 
 FEWEST = 5
-"""Tasks that a margin needs to be shown: of fewer, a bootstrap over tasks covers too little."""
+"""Tasks that a margin needs to be shown: with fewer, a bootstrap over tasks covers too little."""
 
 
 def _smallest(margins: Sequence[Margin]) -> Margin | None:
-    """The margin over the placebo which is hardest to beat; None where none rests on `FEWEST` tasks."""
+    """The margin over the best placebo, which is the smallest one; None where none rests on `FEWEST` tasks."""
     known = [
         (one.spearman.value, one) for one in margins if one.spearman.value is not None and one.spearman.tasks >= FEWEST
     ]
@@ -96,7 +98,7 @@ class MethodAudit:
 
     name: str
     conserves: bool
-    """What the method claims."""
+    """The method claims that its rewards add up to the outcome (`RewardMethod.conserves_return`)."""
     placebo: bool
     gap: ReturnGap
     agreement: Agreement
@@ -105,23 +107,23 @@ class MethodAudit:
     effects: EffectAgreement | None
     """None where no alternatives were played."""
     margins: tuple[Margin, ...]
-    """Over each placebo but the method itself, in the order of their names."""
+    """Over each placebo except the method itself, sorted by name."""
     last_turn_share: Measured
     """Mean of |r_T| / sum_t |r_t|."""
     gini: Measured
     """Mean Gini coefficient of |r_t|."""
     signal_to_noise: float | None
-    """Of the advantages, by what the step did to Phi."""
+    """Of the advantages, by whether the step lowered, kept or raised Phi."""
     cosine: float | None
     """Between the advantages and those of the reference."""
     probes: Mapping[str, float | None] = field(default_factory=dict)
-    """What the caller measured on probes, by name."""
+    """Measured by the caller on probe episodes, by name."""
     costs: Mapping[str, float | None] = field(default_factory=dict)
-    """What the caller says that the method spent, by name."""
+    """Counted by the caller, by name."""
 
     @property
     def best_placebo(self) -> Margin | None:
-        """The smallest margin: that over the placebo which is hardest to beat."""
+        """The smallest margin."""
         return _smallest(self.margins)
 
 
@@ -130,24 +132,24 @@ class Audit:
     """All methods on the same trajectories."""
 
     about: Mapping[str, Any]
-    """World, policy, panel, seed and the rest of the footer, in printing order."""
+    """Environment, policy, seed and the rest of the footer's first line, in printing order."""
     methods: tuple[MethodAudit, ...]
     limits: tuple[int, int]
     """Expert steps up to the first number are `short`, up to the second `medium`."""
     floor: tuple[str, ...] = ()
-    """Names of the methods whose figures are the floor."""
+    """Names of the placebos whose figures are the floor: those with `RewardMethod.placebo` = "floor"."""
     probes: Mapping[str, str] = field(default_factory=dict)
-    """Probes to show, in this order, and one line on what each means."""
+    """Probes to show, in this order, each with its meaning in one line."""
     costs: Mapping[str, str] = field(default_factory=dict)
     """Costs to show, likewise."""
     excluded: int = 0
     """Trajectories without steps, or with an error outside the agent's control."""
     notes: tuple[str, ...] = ()
-    """Whatever a reader must know before trusting a number."""
+    """Caveats, a line each."""
     episodes: tuple[Trajectory, ...] = field(default=(), compare=False, repr=False)
-    """What was priced, in the order of `prices`; the figures above are all that an audit is compared by."""
+    """The audited episodes, in the order of `prices`; audits are compared by the figures above alone."""
     prices: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict, compare=False, repr=False)
-    """What each method paid for each step of each episode, by the method's name."""
+    """The reward that each method assigned to each step of each episode, by the method's name."""
 
     def floors(self) -> tuple[MethodAudit, ...]:
         """The methods of the floor that were audited, in the order of `floor`."""
@@ -173,8 +175,8 @@ def audit_method(
     """Measure one method; `rewards` and `advantages` hold one array (T,) per trajectory, in any unit.
 
     `reference` are the advantages that `cosine` compares with, and `placebos` the rewards of each placebo on the same
-    trajectories; `effects` name trajectories by position. Trajectories that `usable` leaves out count for nothing. All
-    methods with the same `seed` share their resamples. Raises ValueError for numbers that are missing or not finite.
+    trajectories; `effects` name trajectories by position. Trajectories that are not `usable` are left out. All methods
+    with the same `seed` share their resamples. Raises ValueError for numbers that are missing or not finite.
     """
     given = {"rewards": rewards, "advantages": advantages, "reference": reference, **(placebos or {})}
     for what, arrays in given.items():
@@ -207,7 +209,7 @@ def audit_method(
 
 
 def usable(trajectories: Sequence[Trajectory]) -> list[int]:
-    """Positions of the trajectories that count: those with steps, and without an error."""
+    """Positions of the trajectories with steps and without an error."""
     return [i for i, one in enumerate(trajectories) if one.steps and one.error is None]
 
 
@@ -216,7 +218,7 @@ _NONE: Floats = np.zeros(0)
 
 @dataclass(frozen=True)
 class _Recording:
-    """The trajectories that count, and what is the same for all methods."""
+    """The usable trajectories, and what is the same for all methods."""
 
     kept: list[int]
     episodes: list[Trajectory]
@@ -267,7 +269,7 @@ def _each(measure: Callable[..., float], *columns: Sequence[Any]) -> Floats:
 
 
 def _agreement(record: _Recording, paid: Sequence[Floats], own: NDArray[np.bool_]) -> Agreement:
-    """Over the trajectories `own` (N,); tasks are resampled all together, so that the parts are paired."""
+    """Over the trajectories `own` (N,); all parts share the resamples of tasks, so that they are paired."""
     places = np.flatnonzero(own).tolist()
     rewards, changes = [paid[i] for i in places], [record.changes[i] for i in places]
     logprobs = [_logprobs(record.episodes[i]) for i in places]
@@ -303,10 +305,10 @@ def _effects(
     effects: Sequence[Effect],
     placebos: Mapping[str, Sequence[Floats]],
 ) -> EffectAgreement:
-    """Rewards and effects of all points as they are: the units of different trajectories are compared.
+    """Rewards and effects of all points, not centred by trajectory: their levels are compared across trajectories.
 
-    A step that the policy takes whenever it is asked changes nothing of what was to be expected: its effect is 0, and
-    what was measured is the chance of what followed.
+    A step for which the policy chose no alternative has the effect 0: it was what the policy would do anyway, and the
+    measured difference is noise of the continuations.
     """
     place = {kept: i for i, kept in enumerate(record.kept)}
     points = [one for one in effects if one.trajectory in place]

@@ -105,7 +105,7 @@ class Unzeroed(RewardMethod):
 
 def test_a_potential_that_is_not_zero_at_the_step_limit_is_seen_by_the_cut(able: Any) -> None:
     one = audited(config(f"{__file__}:Unzeroed"), config("potential"))
-    assert abs(method(one, "test_audit_run.Unzeroed").probes["cut"]) > 0.1
+    assert abs(method(one, "test_run.Unzeroed").probes["cut"]) > 0.1
     assert method(one, "potential").probes["cut"] == pytest.approx(0, abs=1e-9)
 
 
@@ -197,7 +197,7 @@ class Breaks(RewardMethod):
 
 def test_a_method_that_goes_wrong_is_named() -> None:
     with pytest.raises(
-        MethodError, match=r"reward test_audit_run\.py:Breaks: rewards gave nan for step 1 \(task .*audit\)"
+        MethodError, match=r"reward test_run\.py:Breaks: rewards gave nan for step 1 \(task .*audit\)"
     ):
         audited(config(f"{__file__}:Breaks"))
 

@@ -197,7 +197,7 @@ def test_a_method_that_stands_twice_and_a_length_that_is_missing_are_refused(tmp
 
 def test_an_audit_of_an_earlier_version_keeps_no_episodes_and_can_be_loaded(folder: Path):
     (folder / "episodes.jsonl").unlink()
-    assert "keeps no episodes.jsonl" in told(lambda: saved.episodes(folder))
+    assert "has no episodes.jsonl" in told(lambda: saved.episodes(folder))
     assert "audit again" in told(lambda: saved.prices(folder))
     assert saved.load(folder).about == SMALL.about
 
