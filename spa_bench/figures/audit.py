@@ -1,4 +1,4 @@
-"""An audit as a figure, from the `Audit` alone."""
+"""The figure of an audit: rank correlations with the oracle's progress, from the `Audit` alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plot(audit: Audit, *paths: Path) -> None:
 
 
 def draw(audit: Audit) -> Figure:
-    """The figure. Left: Spearman with its interval, the floors as lines. Right: by length of the task."""
+    """The figure. Left: Spearman with its 95 % CI, the floors as lines. Right: by task length."""
     from matplotlib.figure import Figure
 
     methods = sorted(audit.methods, key=_plot_order)
@@ -42,7 +42,7 @@ def draw(audit: Audit) -> Figure:
     _draw_lengths(right, audit, methods)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False, fontsize=8)
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", frameon=False, fontsize=8)
-    figure.suptitle(f"Does the reward follow the oracle's progress? {_subject(audit)}", fontsize=11)
+    figure.suptitle(f"Rank correlation of step rewards with the oracle's progress {_subject(audit)}", fontsize=11)
     return figure
 
 
@@ -53,13 +53,13 @@ def _plot_order(method: MethodAudit) -> tuple[float, str]:
 
 
 def _subject(audit: Audit) -> str:
-    """World and number of trajectories."""
+    """Environment and number of trajectories."""
     count = max((method.agreement.spearman.of for method in audit.methods), default=0)
     return printable_line(f"({audit.about.get('world', 'recorded')}, {count} trajectories)")
 
 
 def _draw_overall(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> None:
-    """A dot and its interval for each method, hollow for a placebo; the floors as lines."""
+    """A dot and its CI for each method, hollow for a placebo; the floors as lines."""
     _rows(axes, methods)
     for style, method in zip(FLOOR_LINES, audit.floors(), strict=False):
         if (value := method.agreement.spearman.value) is not None:
@@ -74,8 +74,10 @@ def _draw_overall(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> N
         colour, fill = (PALE, "white") if method.placebo else (INK, INK)
         if not _draw_dot(axes, method.agreement.spearman, row, "o", colour, fill):
             box = {"facecolor": "white" if row % 2 else BAND, "edgecolor": "none", "pad": 1}
-            axes.text(0, row, "undefined: nothing to rank", color=PALE, va="center", fontsize=8, bbox=box, zorder=4)
-    axes.plot([], [], "o", color=INK, label="method, 95 % interval")
+            axes.text(
+                0, row, "undefined: no episode can be ranked", color=PALE, va="center", fontsize=8, bbox=box, zorder=4
+            )
+    axes.plot([], [], "o", color=INK, label="method, 95 % CI over tasks")
     axes.plot([], [], "o", color=PALE, markerfacecolor="white", label="placebo")
     axes.set_yticks(range(len(methods)), [printable_line(method.name) for method in methods])
     axes.set_title("all trajectories", fontsize=10)
@@ -89,18 +91,18 @@ def _draw_lengths(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> N
         for row, method in enumerate(methods):
             at, colour = row + 0.25 * (1 - place), COLOURS[length]
             _draw_dot(axes, method.by_length[length].spearman, at, SHAPES[length], colour, colour)
-        label = f"{length} task: expert takes {steps[length]} steps (n={found[length]})"
+        label = f"{length} tasks: expert takes {steps[length]} steps (n={found[length]})"
         axes.plot([], [], SHAPES[length], color=COLOURS[length], markersize=4, label=label)
-    axes.set_title("by length of the task", fontsize=10)
+    axes.set_title("by task length", fontsize=10)
 
 
 def _rows(axes: Axes, methods: Sequence[MethodAudit]) -> None:
-    """Bands that lead from a name to its dots, and the axes of both panels."""
+    """Bands that lead from a name to its dots, and the axes of both halves of the figure."""
     for row in range(0, len(methods), 2):
         axes.axhspan(row - 0.5, row + 0.5, color=BAND, linewidth=0, zorder=0)
     axes.axvline(0, color=PALE, linewidth=0.8, zorder=1)
     axes.set_ylim(-0.5, max(1, len(methods)) - 0.5)
-    axes.set_xlabel("Spearman of step reward with progress, within trajectory")
+    axes.set_xlabel("Spearman correlation with progress, within trajectory")
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
 

@@ -1,4 +1,4 @@
-"""Two questions to a reward at once: does it follow progress, and is the better episode paid more?"""
+"""Rank correlation with the oracle's progress against misordered pairs of episodes: one point per method."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SHAPES = {"method": "o", "placebo": "s", "floor": "v"}
 """Filled for methods, hollow for the others."""
 DIRECTIONS = ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1))
-"""Where a name may stand, seen from its point; the first that is free is taken."""
+"""Where a name may be written, seen from its point; the first free place is taken."""
 
 Box = tuple[float, float, float, float]
 """Left, lower, right and upper end, in pixels."""
@@ -34,7 +34,7 @@ class Point:
     low: float | None
     high: float | None
     inversions: float
-    """Per cent of the pairs of episodes of one task, with different outcomes, where the worse one is paid more."""
+    """Per cent of the pairs of episodes of one task, with different outcomes, where the worse one has more reward."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,18 @@ def data(audit: Audit) -> Scatter:
     about = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in audit.about.items() if value is not None)
     lines = [
         f"{shortened(about, 600)}; n={count} trajectories.",
-        "Right: Spearman of r_t with the oracle's d_t within trajectory, 95 % interval over tasks (bootstrap). Up: "
-        "pairs of episodes of one task, with other outcomes, where the worse one is paid more. Best is lower right.",
+        "x: Spearman of step rewards with the oracle's progress within trajectory, 95 % CI (bootstrap over tasks). "
+        "y: pairs of episodes of one task with different outcomes where the worse one gets the larger sum of rewards. "
+        "Best is lower right.",
     ]
     if missing:
         lines.append(f"Not drawn, undefined: {', '.join(shortened(name, 40) for name in missing)}.")
-    title = f"Does the reward follow progress, and keep the order of episodes? {audit.about.get('world', 'recorded')}"
+    title = f"Rank correlation with progress and misordered pairs, {audit.about.get('world', 'recorded')}"
     return Scatter(title, "\n".join(lines), tuple(points))
 
 
 def draw(found: Scatter) -> Figure:
-    """Points with intervals; a name stands at the first free place beside its point."""
+    """Points with CIs; a name is written at the first free place beside its point."""
     figure = sheet(10, 4.2 + 0.12 * len(found.points), found.title, found.caption)
     axes = figure.subplots()
     own = looks(point.method for point in found.points)
@@ -84,8 +85,8 @@ def draw(found: Scatter) -> Figure:
     axes.set_ylim(-0.28 * most, 1.15 * most)
     axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 100])
     axes.margins(x=0.12)
-    axes.set_xlabel("rank correlation with the oracle's progress, within trajectory")
-    axes.set_ylabel("pairs of episodes in the wrong order, %")
+    axes.set_xlabel("Spearman correlation with the oracle's progress, within trajectory")
+    axes.set_ylabel("misordered pairs of episodes, %")
     roles = [role for role in SHAPES if any(point.role == role for point in found.points)]
     hollow = {role: INK if role == "method" else "white" for role in roles}
     handles = [axes.plot([], [], SHAPES[role], color=INK, markerfacecolor=hollow[role])[0] for role in roles]
@@ -103,7 +104,7 @@ def _point(method: MethodAudit, floors: Sequence[str]) -> Point | None:
 
 
 def _name(figure: Figure, axes: Axes, points: Sequence[Point], colours: Mapping[str, str]) -> None:
-    """Write the names; what lies at a distance is led to its point by a line."""
+    """Write the names; a line leads from a distant name to its point."""
     figure.draw_without_rendering()  # the layout is settled here; the names do not move it any more
     scale = figure.dpi / 72
     taken = [box for point in points for box in _obstacles(axes, point, scale)]
@@ -122,7 +123,7 @@ def _name(figure: Figure, axes: Axes, points: Sequence[Point], colours: Mapping[
 
 
 def _obstacles(axes: Axes, point: Point, scale: float) -> list[Box]:
-    """The point and its interval."""
+    """The point and its CI."""
     x, y = axes.transData.transform((point.spearman, point.inversions))
     ends = [(end, point.inversions) for end in (point.low, point.high) if end is not None]
     marks = [(x - 4 * scale, y - 4 * scale, x + 4 * scale, y + 4 * scale)]

@@ -196,9 +196,7 @@ class Breaks(RewardMethod):
 
 
 def test_a_method_that_goes_wrong_is_named() -> None:
-    with pytest.raises(
-        MethodError, match=r"reward test_run\.py:Breaks: rewards gave nan for step 1 \(task .*audit\)"
-    ):
+    with pytest.raises(MethodError, match=r"reward test_run\.py:Breaks: rewards gave nan for step 1 \(task .*audit\)"):
         audited(config(f"{__file__}:Breaks"))
 
 

@@ -95,8 +95,8 @@ def test_a_row_shows_the_figures_of_its_method():
 
 def test_what_is_undefined_is_a_dash():
     shown = cells(SMALL, "even")
-    names = ("Spearman", "Kendall", "partial rank correlation", "effect correlation", "margin over best placebo", "short")
-    assert {shown[name] for name in names} == {"-"}
+    rest = ("partial rank correlation", "effect correlation", "margin over best placebo", "short")
+    assert {shown[name] for name in ("Spearman", "Kendall", *rest)} == {"-"}
     assert (shown["n"], shown["Gini"], shown["claims return-preserving"]) == ("0", "0.00", "yes!")
 
 
@@ -230,7 +230,7 @@ def test_the_figure_shows_each_method_its_interval_and_the_floors():
     values = [one.agreement.spearman.value for one in SMALL.floors()]
     lines = [line.get_xdata()[0] for line in left.lines if str(line.get_label()).startswith("floor: ")]
     assert lines == values
-    assert [text.get_text().strip() for text in left.texts] == ["undefined: nothing to rank"]
+    assert [text.get_text().strip() for text in left.texts] == ["undefined: no episode can be ranked"]
     seen = {float(line.get_xdata()[0]) for line in right.lines if len(line.get_xdata()) == 1}
     lengths = [part.spearman.value for one in SMALL.methods for part in one.by_length.values()]
     assert seen == {value for value in lengths if value is not None}
