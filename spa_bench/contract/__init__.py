@@ -1,4 +1,4 @@
-"""What every reward method is held to: `check_reward(MyMethod)` in a test, `spa-bench check` on the command line."""
+"""Contract tests of reward methods: `check_reward(MyMethod)` in a test, `spa-bench check` on the command line."""
 
 from spa_bench.contract.laws import check_distinct, check_reward, check_time
 

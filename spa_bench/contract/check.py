@@ -1,6 +1,7 @@
-"""`spa-bench check`: a method held against every law, one line each, with what it costs and whom it is like.
+"""`spa-bench check`: all contract tests of a method, one line each, its cost, and the most similar method.
 
-A law that is broken does not end the trial, unless the others would say nothing then; an error in the method does.
+After a test that fails the others are run, unless they would have no meaning then. An error in the method ends the
+check.
 """
 
 from __future__ import annotations
@@ -15,7 +16,16 @@ from spa_bench import registry
 from spa_bench.config import override
 from spa_bench.contract.fakes import standard_groups
 from spa_bench.contract.fingerprint import examples, fingerprint
-from spa_bench.contract.laws import LAWS, SECONDS, BrokenLaw, Law, Trial, check_distinct, check_time
+from spa_bench.contract.laws import (
+    CONTRACT_TESTS,
+    DISTINCT,
+    SECONDS,
+    ContractError,
+    ContractTest,
+    Trial,
+    check_distinct,
+    check_time,
+)
 from spa_bench.core import Floats, UserError
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import method_call
@@ -24,22 +34,22 @@ from spa_bench.terminal import printable_line
 
 @dataclass(frozen=True)
 class Verdict:
-    """One law, and whether the method keeps it."""
+    """One contract test, and whether the method passes it."""
 
-    law: str
-    state: Literal["ok", "broken", "not tried"]
+    test: str
+    state: Literal["ok", "failed", "not run"]
     detail: str = ""
 
 
 @dataclass
 class Report:
-    """What came of a trial."""
+    """Verdicts and figures of one method."""
 
     reward: str
-    laws: list[Verdict] = field(default_factory=list)
+    tests: list[Verdict] = field(default_factory=list)
     figures: dict[str, float | str] = field(default_factory=dict)
     problem: str | None = None
-    """What to mend, in one line; None where every law is kept."""
+    """The first failure, in one line; None where every test is passed."""
 
 
 def options(assignments: Sequence[str]) -> dict[str, Any]:
@@ -48,12 +58,12 @@ def options(assignments: Sequence[str]) -> dict[str, Any]:
     given = values.pop("reward_options", {})
     if values or not isinstance(given, dict):
         wrong = ", ".join(values) or "reward_options"
-        raise UserError(f"--set {wrong}: check knows the method's options alone, as reward_options.NAME=VALUE")
+        raise UserError(f"--set {wrong}: check takes only the method's options, as reward_options.NAME=VALUE")
     return given
 
 
 def examine(reward: str, given: Mapping[str, Any], seconds: float = SECONDS) -> Report:
-    """Try a method, by name or `path.py:Class`, with these options; UserError where it cannot be found or made."""
+    """Check a method, by name or `path.py:Class`, with these options; UserError where it cannot be found or made."""
     registry.find("rewards", reward)
 
     def factory() -> RewardMethod:
@@ -61,38 +71,38 @@ def examine(reward: str, given: Mapping[str, Any], seconds: float = SECONDS) -> 
 
     report = Report(reward)
     trial = Trial(factory, standard_groups(), name=reward)
-    trial.fresh()  # wrong options are no matter of the laws
-    laws = [*LAWS, *_longer(report, factory, seconds)]
-    while laws:
-        law = laws.pop(0)
+    trial.fresh()  # wrong options fail no contract test: they end the check here
+    tests = [*CONTRACT_TESTS, *_longer(report, factory, seconds)]
+    while tests:
+        test = tests.pop(0)
         try:
-            trial.hold(law)
-            report.laws.append(Verdict(law.name, "ok"))
-        except BrokenLaw as broken:
-            detail = str(broken) if broken.law != law.name else broken.detail
-            _broken(report, law, detail, f"reward {reward} breaks a law: {broken}")
-            if law.basis:
+            trial.run(test)
+            report.tests.append(Verdict(test.name, "ok"))
+        except ContractError as failure:
+            detail = str(failure) if failure.test != test.name else failure.detail
+            _failed(report, test, detail, f"reward {reward} fails a contract test: {failure}")
+            if test.basis:
                 break
         except UserError as error:
-            _broken(report, law, str(error), f"{error}, while the law was tried: {law.name}")
+            _failed(report, test, str(error), f"{error}, in the contract test: {test.name}")
             break
-    report.laws += [Verdict(law.name, "not tried") for law in laws]
+    report.tests += [Verdict(test.name, "not run") for test in tests]
     return report
 
 
-def _broken(report: Report, law: Law, detail: str, problem: str) -> None:
-    report.laws.append(Verdict(law.name, "broken", detail))
+def _failed(report: Report, test: ContractTest, detail: str, problem: str) -> None:
+    report.tests.append(Verdict(test.name, "failed", detail))
     report.problem = report.problem or problem
 
 
-def _longer(report: Report, factory: Callable[[], RewardMethod], seconds: float) -> Iterator[Law]:
-    """The laws that need more than the trial's own groups; they leave their figures in the report."""
+def _longer(report: Report, factory: Callable[[], RewardMethod], seconds: float) -> Iterator[ContractTest]:
+    """The tests that need more than the trial's own groups; they leave their figures in the report."""
 
     def in_time(_: Trial) -> None:
         taken = check_time(factory, seconds, name=report.reward)
         report.figures["processor milliseconds per episode of 20 steps"] = 1e3 * taken / 64
 
-    def alone(_: Trial) -> None:
+    def distinct(_: Trial) -> None:
         others, failed = fingerprints(report.reward)
         if failed:
             report.figures["not compared with"] = "; ".join(failed)
@@ -100,12 +110,12 @@ def _longer(report: Report, factory: Callable[[], RewardMethod], seconds: float)
         report.figures["most similar method"] = name
         report.figures["mean |difference| of the advantages"] = gap
 
-    yield Law(f"fit and prices of 64 episodes of 20 steps take {seconds:g} s at most", in_time)
-    yield Law("it teaches something that no other method teaches", alone)
+    yield ContractTest(f"fit and rewards of 64 episodes of 20 steps take {seconds:g} s at most", in_time)
+    yield ContractTest(DISTINCT, distinct)
 
 
 def fingerprints(but: str = "") -> tuple[dict[str, Floats], list[str]]:
-    """Fingerprints of all methods that have a name, with their defaults, and what those said that failed."""
+    """Fingerprints of all registered methods except `but`, with their defaults; and the errors of those that failed."""
     found: dict[str, Floats] = {}
     failed = []
     for name in registry.names("rewards"):
@@ -124,12 +134,12 @@ def _fingerprint(method: type[RewardMethod], name: str) -> Floats:
 
 
 def show(report: Report, stream: TextIO, as_json: bool) -> None:
-    """Print a line per law, and the figures."""
+    """Print a line per test, and the figures."""
     if as_json:
         print(json.dumps(asdict(report), indent=1), file=stream)
         return
-    for verdict in report.laws:
-        line = f"{verdict.state:11}{verdict.law}" + (f": {verdict.detail}" if verdict.detail else "")
+    for verdict in report.tests:
+        line = f"{verdict.state:11}{verdict.test}" + (f": {verdict.detail}" if verdict.detail else "")
         print(printable_line(line), file=stream)
     for name, value in report.figures.items():
         print(printable_line(f"{name}: {value if isinstance(value, str) else f'{value:.3g}'}"), file=stream)

@@ -1,6 +1,6 @@
-"""What stands in for a model and a world where reward methods are tried: episodes, an encoder, a simulator.
+"""Fake episodes, encoder and simulator, to test reward methods without a model and an environment.
 
-Nothing is loaded and nothing is played; all of it is drawn from seeds, the same on every machine.
+All of it is drawn from seeds, the same on every machine.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from spa_bench.core import Fault, Step, Task, Tokens, Trajectory, derive_seed
 
 HOSTILE = ("", "\x00", "\ud800", "\r\n\u2028", "\u202eabc", "a" * 300, "go [bold]north[/]", "\U0001f600 {0} %s")
-"""What a world or a model may write: nothing, NUL, a lone surrogate, odd line ends, right-to-left marks, markup."""
+"""What an environment or a model may write: nothing, NUL, lone surrogate, odd line ends, right-to-left marks, markup."""
 
 
 def fake_encoder(trajectories: Sequence[Trajectory]) -> list[NDArray[np.float32]]:
-    """Eight features per step, drawn from what the step says: an encoder for tests that loads no model."""
+    """Eight features per step, (T, 8) each, drawn from the step's text: an encoder for tests that loads no model."""
     return [
         np.array(
             [
@@ -34,13 +34,13 @@ def fake_encoder(trajectories: Sequence[Trajectory]) -> list[NDArray[np.float32]
 def fake_simulator(
     prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None = None
 ) -> list[list[Trajectory]]:
-    """Ends of one to three steps, drawn from what happened before: a simulator for tests that loads no model."""
+    """Continuations of one to three steps, drawn from the prefix: a simulator for tests that loads no model."""
     return [[_played_on(prefix, derive_seed(seed, n), steps) for n in range(samples)] for prefix in prefixes]
 
 
 def _played_on(prefix: Trajectory, seed: int, limit: int | None) -> Trajectory:
     if prefix.terminated or prefix.truncated:
-        raise ValueError("an episode that is over cannot be played on")
+        raise ValueError("an episode that is over cannot be continued")
     rng = np.random.default_rng(derive_seed(seed, ascii((prefix.task.key, prefix.steps, prefix.final_observation))))
     length, outcome = int(rng.integers(1, 4)), float(rng.choice([0.0, 0.5, 1.0]))
     seen = [prefix.final_observation, *(f"room {rng.integers(4)}" for _ in range(length))]
@@ -81,10 +81,10 @@ def fake_episode(rng: np.random.Generator, key: str, words: str = "", length: in
 
 
 def standard_groups(seed: int = 0) -> list[list[Trajectory]]:
-    """Groups that a method must be able to price: usual ones, and every odd one that an experiment can bring.
+    """Groups that a method must handle: usual ones, and the edge cases that an experiment can produce.
 
-    Odd are: an episode alone, twins, episodes without steps, all won, all lost, an error of the world, a branch of
-    another episode, two characters of one task, text of any kind, and a scripted agent's episodes, without tokens.
+    Edge cases: a single episode, twins, episodes without steps, all won, all lost, an error of the environment, a
+    branch of another episode, two characters of one task, text of any kind, a scripted agent's episodes without tokens.
     """
     rng = np.random.default_rng(derive_seed(seed, "standard groups"))
     usual = [[fake_episode(rng, f"usual/{n}") for _ in range(6)] for n in range(3)]
@@ -131,7 +131,7 @@ def _scripted(trajectory: Trajectory) -> Trajectory:
 
 
 def fake_batch(episodes: int = 64, length: int = 20, seed: int = 0) -> list[list[Trajectory]]:
-    """As much as a small training step brings: episodes of equal length, eight of each task."""
+    """The size of a small training batch: episodes of equal length, eight of each task."""
     rng = np.random.default_rng(derive_seed(seed, "crowd"))
     made = [fake_episode(rng, f"crowd/{n // 8}", length=length) for n in range(episodes)]
     return [made[n : n + 8] for n in range(0, episodes, 8)]

@@ -1,7 +1,7 @@
-"""A method's fingerprint: the advantages that the trainer would make of its rewards, and whose are the same.
+"""A method's fingerprint: the advantages that the trainer would compute from its rewards; and the most similar method.
 
 Two methods whose rewards differ may train alike: a constant on every step of equally long episodes is lost when
-advantages are whitened. So methods are compared by what reaches the policy, with a critic that knows nothing.
+advantages are whitened. So methods are compared by the advantages, with a critic that is 0 everywhere.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from spa_bench.core import Floats, Trajectory
 from spa_bench.method import RewardMethod
 
 SAME = 0.02
-"""Mean |difference| up to which two fingerprints count as one; advantages have unit variance."""
+"""Mean |difference| up to which two fingerprints count as the same; advantages have unit variance."""
 
 
 def examples(seed: int = 5) -> tuple[list[Trajectory], list[Trajectory]]:
-    """What fingerprints are taken of: 32 explored episodes of four tasks, and a batch of eleven of three of them."""
+    """The episodes of all fingerprints: 32 explored ones of four tasks, and a batch of eleven of three of them."""
     rng = np.random.default_rng(seed)
     return [fake_episode(rng, f"task/{n % 4}") for n in range(32)], [
         fake_episode(rng, f"task/{n % 3}") for n in range(11)
@@ -37,7 +37,7 @@ def fingerprint(method: RewardMethod, explored: Sequence[Trajectory], batch: Seq
 
 
 def advantages_of(method: RewardMethod, batch: Sequence[Trajectory]) -> Floats:
-    """What the trainer makes of a fitted method with a critic of zeros, no KL penalty and no discount.
+    """Whitened advantages per token of a fitted method, with a critic of zeros, no KL penalty and no discount.
 
     Every step of the batch must have tokens.
     """
@@ -56,7 +56,7 @@ def advantages_of(method: RewardMethod, batch: Sequence[Trajectory]) -> Floats:
 
 
 def distance(one: Floats, other: Floats) -> float:
-    """Mean |difference| of two fingerprints: 0 for the same, about 1 for two that have nothing to do with each other."""
+    """Mean |difference| of two fingerprints: 0 for the same, about 1 for unrelated ones."""
     return float(np.abs(one - other).mean())
 
 

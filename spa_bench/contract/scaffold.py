@@ -1,6 +1,6 @@
-"""`spa-bench new`: writes a small method that works, and its test, for someone to start from.
+"""`spa-bench new`: writes a small reward method that works, and its test, as a template.
 
-What is written keeps every law, and teaches what no other method does; it is there to be changed.
+What is written passes all contract tests, and its advantages differ from those of every other method.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from spa_bench.core import UserError
 from spa_bench.files import write_whole
 
 LONGEST = 32
-"""Characters of a name: the lines of the files stay short, and file systems have room."""
+"""Characters of a name, so that the lines of the files stay short."""
 
-REWARD = '''"""The outcome, shared among the steps: those that the world executed get more of it than those it refused.
+REWARD = '''"""The outcome, shared among the steps: executed steps get a larger share than refused ones.
 
 Paper: none; an example to start from.
 Equation: r_t = R * w_t / sum_k w_k, with w_t = 1 where step t was executed, else `refused`.
@@ -40,7 +40,7 @@ from spa_bench.core import Floats, RewardMethod, Trajectory, UserError
 
 
 class CLASS(RewardMethod):
-    """`refused` is the weight of a step that the world did not execute."""
+    """`refused` is the weight of a step that the environment did not execute."""
 
     conserves_return = True
 
@@ -50,15 +50,15 @@ class CLASS(RewardMethod):
         self.refused = refused
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
-        """One number per step, beside each trajectory; an episode without steps has none."""
-        priced = []
+        """One array (T,) per trajectory; an episode without steps has an empty one."""
+        rewards = []
         for trajectory in group:
             weights = np.array([1.0 if step.grounded else self.refused for step in trajectory.steps])
-            priced.append(trajectory.outcome * weights / weights.sum())
-        return priced
+            rewards.append(trajectory.outcome * weights / weights.sum())
+        return rewards
 '''
 
-TEST = '''"""NAME by hand, and against the laws that every method keeps."""
+TEST = '''"""NAME: an example by hand, and the contract tests of every method."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def make(**options: object) -> RewardMethod:
 
 
 def episode(outcome: float, *executed: bool) -> Trajectory:
-    """One step for each word on whether the world executed it."""
+    """One step for each flag, which says whether the environment executed it."""
     task = Task("alfworld", "put-mug/1", "train", "pick_and_place_simple", 4)
     steps = [
         Step(f"room {n}", f"Action: go {n}", f"go {n}", good, None if good else "inadmissible", 0.0, 0.5)
@@ -96,7 +96,7 @@ def test_by_hand() -> None:
         np.testing.assert_allclose(got, want)
 
 
-def test_the_laws() -> None:
+def test_contract() -> None:
     check_reward(make)
 
 
@@ -138,23 +138,23 @@ def _refuse_bad_name(name: str, module: str, title: str) -> None:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", module) or keyword.iskeyword(module) or len(module) > LONGEST:
         raise UserError(
             f"{name!r} cannot name a method: use letters, digits and '-', beginning with a letter, "
-            f"up to {LONGEST} characters, and no word of Python's own"
+            f"up to {LONGEST} characters, and no keyword of Python"
         )
     taken = {known.replace("-", "_").lower(): known for known in registry.names("rewards")}
     if module.lower() in taken:
         raise UserError(f"there is a reward {taken[module.lower()]} already: choose another name")
     if title in _imported() or module in sys.stdlib_module_names or importlib.util.find_spec(module) is not None:
-        raise UserError(f"{name!r} would hide something of that name that Python knows: choose another name")
+        raise UserError(f"{name!r} would hide a module or class of that name: choose another name")
 
 
 def _imported() -> set[str]:
-    """What the two files import by name: a class that is called the same would replace it."""
+    """Names that the two files import: a class of the same name would replace them."""
     nodes = [node for text in (REWARD, TEST) for node in ast.walk(ast.parse(text))]
     return {a.asname or a.name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for a in node.names}
 
 
 def next_commands(test: Path, address: str) -> list[str]:
-    """What to type next: check it, run its test, train with it."""
+    """The next commands: check it, run its test, train with it."""
     world = registry.names("environments")[0]
     quoted = shlex.quote(address)
     return [

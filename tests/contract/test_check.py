@@ -1,4 +1,4 @@
-"""The laws catch each kind of broken method, and `spa-bench check` says so in a line."""
+"""The contract tests catch each kind of broken method, and `spa-bench check` says so in a line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from spa_bench.commands.cli import app
 from spa_bench.contract.check import examine, fingerprints
 from spa_bench.contract.fakes import HOSTILE, fake_batch, fake_encoder, standard_groups
 from spa_bench.contract.fingerprint import SAME, advantages_of, distance, examples, fingerprint, nearest
-from spa_bench.contract.laws import LAWS, BrokenLaw, Trial, check_distinct, check_reward, check_time
+from spa_bench.contract.laws import CONTRACT_TESTS, ContractError, Trial, check_distinct, check_reward, check_time
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
@@ -73,7 +73,7 @@ def test_groups_are_those_of_their_seed():
 
 
 class Own(Sparse):
-    """Claims nothing, so that other laws are reached."""
+    """Claims nothing, so that other tests are reached."""
 
     conserves_return = False
 
@@ -167,7 +167,7 @@ class HangsOn(Own):
 
 
 class RewritesAndDiffers(Own):
-    """Its numbers differ because it rewrites: what it is told of is the cause."""
+    """Its numbers differ because it rewrites: the cause is what is reported."""
 
     def rewards(self, group):
         priced = super().rewards(group)
@@ -313,51 +313,51 @@ BROKEN = {
     TooLong: "one number per step: shape",
     Infinite: "every number is finite: .*inf|every number is finite: .*nan",
     OnlyAtFirst: "every number is finite",
-    DrawsFromNumPy: "all chance comes from the seed: it moved numpy.random",
-    SeedsNumPy: "all chance comes from the seed: it moved numpy.random",
-    DrawsFromPython: "all chance comes from the seed: it moved random",
-    DrawsFromTorch: "all chance comes from the seed: it moved torch",
-    RewritesAStep: "trajectories stay as they were",
-    HangsOn: "trajectories stay as they were",
-    RewritesAndDiffers: "trajectories stay as they were",
-    SortsWhatItIsGiven: "trajectories stay as they were: fit or observe changed the list",
-    SortsTheGroup: "trajectories stay as they were",
+    DrawsFromNumPy: "all randomness comes from the seed: it moved numpy.random",
+    SeedsNumPy: "all randomness comes from the seed: it moved numpy.random",
+    DrawsFromPython: "all randomness comes from the seed: it moved random",
+    DrawsFromTorch: "all randomness comes from the seed: it moved torch",
+    RewritesAStep: "trajectories are not modified",
+    HangsOn: "trajectories are not modified",
+    RewritesAndDiffers: "trajectories are not modified",
+    SortsWhatItIsGiven: "trajectories are not modified: fit or observe changed the list",
+    SortsTheGroup: "trajectories are not modified",
     ForgetsWhatItObserved: "a restored method goes on as the first one does",
     StateOfText: "the state is made of arrays of numbers: safetensors cannot keep",
     StateOfNumbers: "the state is made of arrays$",
     Overpays: "rewards add up to the outcome, as conserves_return says: gap",
     NoState: "the state is made of arrays$",
-    NoFigures: "fit gives figures, each a number with a name: None",
-    FiguresOfText: "fit gives figures, each a number with a name: {'r2': 'good'}",
+    NoFigures: "fit returns figures, each a number with a name: None",
+    FiguresOfText: "fit returns figures, each a number with a name: {'r2': 'good'}",
     NotPairs: "advantages come as one pair per trajectory: a list of tuples of two is wanted",
     NoAdvantages: "advantages come as one pair per trajectory: a list of tuples of two is wanted",
     AdvantagesOfThePast: r"one finite advantage .*shape \(\d,\) for \d decisions",
     AdvantagesInLists: "one finite advantage .*not of type list",
-    BranchesBackwards: "branch asks for 0 to 64 replies: -1",
-    BranchesTooMuch: "branch asks for 0 to 64 replies: 65",
-    BranchesInParts: "branch gives a whole number: 1.0, of type float",
-    BranchesYes: "branch gives a whole number: True, of type bool",
-    BranchesInNumPy: "branch gives a whole number: .*of type int64",
-    BranchesOnceFitted: "branch asks for 0 to 64 replies: -3",
-    BranchesByTheClock: "branch says the same when it is asked again: first 1, then",
+    BranchesBackwards: "branch returns 0 to 64: -1",
+    BranchesTooMuch: "branch returns 0 to 64: 65",
+    BranchesInParts: "branch returns an int: 1.0, of type float",
+    BranchesYes: "branch returns an int: True, of type bool",
+    BranchesInNumPy: "branch returns an int: .*of type int64",
+    BranchesOnceFitted: "branch returns 0 to 64: -3",
+    BranchesByTheClock: "branch returns the same when called again: first 1, then",
 }
 
 
 @pytest.mark.parametrize("method", BROKEN, ids=lambda method: method.__name__)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_the_law_that_is_broken_is_named(method: type[RewardMethod]):
-    with pytest.raises(BrokenLaw, match=BROKEN[method]):
+def test_the_contract_test_that_fails_is_named(method: type[RewardMethod]):
+    with pytest.raises(ContractError, match=BROKEN[method]):
         check_reward(method)
 
 
-def test_a_broken_law_is_an_assertion_that_fails_in_a_test():
+def test_a_contract_error_is_an_assertion_that_fails_in_a_test():
     with pytest.raises(AssertionError, match=r"^one number per step: shape"):
         check_reward(TooLong)
 
 
-def test_the_laws_hold_for_groups_of_ones_own_and_any_seed():
+def test_groups_of_ones_own_and_any_seed_can_be_given():
     check_reward(Sparse, standard_groups(7), 7)
-    with pytest.raises(BrokenLaw, match="add up"):
+    with pytest.raises(ContractError, match="add up"):
         check_reward(Overpays, [[t for t in standard_groups()[0]]])
 
 
@@ -370,7 +370,8 @@ class Burns(Sparse):
 
 
 def test_a_slow_method_is_caught_and_a_quick_one_measured():
-    with pytest.raises(BrokenLaw, match=r"pricing takes .*s for 64 episodes of 20 steps, allowed are 0\.1"):
+    complaint = r"rewards are computed in time: .*s for 64 episodes of 20 steps, allowed are 0\.1"
+    with pytest.raises(ContractError, match=complaint):
         check_time(Burns, 0.1)
     assert check_time(Burns, 1e9) >= 0.16
 
@@ -403,11 +404,11 @@ def test_an_error_names_the_method_and_the_call(method, call):
         check_reward(method, [[replace(t, steps=()) for t in standard_groups()[0]]], name="mine")
 
 
-# What a method teaches
+# Fingerprints
 
 
 class SparseAgain(RewardMethod):
-    """Another scale and another class: the same lesson."""
+    """Another scale and another class: the same advantages."""
 
     def rewards(self, group):
         return [np.append(np.zeros(max(len(t) - 1, 0)), 3.0 * t.outcome)[: len(t)] for t in group]
@@ -419,7 +420,7 @@ class Equal(RewardMethod):
 
 
 def as_the_trainer(method: RewardMethod, explored: Sequence[Trajectory], batch: Sequence[Trajectory]) -> Floats:
-    """A lesson put together from the trainer's own parts, with a critic that says 0."""
+    """A fingerprint put together from the trainer's own parts, with a critic that says 0."""
     method.encoder = fake_encoder
     method.fit(explored, [t for t in explored if t.success])
     method.observe(batch)
@@ -438,14 +439,14 @@ def as_the_trainer(method: RewardMethod, explored: Sequence[Trajectory], batch: 
 
 
 @pytest.mark.parametrize("name", ["sparse", "ppo", "gigpo", "potential"])
-def test_a_lesson_is_what_the_trainer_makes_of_the_rewards(name):
+def test_a_fingerprint_is_what_the_trainer_makes_of_the_rewards(name):
     method = registry.find("rewards", name)
     want = as_the_trainer(method(), *examples())
     np.testing.assert_allclose(fingerprint(method(), *examples()), want, atol=1e-12)
     assert want.std() == pytest.approx(1, abs=0.3)
 
 
-def test_a_lesson_by_hand():
+def test_a_fingerprint_by_hand():
     """Outcomes 1 and 0: one step of two tokens, and one of one: advantages 1, 0 in turns, whitened over tokens."""
     _, batch = examples()
     step = next(s for t in batch for s in t.steps if len(s.tokens.reply) == 2)
@@ -454,13 +455,13 @@ def test_a_lesson_by_hand():
     np.testing.assert_allclose(advantages_of(Sparse(), [won, lost]), [0.5**0.5, 0.5**0.5, -(2**0.5)])
 
 
-def test_the_same_lesson_and_none_are_caught():
+def test_the_same_advantages_and_none_are_caught():
     others, failed = fingerprints()
     assert failed == []
     assert set(others) == set(registry.names("rewards"))
-    with pytest.raises(BrokenLaw, match=r"its advantages are those of sparse \(mean \|difference\| "):
+    with pytest.raises(ContractError, match=r"every other method: they are those of sparse \(mean \|difference\| "):
         check_distinct(SparseAgain, others)
-    with pytest.raises(BrokenLaw, match="it teaches nothing"):
+    with pytest.raises(ContractError, match="every other method: all of them are 0: no step is better than another"):
         check_distinct(Equal, others)
     with pytest.raises(MethodError, match="reward mine: fit, rewards or advantages raised ZeroDivisionError"):
         check_distinct(type("Fails", (Own,), {"fit": lambda *_: 1 / 0}), others, name="mine")
@@ -474,19 +475,19 @@ def test_the_same_lesson_and_none_are_caught():
 
 
 @pytest.mark.parametrize("name", registry.names("rewards"))
-def test_every_method_of_the_room_passes(name):
+def test_every_built_in_method_passes(name):
     report = examine(name, {})
-    assert (report.problem, [v for v in report.laws if v.state != "ok"]) == (None, [])
+    assert (report.problem, [v for v in report.tests if v.state != "ok"]) == (None, [])
     assert "not compared with" not in report.figures
     assert report.figures["most similar method"] in registry.names("rewards")
 
 
-def test_a_good_method_is_a_line_per_law_and_exit_code_0():
+def test_a_good_method_is_a_line_per_test_and_exit_code_0():
     found = invoke("--reward", "sparse")
     assert found.exit_code == 0, found.output
     lines = found.stdout.splitlines()
-    assert [line for line in lines if line.startswith("ok  ")] == lines[: len(LAWS) + 2]
-    assert [line.split(": ")[0] for line in lines[len(LAWS) + 2 :]] == [
+    assert [line for line in lines if line.startswith("ok  ")] == lines[: len(CONTRACT_TESTS) + 2]
+    assert [line.split(": ")[0] for line in lines[len(CONTRACT_TESTS) + 2 :]] == [
         "processor milliseconds per episode of 20 steps",
         "most similar method",
         "mean |difference| of the advantages",
@@ -514,59 +515,61 @@ def mine(tmp_path: Path) -> str:
     return f"{tmp_path / 'mine.py'}:Mine"
 
 
-def test_a_broken_law_is_a_line_in_the_table_and_an_error_with_exit_code_2(mine: str):
+def test_a_failed_test_is_a_line_in_the_table_and_an_error_with_exit_code_2(mine: str):
     found = invoke("--reward", mine, "--set", "reward_options.bonus=0.5")
     assert found.exit_code == 2
-    assert found.stderr.startswith(f"error: reward {mine} breaks a law: rewards add up to the outcome, as conserves_")
+    error = f"error: reward {mine} fails a contract test: rewards add up to the outcome, as conserves_"
+    assert found.stderr.startswith(error)
     assert found.stderr.count("\n") == 1
-    (line,) = [line for line in found.stdout.splitlines() if line.startswith("broken ")]
+    (line,) = [line for line in found.stdout.splitlines() if line.startswith("failed ")]
     assert ": rewards add up to the outcome, as conserves_return says: gap " in line
-    assert "not tried" not in found.stdout
+    assert "not run" not in found.stdout
 
 
-def test_the_first_of_several_broken_laws_is_the_error(mine: str):
+def test_the_first_of_several_failures_is_the_error(mine: str):
     report = examine(mine, {"bonus": 0.5}, seconds=0.0)
-    states = {verdict.law: verdict.state for verdict in report.laws}
-    assert [law.split(",")[0] for law, state in states.items() if state == "broken"] == [
+    states = {verdict.test: verdict.state for verdict in report.tests}
+    assert [test.split(",")[0] for test, state in states.items() if state == "failed"] == [
         "rewards add up to the outcome",
-        "fit and prices of 64 episodes of 20 steps take 0 s at most",
+        "fit and rewards of 64 episodes of 20 steps take 0 s at most",
     ]
     assert "rewards add up" in (report.problem or "")
 
 
-def test_the_same_lesson_is_named_and_what_the_method_prints_is_kept_out(mine: str):
+def test_the_same_method_is_named_and_what_the_method_prints_is_kept_out(mine: str):
     text = "print('imported')" + MINE.replace("return self.bonus", "print('shared'); return self.bonus")
     Path(mine.removesuffix(":Mine")).write_text(text, encoding="utf-8")
     found = invoke("--reward", mine, "--json")
     report = json.loads(found.stdout)
     assert "imported\nshared\n" in found.stderr
     assert found.exit_code == 2
-    (broken,) = [verdict for verdict in report["laws"] if verdict["state"] == "broken"]
-    assert broken["law"] == "it teaches something that no other method teaches"
-    assert broken["detail"].startswith("its advantages are those of uniform (")
-    assert report["problem"].endswith(broken["detail"])
+    (failed,) = [verdict for verdict in report["tests"] if verdict["state"] == "failed"]
+    assert failed["test"] == "its advantages differ from those of every other method"
+    assert failed["detail"].startswith("they are those of uniform (")
+    assert report["problem"].endswith(failed["detail"])
 
 
-def test_an_error_in_the_method_names_its_line_and_the_law(mine: str):
+def test_an_error_in_the_method_names_its_line_and_the_test(mine: str):
     found = invoke("--reward", mine, "--set", "reward_options.divisor=0")
     assert found.exit_code == 2
     file = mine.removesuffix(":Mine")
     assert found.stderr == (
         f"error: reward {mine}: rewards raised ZeroDivisionError: float division by zero at {file}:12, "
-        "while the law was tried: one finite number per step\n"
+        "in the contract test: one finite number per step\n"
     ).replace("float division", found.stderr.split("ZeroDivisionError: ")[1].split(" by zero")[0])
-    assert [line.split("  ")[0] for line in found.stdout.splitlines()] == ["broken", *["not tried"] * (len(LAWS) + 1)]
+    states = [line.split("  ")[0] for line in found.stdout.splitlines()]
+    assert states == ["failed", *["not run"] * (len(CONTRACT_TESTS) + 1)]
 
 
-def test_where_numbers_are_missing_the_other_laws_are_not_tried(tmp_path: Path):
+def test_where_numbers_are_missing_the_other_tests_are_not_run(tmp_path: Path):
     text = MINE.replace("** 1.0", "/ 0 * 0").replace(
         "import numpy as np", "import numpy as np\nnp.seterr(all='ignore')"
     )
     (tmp_path / "mine.py").write_text(text, encoding="utf-8")
     with np.errstate():
         report = examine(f"{tmp_path / 'mine.py'}:Mine", {})
-    assert [verdict.state for verdict in report.laws] == ["broken", *["not tried"] * (len(LAWS) + 1)]
-    assert report.laws[0].detail.startswith("every number is finite: [")
+    assert [verdict.state for verdict in report.tests] == ["failed", *["not run"] * (len(CONTRACT_TESTS) + 1)]
+    assert report.tests[0].detail.startswith("every number is finite: [")
 
 
 @pytest.mark.parametrize(
@@ -576,12 +579,12 @@ def test_where_numbers_are_missing_the_other_laws_are_not_tried(tmp_path: Path):
         (["--reward", "sprse"], "did you mean sparse?"),
         (["--reward", "nowhere.py:Mine"], "there is no such file"),
         (["--reward", "sparse", "--set", "reward_options.x=3"], "no option 'x'"),
-        (["--reward", "sparse", "--set", "ppo.clip=3"], "--set ppo: check knows the method's options alone"),
-        (["--reward", "sparse", "--set", "reward_options=3"], "check knows the method's options alone"),
+        (["--reward", "sparse", "--set", "ppo.clip=3"], "--set ppo: check takes only the method's options"),
+        (["--reward", "sparse", "--set", "reward_options=3"], "check takes only the method's options"),
         (["--reward", "gigpo", "--set", "reward_options.gamma=7"], "reward gigpo: weight must be"),
     ],
 )
-def test_what_cannot_be_tried_is_one_line(words: Sequence[str], message: str):
+def test_what_cannot_be_checked_is_one_line(words: Sequence[str], message: str):
     found = invoke(*words)
     assert (found.exit_code, found.stdout, found.stderr.count("\n")) == (2, "", 1), found.output
     assert message in found.stderr
@@ -609,7 +612,7 @@ def test_a_method_of_an_installed_package_is_found_by_its_name(tmp_path: Path, m
     assert "theirs-by-name" in registry.names("rewards")
     found = invoke("--reward", "theirs-by-name")
     assert found.exit_code == 0, found.output
-    assert "ok         it teaches something that no other method teaches" in found.stdout
+    assert "ok         its advantages differ from those of every other method" in found.stdout
 
 
 def test_a_package_that_is_broken_does_not_spoil_the_check_of_another(monkeypatch: pytest.MonkeyPatch):

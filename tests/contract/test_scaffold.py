@@ -1,4 +1,4 @@
-"""`spa-bench new reward` writes files that pass as written, and the walk in docs/rewards.md does what it says."""
+"""`spa-bench new reward` writes files that pass as written, and the commands of docs/rewards.md print what it shows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_files_pass_their_test_and_the_check_as_written(tmp_path: Path):
     tested = python(*run_test[1:], "-q", "-p", "no:cacheprovider", folder=folder)
     assert (tested.returncode, "6 passed" in tested.stdout) == (0, True), tested.stdout
     report = examine(check[-1], {})
-    assert (report.problem, {verdict.state for verdict in report.laws}) == (None, {"ok"})
+    assert (report.problem, {verdict.state for verdict in report.tests}) == (None, {"ok"})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,7 +71,7 @@ def test_the_files_are_short_and_the_card_is_complete(name: str, tmp_path: Path)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ruff") is None, reason="ruff is not installed: tox's lint has it")
-def test_the_files_are_as_tidy_as_the_house(tmp_path: Path):
+def test_the_files_are_as_tidy_as_the_package(tmp_path: Path):
     configured = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
     rules = configured["lint"]
     for name in NAMES:
@@ -102,7 +102,7 @@ def test_the_files_pass_mypy_strict(tmp_path: Path):
         ("3po", "beginning with a letter"),
         ("_mine", "beginning with a letter"),
         ("my method", "cannot name a method"),
-        ("lambda", "no word of Python's own"),
+        ("lambda", "no keyword of Python"),
         ("mine.py", "cannot name a method"),
         ("../mine", "cannot name a method"),
         ("/tmp/mine", "cannot name a method"),
@@ -114,10 +114,10 @@ def test_the_files_pass_mypy_strict(tmp_path: Path):
         ("all-on-last", "there is a reward all-on-last already"),
         ("all_on_last", "there is a reward all-on-last already"),
         ("Sparse", "there is a reward sparse already"),
-        ("numpy", "would hide something of that name"),
-        ("json", "would hide something of that name"),
-        ("trajectory", "would hide something of that name"),
-        ("user-error", "would hide something of that name"),
+        ("numpy", "would hide a module or class of that name"),
+        ("json", "would hide a module or class of that name"),
+        ("trajectory", "would hide a module or class of that name"),
+        ("user-error", "would hide a module or class of that name"),
     ],
 )
 def test_a_bad_name_is_one_line_and_nothing_is_written(name: str, message: str, tmp_path: Path):
@@ -153,7 +153,7 @@ def test_where_the_second_file_fails_the_first_is_taken_back(tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-# The walk
+# The page
 
 
 def console(page: Path) -> list[tuple[str, list[str]]]:
@@ -173,7 +173,7 @@ def shown(expected: str, line: str) -> bool:
     return re.fullmatch(".*".join(map(re.escape, expected.split("..."))), line) is not None
 
 
-def test_the_walk_can_be_walked(tmp_path: Path):
+def test_the_commands_of_the_page_print_what_it_shows(tmp_path: Path):
     text = WALK.read_text(encoding="utf-8")
     (settings,) = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     (tmp_path / "quick.toml").write_text(settings, encoding="utf-8")
