@@ -1,6 +1,6 @@
-"""What a reward method is: the class that a method's file derives from, and what the experiment hands to it.
+"""`RewardMethod`, the base class of every reward method, and what the experiment gives to it.
 
-Apart from the vocabulary, because a method's usual advantages need `credit`, which stands on the vocabulary itself.
+Not in `core`, because the default advantages need `credit`, which imports `core`.
 """
 
 from __future__ import annotations
@@ -16,58 +16,58 @@ from spa_bench import credit
 from spa_bench.core import Floats, Trajectory
 
 Level = Literal["turn", "token"]
-"""What one decision is when credit is spread: a whole reply, or each of its tokens."""
+"""The unit of decision to which advantages are assigned: a whole reply, or each of its tokens."""
 
 MOST_REPLIES = 64
-"""Tried in one state at most: a slip in a method shall not fill the memory."""
+"""Most replies that are tried in one state, so that an error in a method does not fill the memory."""
 
 Encoder = Callable[[Sequence[Trajectory]], "list[NDArray[np.float32]]"]
 """Frozen warm-start backbone: one array (T, D) per trajectory, the last hidden state at each turn's end."""
 
 
 class Simulator(Protocol):
-    """The policy of the moment, played on from the middle of recorded episodes."""
+    """Continues recorded episodes from the middle, with the current policy."""
 
     def __call__(
         self, prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None = None
     ) -> list[list[Trajectory]]:
-        """`samples` whole episodes for each prefix (what `Trajectory.until` gives); its length is their `branch`.
+        """`samples` whole episodes for each prefix (from `Trajectory.until`); their `branch` is its length.
 
-        With `steps`, no more than so many are played beyond the prefix, and an episode that would go on is left
-        neither terminated nor truncated. Chance comes from `seed` and each prefix alone. Raises ValueError for a
-        prefix that is over.
+        With `steps`, at most so many are played beyond the prefix, and an episode that would go on is left neither
+        terminated nor truncated. Randomness depends on `seed` and each prefix alone. Raises ValueError for a prefix
+        that is over.
         """
 
 
 class RewardMethod(ABC):
-    """What a step is worth. `rewards` is all that a method must write; the trainer knows no method by name.
+    """Assigns a reward to every step. A method must define `rewards`; the trainer knows no method by name.
 
-    Constructor arguments are the method's configuration: keyword-only, typed, with defaults whose source is quoted.
+    Constructor arguments are the method's options: keyword-only, typed, with defaults whose source is quoted.
     """
 
     conserves_return: ClassVar[bool] = False
     """The step rewards of every trajectory add up to its outcome."""
     uses_experts: ClassVar[bool] = False
-    """`fit` needs expert trajectories: an information budget that the table names."""
+    """`fit` needs expert trajectories: extra information, which the table of results names."""
     uses_oracle: ClassVar[bool] = False
-    """`rewards` reads the oracle's progress, which no agent outside a benchmark has; the table names it."""
+    """`rewards` reads the oracle's progress, which exists in benchmarks only; the table of results names it."""
     uses_critic: ClassVar[bool] = True
     """`advantages` reads the value estimates."""
     placebo: ClassVar[Literal["", "chance", "floor"]] = ""
-    """What a method must beat: credit drawn by lot, or by a rule that looks at nothing but a step's place."""
+    """A baseline that every method must beat: random credit, or a rule that looks at a step's position only."""
     updates_between_steps: ClassVar[bool] = False
-    """The policy learns from steps while their episodes are under way (only for methods that write `branch`)."""
+    """The policy is updated on steps while their episodes are under way (only for methods that define `branch`)."""
     level: ClassVar[Level] = "turn"
-    """The decision that credit is spread over unless the configuration says otherwise."""
+    """The unit of decision unless the configuration sets `ppo.level`."""
     kl_in_reward: ClassVar[bool] = False
     """The KL penalty is part of the reward (token by token) instead of the loss."""
 
     seed: int = 0
-    """Set by the experiment before anything else is called; every chance of the method comes from it."""
+    """Set by the experiment before anything else is called; all randomness of the method comes from it."""
     encoder: Encoder | None = None
     """Set by the experiment for methods that read hidden states."""
     simulator: Simulator | None = None
-    """Set by the experiment for methods that play on from the middle of an episode; what they spend is counted."""
+    """Set by the experiment for methods that continue episodes from the middle; its steps and tokens are counted."""
 
     def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
         """Learn from explored trajectories, once, before training; returns figures for the log.
@@ -77,16 +77,16 @@ class RewardMethod(ABC):
         return {}
 
     def branch(self, state: Trajectory) -> int:
-        """How many replies are tried from here, while an episode is played; `state` is what happened so far.
+        """Number of replies to try in this state, while an episode is played; `state` is the episode so far.
 
-        0 cuts the episode off, 1 goes on (the default). With more, up to `MOST_REPLIES`, each reply is executed from a
-        snapshot of the world; the episode goes on with the one whose step `rewards` pays most, and comes back to the
+        0 cuts the episode off, 1 goes on (the default). With more, up to `MOST_REPLIES`, each reply is executed from an
+        environment snapshot; the episode goes on with the reply whose step has the highest reward, and returns to the
         others, best first, when it is over.
         """
         return 1
 
     def observe(self, trajectories: Sequence[Trajectory]) -> None:  # noqa: B027 - most methods have no statistics
-        """See freshly collected trajectories before they are priced (online statistics)."""
+        """See freshly collected trajectories before rewards are assigned to them (online statistics)."""
 
     @abstractmethod
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
@@ -108,4 +108,4 @@ class RewardMethod(ABC):
         return {}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:  # noqa: B027 - most methods have no state
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""

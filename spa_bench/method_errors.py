@@ -1,12 +1,12 @@
-"""Whose fault an error is: what a method raises becomes one line with its name, the call, the place and its own line.
+"""Errors raised in a reward method become one line with its name, the call, the place and the line of its file.
 
-A method may be anyone's code and may raise anything. What is called inside `method_call` ends as a `MethodError`, which the
-command line prints and exits with 2; the error itself stays its `__cause__`, with its traceback:
+A method may be anyone's code and may raise anything. What is raised inside `method_call` becomes a `MethodError`, which
+the command line prints before it exits with 2; the original error is its `__cause__`, with its traceback:
 
     with method_call("mine.py:Mine", "rewards", f"iteration {n}, task {task.key}", code=type(method)):
         rewards = method.rewards(group)
 
-Only the method's call belongs inside: a slip of ours in the same block would be laid at the method's door.
+Only the method's call belongs inside: an error of other code in the same block would be blamed on the method.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from types import TracebackType
 from spa_bench.core import UserError
 
 LONGEST = 300
-"""Characters of an error's own text that are quoted; some print the arrays that they complain of."""
+"""Characters of an error's own text that are quoted; some print whole arrays."""
 
 
 class MethodError(UserError):
-    """A method raised something, or gave what no method may give. The message names the method."""
+    """A method raised an error or returned something invalid. The message names the method."""
 
 
 class method_call:
     """A context that turns what is raised in it into a `MethodError`: `reward NAME: CALL raised ... at FILE:LINE`.
 
-    `name` is the method as typed, `call` what of it is called, `place` where the experiment stands, `code` the method's
-    class: the line named is the last one of its own module, else of a class that it inherits from, else where the error
-    was raised. A UserError passes as it is, for its line is meant to be read; so does an interruption. `sys.exit` does
-    not: a method cannot end an experiment as if it were done.
+    `name` is the method as typed, `call` its function that is called, `place` the stage of the experiment, `code` the
+    method's class: the line named is the last one of its own module, else of a class that it inherits from, else where
+    the error was raised. A UserError passes unchanged, for its line is written for users; so does an interruption.
+    `sys.exit` does not: a method cannot end an experiment as if it were done.
     """
 
     def __init__(self, name: str, call: str, place: str = "", *, code: type | None = None) -> None:
@@ -56,7 +56,7 @@ def _said(error: BaseException) -> str:
 
 
 def _at(error: BaseException, code: type | None) -> str:
-    """Where it was raised, as far as the method's own code knows; nothing where the `with` block itself raised."""
+    """The last line in the method's own code; empty where the `with` block itself raised."""
     walked = list(traceback.walk_tb(error.__traceback__))[1:]
     frames = [(frame.f_globals.get("__name__"), frame.f_code.co_filename, line) for frame, line in walked]
     for module in [*(cls.__module__ for cls in code.__mro__), None] if code else [None]:
@@ -67,6 +67,6 @@ def _at(error: BaseException, code: type | None) -> str:
 
 
 def _short(file: str) -> str:
-    """A file as seen from the working folder, where it lies below it."""
+    """The path relative to the working folder, if it is below it."""
     here = os.path.join(os.getcwd(), "")
     return file.removeprefix(here)

@@ -1,12 +1,12 @@
-"""Name -> class, from the three rooms and from other packages' entry points.
+"""Name -> class, from the packages `environments`, `agents` and `rewards` and from entry points of other packages.
 
-A member is a file (or, in environments, a folder) of its room and is called what the file is called, `_` typed as `-`.
-Listing imports nothing; finding imports the one module that is asked for. Another package joins by an entry point:
+A plug-in is a file (in `environments` a folder) of its package; its name is the file's, with `-` for `_`. Listing
+imports no plug-in; finding imports the one module that is asked for. Other packages add plug-ins by entry points:
 
     [project.entry-points."spa_bench.rewards"]
     my-method = "my_package.module:MyMethod"
 
-An entry point cannot replace a member of the room.
+Built-in names cannot be overridden.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from spa_bench.method import Level, RewardMethod
 from spa_bench.method_errors import method_call
 
 Room = Literal["environments", "agents", "rewards"]
+"""A package of plug-ins."""
 
 KINDS: dict[Room, type] = {"environments": TextEnv, "agents": Agent, "rewards": RewardMethod}
 SINGULAR: dict[Room, str] = {"environments": "environment", "agents": "agent", "rewards": "reward"}
@@ -38,11 +39,11 @@ PARTS: dict[Room, frozenset[str]] = {
     "agents": frozenset({"chat", "embedded", "prompts", "row_cache"}),
     "rewards": frozenset(),
 }
-"""Modules of a room that its members are made of; they are no members themselves."""
+"""Modules that hold no plug-in but what plug-ins share."""
 
 
 def names(room: Room) -> list[str]:
-    """Every name that `find` knows, sorted; imports no member."""
+    """Every name that `find` knows, sorted; imports no plug-in."""
     return sorted({*_modules(room), *(point.name for point in _points(room))})
 
 
@@ -53,7 +54,7 @@ def find(room: Literal["agents"], name: str) -> type[Agent]: ...
 @overload
 def find(room: Literal["rewards"], name: str) -> type[RewardMethod]: ...
 def find(room: Room, name: str) -> type[Any]:
-    """The class of that name; for rewards also `path.py:Class`. Raises UserError with one line that helps."""
+    """The class of that name; for rewards also `path.py:Class`. Raises UserError with the nearest name and all names."""
     modules = _modules(room)
     if name in modules:
         return _only_class(importlib.import_module(modules[name]), room)
@@ -96,7 +97,7 @@ SIMPLE: dict[Any, str] = {
     str: "a text",
     type(None): "nothing",
 }
-"""Types of options that a command line can give, and how they are called there."""
+"""Types of options that the command line can set, and how its messages call them."""
 
 
 def _refuse_mistyped(what: str, cls: type[Any], options: Mapping[str, Any]) -> None:
@@ -115,7 +116,7 @@ def _refuse_mistyped(what: str, cls: type[Any], options: Mapping[str, Any]) -> N
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """True is no number, and a whole number is a number."""
+    """An int fits a float; a bool fits neither."""
     if get_origin(kind) is Literal:
         return value in get_args(kind)
     return isinstance(value, int | float if kind is float else kind) and (kind is bool or not isinstance(value, bool))
@@ -210,7 +211,7 @@ def _reason(error: BaseException) -> str:
 def _checked(found: Any, room: Room, what: str) -> type[Any]:
     kind = KINDS[room]
     if not (isinstance(found, type) and issubclass(found, kind)):
-        raise UserError(f"{what} is no {kind.__name__}: subclass spa_bench.core.{kind.__name__}")
+        raise UserError(f"{what} is no {kind.__name__}: subclass {kind.__module__}.{kind.__name__}")
     if inspect.isabstract(found):
         raise UserError(f"{what} does not define {', '.join(sorted(vars(found)['__abstractmethods__']))}")
     if issubclass(found, RewardMethod) and found.level not in get_args(Level):

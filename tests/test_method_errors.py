@@ -101,7 +101,7 @@ def test_the_innermost_name_counts():
 
 @pytest.mark.parametrize(("name", "line"), [("Mine", 11), ("Parent", 7)])
 def test_the_line_is_the_last_one_of_the_methods_own_module(tmp_path: Path, name: str, line: int):
-    """Not the library's, where NumPy found the matrix singular; nor ours, where a parent of the room was called."""
+    """Not the line in NumPy that found the matrix singular, nor one of a parent class in this package."""
     file = tmp_path / "theirs.py"
     file.write_text(METHOD, encoding="utf-8")
     method = registry.build("rewards", f"{file}:{name}")

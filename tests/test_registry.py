@@ -64,10 +64,10 @@ def point(name: str, value: str, room: str = "rewards") -> EntryPoint:
     return EntryPoint(name=name, value=value, group=f"spa_bench.{room}")
 
 
-# The rooms
+# The packages of plug-ins
 
 
-def test_every_room_lists_its_members_sorted_and_nothing_else():
+def test_every_package_lists_its_plug_ins_sorted_and_nothing_else():
     assert set(registry.names("rewards")) >= {"ppo", "shuffled", "spa", "sparse"}
     assert set(registry.names("agents")) >= {"causal-lm", "expert", "random"}
     assert "alfworld" in registry.names("environments")
@@ -92,7 +92,7 @@ def test_every_listed_agent_is_an_agent(name):
 
 
 @pytest.mark.parametrize("name", registry.names("environments"))
-def test_every_listed_world_is_a_world_that_knows_its_name(name):
+def test_every_listed_environment_is_one_and_knows_its_name(name):
     found = registry.find("environments", name)
     assert issubclass(found, TextEnv)
     assert found.name == name
@@ -103,7 +103,7 @@ def test_a_class_that_a_file_only_imports_is_not_its_method():
     assert registry.find("rewards", "spa") is SPA
 
 
-def test_listing_imports_no_member_and_no_torch():
+def test_listing_imports_no_plug_in_and_no_torch():
     code = (
         "import sys; from spa_bench import registry\n"
         "for room in registry.KINDS: registry.names(room)\n"
@@ -181,14 +181,14 @@ def test_wrong_options_are_named(room, name, options, message):
 # Entry points of other packages
 
 
-def test_an_entry_point_joins_the_room(monkeypatch):
+def test_an_entry_point_adds_a_name(monkeypatch):
     offer(monkeypatch, point("theirs", "spa_bench.rewards.sparse:Sparse"), point("ours", "x:Y", "agents"))
     assert "theirs" in registry.names("rewards")
     assert "ours" not in registry.names("rewards")
     assert registry.find("rewards", "theirs") is Sparse
 
 
-def test_an_entry_point_does_not_replace_a_member(monkeypatch):
+def test_an_entry_point_does_not_override_a_built_in_name(monkeypatch):
     offer(monkeypatch, point("spa", "spa_bench.rewards.sparse:Sparse"))
     assert registry.find("rewards", "spa") is SPA
     assert registry.names("rewards").count("spa") == 1
@@ -199,8 +199,8 @@ def test_an_entry_point_does_not_replace_a_member(monkeypatch):
     [
         ("no_such_package:X", "cannot be loaded: ModuleNotFoundError"),
         ("spa_bench.rewards.sparse:Spars", "cannot be loaded: AttributeError"),
-        ("spa_bench.core:Task", "is no RewardMethod: subclass spa_bench.core.RewardMethod"),
-        ("spa_bench.core:RewardMethod", "does not define rewards"),
+        ("spa_bench.core:Task", "is no RewardMethod: subclass spa_bench.method.RewardMethod"),
+        ("spa_bench.method:RewardMethod", "does not define rewards"),
     ],
 )
 def test_a_broken_entry_point_says_whose_it_is_and_why(monkeypatch, value, message):
@@ -253,7 +253,7 @@ def test_two_files_of_one_name_are_two_modules(file, tmp_path):
         ("", "name the class too, as path.py:Class"),
         (":", "name the class too, as path.py:Class"),
         (":Mien", r"no class 'Mien': did you mean Mine\?"),
-        (":Unrelated", "is no RewardMethod: subclass spa_bench.core.RewardMethod"),
+        (":Unrelated", "is no RewardMethod: subclass spa_bench.method.RewardMethod"),
         (":not_a_class", "is no RewardMethod"),
         (":Unfinished", "does not define rewards"),
     ],

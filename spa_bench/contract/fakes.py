@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spa_bench.core import Fault, Step, Task, Tokens, Trajectory, derive_seed
 
 HOSTILE = ("", "\x00", "\ud800", "\r\n\u2028", "\u202eabc", "a" * 300, "go [bold]north[/]", "\U0001f600 {0} %s")
-"""What an environment or a model may write: nothing, NUL, lone surrogate, odd line ends, right-to-left marks, markup."""
+"""What an environment or a model may write: nothing, NUL, lone surrogate, line ends, right-to-left marks, markup."""
 
 
 def fake_encoder(trajectories: Sequence[Trajectory]) -> list[NDArray[np.float32]]:
