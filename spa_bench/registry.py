@@ -54,7 +54,7 @@ def find(room: Literal["agents"], name: str) -> type[Agent]: ...
 @overload
 def find(room: Literal["rewards"], name: str) -> type[RewardMethod]: ...
 def find(room: Room, name: str) -> type[Any]:
-    """The class of that name; for rewards also `path.py:Class`. Raises UserError with the nearest name and all names."""
+    """The class of that name; for rewards also `path.py:Class`. UserError with the nearest name and all names."""
     modules = _modules(room)
     if name in modules:
         return _only_class(importlib.import_module(modules[name]), room)
