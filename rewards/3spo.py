@@ -1,23 +1,23 @@
-"""3SPO whole: its reward, and a rollout that tries many replies where much is left to learn, one or none elsewhere.
+"""The whole of 3SPO: its reward, and a rollout with many replies where much is left to learn, one or none elsewhere.
 
 Paper: arXiv 2606.09961; code genalyu/3SPO (da38445).
 Equation: the reward of `3spo-lite`; n(s) = ceil(G_max * S(s)) replies are tried in state s: none cuts the episode off,
   one goes on, several are compared: A_t = r_t - mean of r over the replies tried in this state. The episode goes on
   with the reply of the highest r and, when it is over, comes back to the others, best first.
 Defaults: max_replies 8 (G_max) <- README and run_alfworld_7B.sh; those of `3spo-lite`.
-Deviations: the released trainer never calls its rollout (it trains GRPO); this one does, and goes back by snapshots of
-  the world, where the code's search only puts the observation back. The policy is updated after every ppo.env_steps /
-  ppo.minibatches steps of all trees together, while the episodes are under way, instead of after each state: as many
-  optimiser steps as every other method takes. A task is left after ppo.samples finished episodes (the code: 32), and a
-  tree with nowhere to go back to begins its task anew; xi failures in one state come together only where a task comes
-  back, so that at the default size of a run next to nothing is cut off (key=released and fewer world.train_tasks change
-  that). Replies with one action are all executed, but gone on with once (the code goes on with no action that any
-  episode has tried in that text). Every executed reply counts as an environment step. An episode that is cut off counts
-  as failed. A reply tried alone has no advantage, but its KL counts. The trainer scales the advantages of a batch to
-  unit variance, as for every method (the paper does not normalise them). Statistics follow the deviations of
-  `3spo-lite`; how many replies are tried is decided by every episode that is over.
+Deviations: the released trainer never calls its rollout (it trains GRPO); this one does, and returns to a state by
+  environment snapshots, where the code's search only restores the observation. The policy is updated after every
+  ppo.env_steps / ppo.minibatches steps of all trees together, while the episodes are under way, instead of after each
+  state: as many optimiser steps as every other method takes. A task is left after ppo.samples finished episodes (the
+  code: 32), and a tree with nowhere to go back to begins its task anew; a state collects xi failures only where its
+  task comes back, so that at the default size of a run hardly any episode is cut off (key=released and fewer
+  world.train_tasks change that). Replies with the same action are all executed, but only one of them is continued (the
+  code continues no action that any episode has tried at that text). Every executed reply counts as an environment step.
+  An episode that is cut off counts as failed. A reply tried alone has no advantage, but its KL counts. The trainer
+  scales the advantages of a batch to unit variance, as for every method (the paper does not normalise them). Statistics
+  follow the deviations of `3spo-lite`; how many replies are tried is decided by every episode that is over.
 Conserves return: no; as `3spo-lite`.
-Needs: snapshots of the world; explored episodes, unless explored=false.
+Needs: environment snapshots; explored episodes, unless explored=false.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from spa_bench.rewards._states import states
 
 
 class ThreeSPO(StateScores, Compared):
-    """Adaptive rollouts, and steps compared with those that were tried in the same state.
+    """Adaptive rollouts; each step is compared with those tried in the same state.
 
     `max_replies` (G_max) is how many are tried in a state of which nothing is known; `3spo-lite` explains the others.
     """
@@ -67,7 +67,7 @@ class ThreeSPO(StateScores, Compared):
         return math.ceil(self.max_replies * self.score(state))
 
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
-        """Each step against all steps taken after exactly the same past; 0 for a step without company."""
+        """Reward minus the mean over all steps taken after exactly the same past; 0 for a step alone."""
         tried: dict[int, list[tuple[int, int]]] = {}
         for index, trajectory in enumerate(group):
             for turn, state in enumerate(states(trajectory, history=len(trajectory))[trajectory.branch : -1]):

@@ -1,1 +1,1 @@
-"""The room of the reward methods: what a step is worth. One file, one method."""
+"""Reward methods: each assigns a reward to every step. One file, one method."""

@@ -24,7 +24,7 @@ def card(file: Path) -> dict[str, str]:
 
 def table() -> str:
     """One row per method, in Markdown."""
-    rows = ["| `--reward` | what a step is worth | conserves the return | needs | source |", "|---|---|---|---|---|"]
+    rows = ["| `--reward` | reward assigned to a step | conserves return | needs | source |", "|---|---|---|---|---|"]
     for file in sorted(Path(__file__).parent.glob("[!_]*.py")):
         fields = card(file)
         cells = [fields[key].rstrip(".") for key in ("Title", "Conserves return", "Needs", "Paper")]

@@ -1,6 +1,6 @@
-"""A small network whose numbers per step are trained so that their sum predicts the outcome of an episode.
+"""A small network with one number per step, trained so that their sum predicts the outcome of an episode.
 
-Kept apart from the methods that use it: `learn` trains the weights, `estimate` prices steps with them.
+`learn` trains the weights, `_network.estimate` computes the numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def learn(
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Weights of the best held-out epoch, and figures; needs at least two episodes, features (T, D) each.
 
-    It starts from even credit: every step gets the mean outcome per step, whatever its features.
+    Training starts from equal credit: every step gets the mean outcome per step, whatever its features.
     """
 
     def per_step(train: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Advantages from comparing the episodes of one task with each other, for methods that need no critic.
+"""Advantages from comparing the episodes of one task with each other, for methods without a critic.
 
-Kept apart from the methods that use it: who is compared with whom, and how a number per turn reaches the decisions.
+What such methods share: which episodes are compared, and how a number per turn becomes one per decision.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from spa_bench.rewards.sparse import Sparse
 
 
 class Compared(Sparse):
-    """The outcome on the last step, and an advantage per turn from `compare` in place of a critic's.
+    """The outcome on the last step as reward, and an advantage per turn from `compare` instead of GAE.
 
     The tokens of a turn share its advantage, also where decisions are tokens. The critic's targets are its own
-    estimates: it has no loss, so that it stays as it is and has no part in the clipping of the gradient.
+    estimates: its loss is 0, so that it is not trained and has no part in the clipping of the gradient.
     """
 
     uses_critic = False
@@ -34,7 +34,7 @@ class Compared(Sparse):
     def advantages(
         self, group: Sequence[Trajectory], rewards: Sequence[Floats], values: Sequence[Floats], gamma: float, lam: float
     ) -> list[tuple[Floats, Floats]]:
-        """What `compare` says, at each decision; `gamma` and `lam` are for methods with a critic."""
+        """The numbers of `compare`, one per decision; `gamma` and `lam` are not used."""
         counts = [_decisions(r, trajectory) for r, trajectory in zip(rewards, group, strict=True)]
         starts = [np.cumsum([0, *n[:-1]], dtype=np.intp)[: len(n)] for n in counts]
         judged = self.compare(group, [np.add.reduceat(r, s) for r, s in zip(rewards, starts, strict=True)])
@@ -51,9 +51,9 @@ def _decisions(rewards: Floats, trajectory: Trajectory) -> list[int]:
 
 
 def among_peers(group: Sequence[Trajectory], judge: Callable[[Floats], Floats]) -> Floats:
-    """One number per episode, (N,): `judge` of the outcomes of the same task and character, their order kept.
+    """One number per episode, (N,): `judge` of the outcomes of the same task and character, in their order.
 
-    An episode that went wrong outside the agent's control is nobody's peer and gets 0.
+    An episode with an error outside the agent's control is left out and gets 0.
     """
     peers: dict[tuple[str, str, int], list[int]] = {}
     for index, t in enumerate(group):

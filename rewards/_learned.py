@@ -1,6 +1,6 @@
-"""What methods have in common that price steps by a small network on hidden states: options, state, encoding.
+"""What methods share whose rewards come from a small network on hidden states: options, state, encoding.
 
-Kept apart from the methods that use it: each of them says what its network learns, and what its numbers are paid as.
+Each method defines what its network learns, and how its numbers become rewards.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class Learned(RewardMethod):
     """Numbers per step from a network that `fit` leaves in `_weights`; zeros where it had too little to learn from."""
 
     name: ClassVar[str]
-    """As typed; messages begin with it, and chance is drawn from it."""
+    """The method's name; messages begin with it, and random seeds are derived from it."""
     training: Training
     _weights: dict[str, Tensor] | None = None
     """None before `fit`, empty where `fit` had too little to learn from."""
 
     def numbers(self, group: Sequence[Trajectory]) -> list[Floats]:
-        """What the network says of each step, one array (T,) per trajectory; raises RuntimeError before `fit`."""
+        """The network's number for each step, one array (T,) per trajectory; raises RuntimeError before `fit`."""
         weights = self._weights
         if weights is None:
-            raise RuntimeError(f"{self.name} prices nothing before fit: call fit or load a fitted state")
+            raise RuntimeError(f"{self.name} has no rewards before fit: call fit or load a fitted state")
         if not weights:
             return [np.zeros(len(t)) for t in group]
         # One trajectory at a time: the last bits of a matrix product depend on its neighbours in a batch.
@@ -52,7 +52,7 @@ class Learned(RewardMethod):
         return [torch.from_numpy(h) for h in features]
 
     def rng(self, *purpose: object) -> torch.Generator:
-        """Chance that depends on the seed and on what it is for."""
+        """A generator seeded by the method's seed, its name and the purpose."""
         return torch.Generator().manual_seed(derive_seed(self.seed, self.name, *purpose))
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
@@ -71,7 +71,7 @@ class FromOutcomes(Learned):
     """Learns from explored episodes and their outcomes; two usable episodes are the least."""
 
     def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
-        """Learn from the episodes without errors, in an order of their content: the order they come in is no matter."""
+        """Learn from the episodes without errors, sorted by content, so that the given order does not matter."""
         kept = usable(trajectories)
         figures: dict[str, float] = {}
         self._weights = {}
@@ -88,22 +88,22 @@ class FromOutcomes(Learned):
 
 
 def usable(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """Those with steps and without errors, in an order of their content."""
+    """Those with steps and without errors, sorted by content."""
     return sorted((t for t in trajectories if t.steps and t.error is None), key=episode_digest)
 
 
 def exact(learned: list[Floats], group: Sequence[Trajectory]) -> list[Floats]:
-    """The same numbers, with what they lack to the outcome added on the last step, in place."""
+    """Add the outcome minus the sum of the numbers to the last step, in place."""
     for numbers, trajectory in zip(learned, group, strict=True):
         numbers[-1:] += trajectory.outcome - numbers.sum()
     return learned
 
 
-# Options: one line that names the method, the option and what to use
+# Options: errors are one line that names the method, the option and the allowed values
 
 
 def check_training(method: str, how: Training, *, holds_out: bool = True) -> Training:
-    """`how` itself; raises UserError where it is no way to train."""
+    """`how` itself; raises UserError for invalid options."""
     for option in ("hidden", "epochs", "patience", "batch"):
         check_whole(method, option, getattr(how, option))
     check_number(method, "learning_rate", how.learning_rate, 0.0, 1.0)

@@ -1,7 +1,7 @@
-"""A small network on hidden states, one number per step, and how it is trained.
+"""A small network on hidden states, one number per step, and its training; methods differ in their loss.
 
-Kept apart from the methods that use it, which differ in their loss. Everything runs in fp32 on the CPU and draws from
-one explicit generator, so a fit repeats to the bit wherever torch's threads do.
+Everything runs in fp32 on the CPU and draws from one explicit generator, so that a fit repeats to the bit where torch's
+threads do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Weights = Mapping[str, Tensor]
 Loss = Callable[[Weights, Tensor], Tensor]
 """Weights and the indices of some episodes to one number."""
 Parts = tuple[Tensor, Tensor]
-"""Indices of the episodes that train and of those held out."""
+"""Indices of the training episodes and of the held-out ones."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Training:
     hidden: int
     """Width of the one hidden layer."""
     epochs: int
-    """Most passes over the training share."""
+    """Maximum number of passes over the training share."""
     patience: int
     """Passes without a better held-out error after which training stops."""
     learning_rate: float
@@ -39,7 +39,7 @@ class Training:
     batch: int
     """Episodes per optimiser step."""
     holdout: float
-    """Share of the episodes that only choose the epoch; at least one."""
+    """Share of the episodes held out to choose the epoch; at least one episode."""
 
 
 def estimate(weights: Weights, features: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def estimate(weights: Weights, features: Tensor) -> Tensor:
 
 
 def start(steps: Tensor, says: Tensor, hidden: int, rng: torch.Generator) -> dict[str, Tensor]:
-    """A network that says the number `says` of every step, scaled to features like `steps` (N, D)."""
+    """A network that gives the number `says` to every step, with inputs scaled by the features `steps` (N, D)."""
     std, bound = steps.std(dim=0, correction=0), steps.shape[1] ** -0.5
     return {
         "mean": steps.mean(dim=0),
@@ -81,9 +81,9 @@ def learn(
     how: Training,
     rng: torch.Generator,
 ) -> tuple[dict[str, Tensor], int, Parts]:
-    """The weights of the epoch with the least held-out `error`, that epoch (0: the start), and who was held out.
+    """The weights of the epoch with the lowest held-out `error`, that epoch (0: before training), and the parts.
 
-    Needs at least two episodes, features (T, D) each. The network starts by saying `says(train)` of every step.
+    Needs at least two episodes, features (T, D) each. The network starts with the number `says(train)` for every step.
     """
     held = min(max(1, round(how.holdout * len(features))), len(features) - 1)
     order = torch.randperm(len(features), generator=rng)

@@ -1,4 +1,4 @@
-"""The state score of 3SPO and the reward that is made of it; the cards of the methods that use it say what is whose."""
+"""The state score of 3SPO and its reward, for `3spo` and `3spo-lite`; their cards have the equations and sources."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from spa_bench.rewards._states import Visits, states
 
 
 class StateScores(RewardMethod):
-    """Statistics of whole episodes, success by the world's own test; a partial outcome is no success.
+    """Statistics of whole episodes; success is the environment's own test, a partial outcome is no success.
 
     `alpha` (α) sharpens the score; a state is hopeless after `xi` (ξ) failures at a rate of success up to `zeta` (ζ);
-    `k` makes novelty worth less with each visit; `key` says what a state is, `novelty` what is new.
+    `k` lowers the weight of novelty with each visit; `key` defines a state, `novelty` what is new.
     """
 
     typed: ClassVar[str]
@@ -47,18 +47,18 @@ class StateScores(RewardMethod):
         self.alpha, self.xi, self.zeta, self.k = alpha, xi, zeta, k
         self.key, self.novelty, self.explored = key, novelty, explored
         self._known = Visits()
-        """Episodes of earlier batches: what prices are made of."""
+        """Counts of earlier batches, which rewards are computed from."""
         self._latest = Visits()
-        """The batch that is being priced; known when the next one comes."""
+        """Counts of the current batch; added to `_known` when the next one comes."""
 
     def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
-        """Count the explored episodes, where they are wanted."""
+        """Count the explored episodes, if `explored`."""
         if self.explored:
             self._known.merge(self._count(trajectories))
         return {"episodes": float(self._known.episodes), "states": float(len(self._known))}
 
     def observe(self, trajectories: Sequence[Trajectory]) -> None:
-        """Take over what was observed before, and keep these for the next time."""
+        """Add the counts of the last batch, and keep those of this one for the next call."""
         self._known.merge(self._latest)
         self._latest = self._count(trajectories)
 
@@ -75,7 +75,7 @@ class StateScores(RewardMethod):
         self._known, self._latest = Visits.of_arrays("known", state), Visits.of_arrays("latest", state)
 
     def score(self, state: Trajectory) -> float:
-        """S of the state that an episode under way is in, by all episodes that are over."""
+        """S of the current state of an episode under way, by all finished episodes."""
         return self._score(self._states(state)[-1], self._latest)
 
     def _count(self, trajectories: Sequence[Trajectory]) -> Visits:
@@ -97,7 +97,7 @@ class StateScores(RewardMethod):
         return self._known.score(state, *others, alpha=self.alpha, xi=self.xi, zeta=self.zeta)
 
     def _new(self, trajectory: Trajectory) -> Floats:
-        """1 for each step that led to something new, else 0. It is what is seen that is new, with any `key`."""
+        """1 for each step that led to something new, else 0; new is an observation, with any `key`."""
         seen = states(trajectory, shared=True)
         before = [seen[t : t + 1] if self.novelty == "released" else seen[: t + 1] for t in range(len(trajectory))]
         return np.array([now not in earlier for now, earlier in zip(seen[1:], before, strict=True)], dtype=np.float64)

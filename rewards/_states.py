@@ -1,7 +1,7 @@
 """What a state is, and how often each was met: exact matches of text, as 63-bit numbers.
 
-Numbers, because they can be kept as arrays; two different texts get the same one about never. They come from a digest
-of the content, so that they are the same on every machine.
+Numbers can be saved as arrays; two different texts practically never get the same one. They come from a digest of the
+content, so that they are the same on every machine.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from spa_bench.core import Trajectory, derive_seed
 def states(trajectory: Trajectory, *, history: int = 0, shared: bool = False) -> list[int]:
     """The T + 1 states of an episode: before each step, and the one that the last step led to.
 
-    A state is what is seen, with the `history` observations and actions before it (fewer near the start), for this task
-    and character; with `shared` it is the observation alone, for all tasks.
+    A state is the observation with the `history` observations and actions before it (fewer near the start), for this
+    task and character; with `shared` it is the observation alone, for all tasks.
     """
     seen = [derive_seed(text) for text in (*(s.observation for s in trajectory.steps), trajectory.final_observation)]
     if shared:
@@ -58,9 +58,9 @@ class Visits:
         return self._counts.get(state, (0, 0))[0]
 
     def score(self, state: int, *others: Visits, alpha: float, xi: float, zeta: float) -> float:
-        """3SPO's S(s): 1 where much is still to be learned (unseen, never solved), 0 where it is solved or hopeless.
+        """3SPO's S(s): 1 where much is left to learn (unseen, never solved), 0 where it is solved or hopeless.
 
-        By these visits and the `others` together.
+        From these visits and the `others` together.
         """
         counts = [visits._counts.get(state, (0, 0)) for visits in (self, *others)]
         met, won = sum(met for met, _ in counts), sum(won for _, won in counts)

@@ -1,6 +1,6 @@
-"""Placebo: all that `spa` pays in an episode, paid on its last step.
+"""Placebo: the sum of `spa`'s rewards of an episode, on its last step.
 
-Paper: none; a method that does no better than this has shown that its sums help, not where it puts them.
+Paper: none; a method that does no better than this has shown that its sums help, not its credit assignment.
 Equation: r_T = sum_t s_t, r_t = 0 for t < T, with s the rewards of `spa`.
 Defaults: those of `spa`.
 Deviations: none.
@@ -19,7 +19,7 @@ from spa_bench.rewards.spa import SPA
 
 
 class AllOnLast(SPA):
-    """What `sparse` would be if it paid as much as `spa`: the grounding bonus is in it, the density is not."""
+    """As `sparse`, with the sums of `spa`: they include the grounding bonus."""
 
     placebo = "floor"
 

@@ -1,4 +1,4 @@
-"""Episodes against those of the same task, and each step against those taken in the same state.
+"""The outcome against those of the task's episodes, and each step's return against those from the same state.
 
 Paper: Feng et al. 2025, arXiv 2505.10978; code langfengQ/verl-agent.
 Equation: A = A^E + weight * A^S with A^E = (R_i - mean R) / (std R + epsilon) over the episodes of the task and
@@ -8,11 +8,11 @@ Defaults: weight 1, gamma 0.95 <- the paper; normalise on <- run_alfworld.sh (of
   epsilon 1e-6 <- core_gigpo.py; history 0 <- the paper's anchor state is the observation alone.
 Deviations: history=k also asks for the same k observations and actions before (fewer near the start), because one text
   can be many states: the same room with other things in hand. std is that of a sample (N - 1), as in the code. A state
-  met once gives 0, as in the code; so does a group of one episode, which the code gives its outcome. Each episode
-  counts once in A^E, where the code by default counts it once per step. No penalty for invalid actions (the code: 0.1).
-  The trainer whitens the advantages of a batch, as for every method. Where several characters act, each is compared
-  with those in its own seat; episodes that went wrong outside the agent's control are left out. No critic is used, and
-  none is trained.
+  met once gives 0, as in the code; so does a group of one episode, where the code's advantage is its outcome. Each
+  episode counts once in A^E, where the code by default counts it once per step. No penalty for invalid actions (the
+  code: 0.1). The trainer whitens the advantages of a batch, as for every method. Where several characters act, each is
+  compared with the same character of the other episodes; episodes that went wrong outside the agent's control are left
+  out. No critic is used, and none is trained.
 Conserves return: yes.
 Needs: several episodes of each task, and states that come back.
 """
@@ -31,9 +31,9 @@ from spa_bench.rewards._states import states
 
 
 class GiGPO(Compared):
-    """Its `gamma` is its own, not the trainer's: it sets how much a late visit to a state is worth more than an early.
+    """`gamma` is the method's own, not the trainer's: the discount of the returns G_t.
 
-    `weight` (ω) is that of the steps beside the episodes; `history` is how many past turns belong to a state.
+    `weight` (ω) is that of A^S relative to A^E; `history` is how many past turns belong to a state.
     """
 
     def __init__(

@@ -5,10 +5,10 @@ Equation: A_i = (R_i - mean R) / (std R + epsilon) on every decision, over the e
 Defaults: normalise on <- the paper's std(r) (off: Dr. GRPO); epsilon 1e-6 <- verl's compute_grpo_outcome_advantage, the
   paper has none.
 Deviations: std is that of a sample (N - 1), as in verl and TRL; the paper does not say. Zero where all outcomes agree
-  and for a group of one, which verl gives its outcome. Each episode counts once, where verl-agent by default counts it
-  once per step. The trainer whitens the advantages of a batch, as for every method. Where several characters act, each
-  is compared with those in its own seat; episodes that went wrong outside the agent's control are left out. No critic
-  is used, and none is trained.
+  and for a group of one, where verl's advantage is the outcome. Each episode counts once, where verl-agent by default
+  counts it once per step. The trainer whitens the advantages of a batch, as for every method. Where several characters
+  act, each is compared with the same character of the other episodes; episodes that went wrong outside the agent's
+  control are left out. No critic is used, and none is trained.
 Conserves return: yes.
 Needs: several episodes of each task.
 """
@@ -24,7 +24,7 @@ from spa_bench.rewards._groups import Compared, among_peers, relative
 
 
 class GRPO(Compared):
-    """Reads outcomes, never step rewards; `normalise` divides by the spread within the group."""
+    """Reads outcomes, never step rewards; `normalise` divides by the standard deviation of the group."""
 
     def __init__(self, *, normalise: bool = True, epsilon: float = 1e-6) -> None:
         if not isinstance(normalise, bool):

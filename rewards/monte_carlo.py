@@ -1,25 +1,25 @@
-"""How much better the policy ends from the state after a step than from the one before it, measured by playing on.
+"""The change of value from the state before a step to the one after it, by continuations of the current policy.
 
 Paper: Kazemnejad et al. 2024, arXiv 2410.01679 (VinePPO: these differences are the advantages); values by continuations
   before it in Wang et al. 2023, arXiv 2312.08935 (Math-Shepherd), and of agents in Xiong et al. 2024, arXiv 2406.11176
   (IPR).
 Equation: r_t = V(s_t) - V(s_(t-1)) with s_t the state after step t, V(s_t) for 0 < t < T the mean outcome of `samples`
-  episodes that the policy plays on from s_t, V(s_0) the mean outcome of the batch's episodes of the task, V(s_T) = R;
-  the advantage of every decision of a turn is its reward.
+  continuations of the policy from s_t, V(s_0) the mean outcome of the batch's episodes of the task, V(s_T) = R; the
+  advantage of every decision of a turn is its reward.
 Defaults: samples 2, states 1 <- ours, for the cost: at most two more episodes for each one played. VinePPO's code has
   samples 9 (polIter_rho1bSft2_vineppo_MATH.jsonnet) and measures the state before every step.
-Deviations: of the states inside an episode, `states` are drawn and measured, and what V changes from one to the next is
-  shared evenly by the steps between them; states=0 measures all, as the paper does. V(s_0) costs nothing, because the
-  episodes of the batch are continuations from the start; the episode's own outcome is one of them, so that the sums of
-  a task's episodes add up to 0 in a batch, and a lone episode's steps do. A step is a turn of an agent in a world. A
-  state is all that the policy has read and written so far: episodes that share it share its value, and it is played on
-  from once. Continuations that went wrong outside the agent's control are left out, and a state without any other
-  counts as not measured; an episode that went wrong so earns zeros. Values are forgotten with the next batch, because
+Deviations: of the states inside an episode, `states` are drawn and measured, and the change of V from one to the next
+  is shared equally by the steps between them; states=0 measures all, as the paper does. V(s_0) costs nothing, because
+  the episodes of the batch are continuations from the start; the episode's own outcome is one of them, so that the sums
+  of a task's episodes add up to 0 in a batch, and a lone episode's steps do. A step is a turn of an agent in a world. A
+  state is all that the policy has read and written so far: episodes that share it share its value, and it is continued
+  once. Continuations with an error outside the agent's control are left out, and a state without any other counts as
+  not measured; the rewards of an episode with such an error are 0. Values are forgotten with the next batch, because
   the policy has changed. The trainer whitens the advantages of a batch, as for every method. No critic is used, and
   none is trained.
 Conserves return: no; the sum is R - V(s_0), the outcome less a number that all episodes of the task share in a batch.
-Needs: the simulator (the policy played on from recorded states, counted as its cost), so one character at a time, and
-  several episodes of each task.
+Needs: the simulator (continuations of the policy from recorded states, counted as overhead), so one character at a
+  time, and several episodes of each task.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from spa_bench.rewards._groups import Compared, among_peers
 
 
 class MonteCarlo(Compared):
-    """Each batch is measured when it is observed, in one call of the simulator; what is priced unseen, when priced.
+    """A batch is measured by `observe` in one call of the simulator; episodes not observed before, by `rewards`.
 
     `samples` is how many continuations a state is measured by, `states` how many states of an episode are measured
     besides the first and the last (0: all).
@@ -52,7 +52,7 @@ class MonteCarlo(Compared):
             raise UserError(f"reward monte-carlo: states={states!r}: use a number of states, or 0 for all of them")
         self.samples, self.states = samples, states
         self._batches = 0
-        """Batches observed: each is measured with a chance of its own."""
+        """Batches observed: each is measured with its own random seed."""
         self._values: dict[int, float] = {}
         """V of each state that this batch's policy has been measured in; NaN where every continuation went wrong."""
 
@@ -74,7 +74,7 @@ class MonteCarlo(Compared):
         return list(rewards)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """The values of this batch, because the policy that they are of will be gone."""
+        """The values of this batch: they cannot be measured again, because the policy changes."""
         known = sorted(self._values)
         return {
             "batches": np.array([self._batches], dtype=np.int64),
@@ -88,7 +88,7 @@ class MonteCarlo(Compared):
         self._values = dict(zip(state["states"].tolist(), state["values"].tolist(), strict=True))
 
     def _measure(self, trajectories: Sequence[Trajectory]) -> None:
-        """Play on from the drawn states that have no value yet, all at once."""
+        """Continue from the drawn states that have no value yet, all at once."""
         met: dict[int, list[Trajectory]] = {}
         for trajectory in trajectories:
             for prefix in self._drawn(trajectory).values():
@@ -97,9 +97,9 @@ class MonteCarlo(Compared):
         if not met:
             return
         if self.simulator is None:
-            raise RuntimeError("monte-carlo plays on: set `simulator` before observe and rewards")
+            raise RuntimeError("monte-carlo continues episodes: set `simulator` before observe and rewards")
         states = sorted(met)
-        # One of them stands for all, the same one in whatever order they came: they differ in no word.
+        # Any of them would do, for they have the same text; the smallest does not depend on their order.
         prefixes = [min(met[state], key=ascii) for state in states]
         seed = derive_seed(self.seed, "monte-carlo", self._batches)
         for state, played in zip(states, self.simulator(prefixes, self.samples, seed), strict=True):
@@ -140,6 +140,6 @@ def _start(trajectory: Trajectory) -> int:
 def _state(prefix: Trajectory) -> int:
     """The state at the end of `prefix`, as a number.
 
-    Replies are part of it, because the policy reads its own words: after other words it goes on in other ways.
+    Replies are part of it, because the policy reads its own replies.
     """
     return derive_seed(prefix.character, episode_digest(prefix))

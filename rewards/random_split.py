@@ -21,7 +21,7 @@ from spa_bench.rewards._episode_digest import episode_digest
 
 
 class RandomSplit(RewardMethod):
-    """An episode's split depends on that episode alone: not on its group, nor on the worker that prices it."""
+    """An episode's split depends on that episode alone: not on its group, nor on the worker process."""
 
     placebo = "chance"
     conserves_return = True

@@ -5,9 +5,9 @@ Paper: Ahmadian et al. 2024, arXiv 2402.14740 (REINFORCE leave-one-out); Chen et
 Equation: A_i = R_i - mean_(j != i) R_j on every decision; r_T = R.
 Defaults: none; the size of a group is the trainer's (`ppo.samples`), the same for every method.
 Deviations: the paper puts the KL into the reward, here it is in the loss as for most methods; the trainer whitens the
-  advantages of a batch, as for every method. A group of one has nothing to compare with and teaches nothing, where
-  verl gives it its outcome. Where several characters act, each is compared with those in its own seat; episodes that
-  went wrong outside the agent's control are left out. No critic is used, and none is trained.
+  advantages of a batch, as for every method. A group of one has the advantage 0, where verl's is the outcome. Where
+  several characters act, each is compared with the same character of the other episodes; episodes that went wrong
+  outside the agent's control are left out. No critic is used, and none is trained.
 Conserves return: yes.
 Needs: several episodes of each task.
 """

@@ -2,10 +2,10 @@
 
 Paper: Ren et al. 2022, arXiv 2111.13485; code Stilwell-Git/Randomized-Return-Decomposition (bc80473).
 Equation: r_t = MLP(h_t), h_t the last hidden state at the end of turn t; loss (mean_(t in I) r_t - R / T)^2 over
-  explored episodes, I a random set of min(subset, T) steps, drawn without replacement each time. unbiased=True takes
-  (1 - K / T) * s^2 / K from it, with K = |I| and s^2 the sample variance (K - 1) of the drawn r_t: the loss then
-  has the mean (sum_t r_t / T - R / T)^2 over all sets I. Without it, it has (1 - K / T) * S^2 / K more, S^2 the
-  variance (T - 1) of all r_t: even rewards cost less.
+  explored episodes, I a random set of min(subset, T) steps, drawn without replacement each time. unbiased=True
+  subtracts (1 - K / T) * s^2 / K, with K = |I| and s^2 the sample variance (K - 1) of the drawn r_t: the loss then has
+  the mean (sum_t r_t / T - R / T)^2 over all sets I. Without it the mean has (1 - K / T) * S^2 / K more, S^2 the
+  variance (T - 1) of all r_t: equal rewards have a lower loss.
 Defaults: subset 8 <- ours, see Deviations; unbiased off <- common.py (rrd_bias_correction); exact off <- the paper;
   hidden 128, epochs 40, patience 6, learning_rate 1e-3, weight_decay 0.01, batch 32, holdout 0.2 <- as `spa` here, so
   that the two differ in their loss alone (the code: two layers of 256 and a rate of 3e-4).
@@ -13,11 +13,12 @@ Deviations: the code draws 64 steps (32 in Atari) of episodes of up to 1000; her
   leaves nothing random, and the loss of `spa` but for the weight 1 / T^2 of an episode. Where an episode is shorter
   than the set, the code draws with replacement; here all steps are taken once, and there is nothing to correct. Rewards
   are learned once, from episodes of the warm start (the code: all along, from a replay buffer), and read the history up
-  to the turn's end (the code: state, action and next state). Training starts from even credit; held-out episodes choose
-  when to stop, by the mean of the loss over all sets. exact=true adds what the rewards lack to R on the last step, as
-  in `spa`.
-Conserves return: no; rewards are fitted to the outcome and not made to add up to it, unless exact=true.
-Needs: explored episodes and the encoder (one forward pass per episode at fit; at pricing the pass of the KL is read).
+  to the turn's end (the code: state, action and next state). Training starts from equal rewards; held-out episodes
+  choose when to stop, by the mean of the loss over all sets. exact=true adds R minus the sum of the rewards to the last
+  step, as in `spa`.
+Conserves return: no; rewards are fitted to the outcome but not forced to add up to it, unless exact=true.
+Needs: explored episodes and the encoder (one forward pass per episode at fit; for rewards that of the KL penalty is
+  reused).
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ from spa_bench.rewards._network import Training, Weights, estimate
 class RRD(FromOutcomes):
     """With fewer than two usable explored episodes all rewards are zero.
 
-    `subset` (K) is how many steps of an episode are drawn; `unbiased` takes out what a small set adds to the loss;
-    `exact` adds what the rewards lack to the outcome on the last step. `Training` explains the others.
+    `subset` (K) is how many steps of an episode are drawn; `unbiased` subtracts what a small set adds to the loss;
+    `exact` adds the outcome minus the sum of the rewards to the last step. `Training` explains the others.
     """
 
     name = "rrd"

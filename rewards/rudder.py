@@ -1,19 +1,20 @@
-"""Return decomposition by prediction: each step earns what it changes of the outcome that is predicted.
+"""Return decomposition by prediction: the reward of a step is the change of the predicted outcome.
 
 Paper: Arjona-Medina et al. 2019, arXiv 1806.07857 (RUDDER); code ml-jku/rudder-demonstration-code (d728413).
 Equation: r_t = g_t - g_(t-1) for t < T and r_T = R - g_(T-1), with g_t = MLP(h_t), h_t the last hidden state at the end
-  of turn t, and g_0 = 0. That is g_t - g_(t-1) on every step, and on the last what the prediction lacks, R - g_T. Loss
+  of turn t, and g_0 = 0. That is g_t - g_(t-1) on every step, and on the last also the remainder R - g_T. Loss
   (g_T - R)^2 + continuous * mean_t (g_t - R)^2 over explored episodes.
-Defaults: continuous 0.5 <- rudder.py (continuous_pred_factor); g_0 = 0 <- rudder.py: the first step earns the first
+Defaults: continuous 0.5 <- rudder.py (continuous_pred_factor); g_0 = 0 <- rudder.py: the first step gets the first
   prediction; hidden 128, epochs 40, patience 6, learning_rate 1e-3, weight_decay 0.01, batch 32, holdout 0.2 <- as
   `spa` here, so that the two differ in what they learn alone.
 Deviations: no LSTM: a causal language model has read all that came before turn t, and its hidden state is frozen at the
-  warm start. No lessons buffer: the predictor is learned once, from episodes of the warm start. The remainder is paid
-  on the last step, so that no step is paid by what comes after it (the authors' PyTorch tutorial spreads it over all
-  steps, which pays for delay). Each episode counts once in the loss, whatever its length (the code: each position of a
-  batch). Training starts by predicting the mean outcome; held-out episodes choose when to stop.
+  warm start. No lessons buffer: the predictor is learned once, from episodes of the warm start. The remainder is on the
+  last step, so that no step's reward depends on later ones (the authors' PyTorch tutorial spreads it over all steps,
+  which rewards delay). Each episode counts once in the loss, whatever its length (the code: each position of a batch).
+  Training starts by predicting the mean outcome; held-out episodes choose when to stop.
 Conserves return: yes.
-Needs: explored episodes and the encoder (one forward pass per episode at fit; at pricing the pass of the KL is read).
+Needs: explored episodes and the encoder (one forward pass per episode at fit; for rewards that of the KL penalty is
+  reused).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from spa_bench.rewards._network import Training, Weights, estimate
 
 
 class RUDDER(FromOutcomes):
-    """With fewer than two usable explored episodes the prediction is 0, and the last step earns the outcome.
+    """With fewer than two usable explored episodes the prediction is 0, and the last step gets the outcome.
 
     `continuous` weighs predictions on the way beside that at the end. `Training` explains the others.
     """
@@ -57,7 +58,7 @@ class RUDDER(FromOutcomes):
         self.training = check_training("rudder", how)
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
-        """Differences of predictions, and on the last step what is lacking; raises RuntimeError before `fit`."""
+        """Differences of predictions, and on the last step the remainder; raises RuntimeError before `fit`."""
         predicted = zip(self.numbers(group), group, strict=True)
         return [np.diff([0.0, *g[:-1], t.outcome])[: len(t)] for g, t in predicted]
 

@@ -20,7 +20,7 @@ from spa_bench.rewards.spa import SPA
 
 
 class Shuffled(SPA):
-    """An episode's permutation depends on that episode alone: not on its group, nor on the worker that prices it."""
+    """An episode's permutation depends on that episode alone: not on its group, nor on the worker process."""
 
     placebo = "chance"
 

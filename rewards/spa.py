@@ -8,21 +8,22 @@ Defaults: alpha 1, beta 0.5 <- the paper; weight_decay 0.01 with Adam <- prm/tra
   learning_rate 1e-3, batch 32 <- ours: the paper gives no size, and its rate 3e-6 is for tuning a whole 3B model;
   epochs 40, patience 6, holdout 0.2 <- ours, because a network trained from scratch needs more than the paper's one
   epoch, and held-out episodes choose when to stop; exact on <- ours, see Deviations.
-Deviations: bonus=share pays each turn what it changes of the grounding accuracy so far, so that an episode earns beta
-  times its grounding accuracy; the paper's beta * g_t (bonus=sum) pays a failure of 20 grounded steps 10 and a success
-  in 9 steps 5.5, and PPO over turns without discount learns not to finish: greedy success of the embedded default in
-  ALFWorld fell from 45 to 6 % in ten iterations while grounding rose from 62 to 84 %. (The released trainer's credit
-  does not cross turns, which hides it.) exact=true adds what the contributions lack to R on the last turn, which makes
-  them a potential (Ng et al. 1999): they move credit and change no policy's worth. exact=false leaves the sum where the
-  fit left it, as the paper's training does; a sum that is off is a reward of its own: in WebShop, where 192 explored
-  episodes gave a fit worse than the mean outcome (held-out R2 -0.9), it paid long episodes more, and sampled success
-  fell from 33 to 8 % within two iterations. Both are written so that no turn's pay depends on later turns: spread
-  evenly over the turns instead, they paid for delay, and an outcome of 0.72 in 6 turns became 0.31 in 11.
-  The backbone stays frozen at the warm start (the paper tunes it together with the head); training starts
-  from even credit, which settles what the loss leaves open. The released code computes something else (a linear head
-  on logits, then leave-one-out outcomes in place of its output).
+Deviations: bonus=share rewards the change of the grounding accuracy so far, so that an episode's bonus is beta times
+  its grounding accuracy; with the paper's beta * g_t (bonus=sum) a failure of 20 grounded steps has the return 10 and a
+  success in 9 steps 5.5, and PPO over turns without discount learns not to finish: greedy success of the embedded
+  default in ALFWorld fell from 45 to 6 % in ten iterations while grounding rose from 62 to 84 %. (The released
+  trainer's credit does not cross turns, which hides it.) exact=true adds R minus the sum of the contributions to the
+  last turn, which makes them a potential (Ng et al. 1999): they move credit and change no policy's return. exact=false
+  leaves the sum where the fit left it, as the paper's training does; a sum that is off is a reward of its own: in
+  WebShop, where 192 explored episodes gave a fit worse than the mean outcome (held-out R2 -0.9), long episodes got more
+  reward, and sampled success fell from 33 to 8 % within two iterations. Both are defined so that no turn's reward
+  depends on later turns: spread evenly over the turns instead, they rewarded delay, and an outcome of 0.72 in 6 turns
+  became 0.31 in 11. The backbone stays frozen at the warm start (the paper tunes it together with the head); training
+  starts from equal credit, which decides what the loss leaves open. The released code computes something else (a linear
+  head on logits, then leave-one-out outcomes in place of its output).
 Conserves return: no; the contributions do unless exact=false, and the bonus adds at most beta.
-Needs: explored episodes and the encoder (one forward pass per episode at fit; at pricing the pass of the KL is read).
+Needs: explored episodes and the encoder (one forward pass per episode at fit; for rewards that of the KL penalty is
+  reused).
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ from spa_bench.rewards._network import Training
 class SPA(FromOutcomes):
     """Fused progress and grounding; with fewer than two usable explored episodes all contributions are zero.
 
-    `alpha` (α) and `beta` (β) weigh contribution and grounding; `bonus` says whether an episode earns β for its `share`
-    of grounded steps or for each of them (`sum`); `exact` adds what the contributions lack to the outcome on the last
-    step. `Training` explains the others.
+    `alpha` (α) and `beta` (β) weigh contribution and grounding; `bonus` is whether an episode gets β times its `share`
+    of grounded steps or β for each of them (`sum`); `exact` adds the outcome minus the sum of the contributions to the
+    last step. `Training` explains the others.
     """
 
     name = "spa"
@@ -94,6 +95,6 @@ class SPA(FromOutcomes):
 
 
 def shares(grounded: Floats) -> Floats:
-    """What each turn changes of the share of grounded turns so far, (T,) to (T,); adds up to the share of all."""
+    """Change of the share of grounded turns so far at each turn, (T,) to (T,); adds up to the share of all."""
     so_far = np.cumsum(grounded) / np.arange(1, len(grounded) + 1)
     return np.diff(so_far, prepend=0.0)

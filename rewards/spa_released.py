@@ -1,4 +1,4 @@
-"""What SPA's released code pays: the outcome against the task's other episodes and grounding, times the turns to come.
+"""The reward of SPA's released code: the outcome against the task's other episodes and grounding, times the turns left.
 
 Paper: none; code WangHanLinHenry/SPA-RL-Agent (ed20087), released with Wang et al. 2025, arXiv 2505.20732 (`spa`).
 Equation: r_k = (T - k) * (A_i + beta * g_k) on the last token of turn k, for k = 1 to T, with
@@ -7,17 +7,17 @@ Equation: r_k = (T - k) * (A_i + beta * g_k) on the last token of turn k, for k 
 Defaults: beta 0.5 <- prm/rl_data_org.py; position on <- compute_rewards of ppo/step_ppotrainer.py (off: without the
   factor T - k, as rl_data_org.py writes it); gamma, lambda and the weight of the KL are the trainer's, because the file
   that the code reads them from (StepTool_ppo.json) was never released.
-Deviations: no estimator is trained, because rl_data_org.py replaces what it says by A_i; so there is no alpha either.
-  A_i is taken over the batch that the policy has just played; in the code over the explored episodes, once, and PPO is
-  one epoch over these. Tokens of observations are no decisions here; the code's GAE runs through them, so that credit
+Deviations: no estimator is trained, because rl_data_org.py replaces its output by A_i; so there is no alpha either. A_i
+  is taken over the batch that the policy has just played; in the code over the explored episodes, once, and PPO is one
+  epoch over these. Tokens of observations are no decisions here; the code's GAE runs through them, so that credit
   hardly crosses turns. Every episode is used, and whole; the code leaves out those of 35 turns and more, keeps at most
-  1,596, and drops what lies more than 4,096 tokens before the last reply. Its grounding is kept as it is: only that
-  text counts, so that whatever a world says in other words is grounded, and a world without it (WebShop) grounds every
-  step; but here ALFWorld and VirtualHome say it to malformed replies too (not in VirtualHome's protocol of the same
-  name), the code's own do not. Its factor is kept as it is: the last turn earns nothing, whatever happened there. Where
-  several characters act, each is compared with those in its own seat; an episode that went wrong outside the agent's
-  control is nobody's peer and has A_i = 0.
-Conserves return: no; the sum is A_i * T * (T - 1) / 2 and the bonuses, so that an episode of one step earns nothing.
+  1,596, and drops what is more than 4,096 tokens before the last reply. Its grounding is unchanged: only that text
+  counts, so that a refusal in other words is grounded, and in an environment without the text (WebShop) every step is;
+  but here ALFWorld and VirtualHome say it to malformed replies too (not in VirtualHome's protocol of the same name),
+  the code's own do not. Its factor is unchanged: the last turn gets 0, whatever happened there. Where several
+  characters act, each is compared with the same character of the other episodes; an episode with an error outside the
+  agent's control is left out and has A_i = 0.
+Conserves return: no; the sum is A_i * T * (T - 1) / 2 and the bonuses, so that an episode of one step gets 0.
 Needs: several episodes of each task.
 """
 
@@ -38,7 +38,7 @@ REFUSED = "Nothing happens"
 
 
 class SPAReleased(RewardMethod):
-    """`beta` (β) weighs grounding; `position` multiplies each turn's pay by the number of turns after it.
+    """`beta` (β) weighs grounding; `position` multiplies each turn's reward by the number of turns after it.
 
     An episode without steps has no rewards.
     """
@@ -54,18 +54,18 @@ class SPAReleased(RewardMethod):
         self.beta, self.position = beta, position
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
-        """The comparison at every turn and the bonus, times the turns to come."""
+        """Comparison and bonus at every turn, times the turns left."""
         compared = among_peers(group, _against_the_others)
         paid = [a + self.beta * _grounded(t) for a, t in zip(compared, group, strict=True)]
         return [p * np.arange(len(p))[::-1] for p in paid] if self.position else paid
 
 
 def _against_the_others(outcomes: Floats) -> Floats:
-    """Leave-one-out, but one alone keeps its outcome: it is compared with nothing."""
+    """Leave-one-out; one alone keeps its outcome."""
     return leave_one_out(outcomes) if len(outcomes) > 1 else outcomes
 
 
 def _grounded(trajectory: Trajectory) -> Floats:
-    """What the code takes for grounding, (T,): it reads the next message of the chat, and the last turn has none."""
+    """The code's grounding signal, (T,): it reads the next message of the chat, and the last turn has none."""
     answers = [step.observation for step in trajectory.steps[1:]]
     return np.array([*(REFUSED not in answer for answer in answers), True], dtype=np.float64)[: len(trajectory)]

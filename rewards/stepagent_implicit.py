@@ -1,4 +1,4 @@
-"""How much rather an expert would take a step than the agent, learned from pairs of actions in the same state.
+"""How much more a step looks like the expert's than like the agent's, learned from pairs of actions in the same state.
 
 Paper: Deng et al. 2024, arXiv 2411.03817 (StepAgent-Implicit); no public code: re-implementation from description.
   Preference loss and implicit reward: Rafailov et al. 2023, arXiv 2305.18290 (DPO).
@@ -14,8 +14,9 @@ Deviations: f is a small network on the last hidden state at the end of the turn
   are left out. The loss of DPO leaves open what is added to f in a state, whatever the action; `centre` settles it: it
   draws the two actions of a state to opposite rewards. Held-out expert episodes choose when to stop. No outcome is
   added.
-Conserves return: no; it pays likeness to experts, whatever the outcome.
-Needs: expert episodes, one reply of the agent per state, and the encoder (one pass per pair, and one at pricing).
+Conserves return: no; it rewards likeness to experts, whatever the outcome.
+Needs: expert episodes, one reply of the agent per state, and the encoder (one pass per pair at fit, and one per episode
+  for rewards).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ State = tuple[int, int]
 class StepAgentImplicit(Learned):
     """With pairs from fewer than two expert episodes all rewards are zero.
 
-    `beta` (β) is the unit of the implicit reward; `centre` how strictly two actions of a state are paid as opposites;
+    `beta` (β) is the unit of the implicit reward; `centre` how strictly the rewards of the two actions are opposite;
     `prefixes` in how many states the agent is asked. `batch` is in expert episodes. `Training` explains the others.
     """
 

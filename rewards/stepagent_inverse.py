@@ -4,20 +4,20 @@ Paper: Deng et al. 2024, arXiv 2411.03817 (StepAgent-Inverse); no public code: r
 Equation: r_t = log D_t - log(1 - D_t) (form=airl), -log(1 - D_t) (gail) or log D_t (log), with D_t = sigmoid(MLP(h_t)),
   h_t the last hidden state at the end of turn t. Loss -(mean of log D over experts' steps + mean of log(1 - D) over
   the policy's steps) / 2, each with targets 1 - smoothing and smoothing in place of 1 and 0.
-Defaults: form airl <- ours, because it alone both pays and costs: gail pays every step, and with that length, and log
-  costs every step; airl is the reward of Fu et al. 2018, arXiv 1710.11248, gail <- Ho and Ermon 2016, arXiv 1606.03476;
-  smoothing 0.1, expert_steps 4096, epochs 20, updates 2, hidden 128, learning_rate 1e-3, weight_decay 0.01, batch 256
-  <- ours: the description names no architecture and no sizes.
-Deviations: written from descriptions of the paper, not from its text: which of the forms it pays, and whether its D is
-  high for experts, they do not say. The discriminator is a head on the backbone frozen at the warm start. `fit` trains
-  it on the explored episodes; each batch then trains it for `updates` passes, with a fresh optimiser, before it is
-  priced. Experts' steps are as many as `expert_steps`, drawn once: their hidden states are saved with each checkpoint.
-  Classes count the same however many steps they have. log D - log(1 - D) is kept within what smoothing aims at,
-  +-log((1 - smoothing) / smoothing), so that no step is paid without bound. Without experts, or before any step of the
+Defaults: form airl <- ours, because it alone has both signs: with gail every reward is positive, which favours long
+  episodes, with log every reward is negative; airl is the reward of Fu et al. 2018, arXiv 1710.11248, gail <- Ho and
+  Ermon 2016, arXiv 1606.03476; smoothing 0.1, expert_steps 4096, epochs 20, updates 2, hidden 128, learning_rate 1e-3,
+  weight_decay 0.01, batch 256 <- ours: the description names no architecture and no sizes.
+Deviations: written from descriptions of the paper, not from its text: they do not say which of the forms is the reward,
+  nor whether D is high for experts. The discriminator is a head on the backbone frozen at the warm start. `fit` trains
+  it on the explored episodes; each batch then trains it for `updates` passes, with a fresh optimiser, before its
+  rewards are computed. `expert_steps` steps of experts are drawn once: their hidden states are saved with each
+  checkpoint. Classes count the same however many steps they have. log D - log(1 - D) is clipped to
+  +-log((1 - smoothing) / smoothing), so that rewards are bounded. Without experts, or before any step of the
   policy, D is 1/2. No outcome is added.
-Conserves return: no; it pays likeness to experts, whatever the outcome.
-Needs: expert episodes, explored episodes and the encoder (one forward pass per episode at fit; at pricing the pass of
-  the KL is read).
+Conserves return: no; it rewards likeness to experts, whatever the outcome.
+Needs: expert episodes, explored episodes and the encoder (one forward pass per episode at fit; for rewards that of the
+  KL penalty is reused).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from spa_bench.rewards._network import Training, Weights, copy, estimate, passes
 class StepAgentInverse(Learned):
     """The policy's steps are those of the explored episodes at first, then of each batch in turn.
 
-    `form` says what likeness is paid as; `smoothing` (ε) how sure the discriminator may become; `expert_steps` how many
+    `form` is the reward's formula; `smoothing` (ε) how sure the discriminator may become; `expert_steps` how many
     steps of experts are kept; `epochs` and `updates` how many passes train it at first and on each batch of episodes;
     `batch` is in steps. `Training` explains the others.
     """
@@ -74,10 +74,10 @@ class StepAgentInverse(Learned):
         self._experts: Tensor | None = None
         """Hidden states (N, D) of the experts' steps; None where there are none."""
         self._batches = 0
-        """How many batches were observed: each has chance of its own."""
+        """Number of observed batches: each has its own random seed."""
 
     def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
-        """Keep the experts' steps, and train on them and on the explored ones; the order they come in is no matter."""
+        """Keep the experts' steps, and train on them and on the explored ones; their order does not matter."""
         self._weights, self._experts, self._batches = {}, self._steps(experts), 0
         if self._experts is not None:
             kept = torch.randperm(len(self._experts), generator=self.rng("experts"))[: self.expert_steps]

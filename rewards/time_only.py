@@ -1,12 +1,12 @@
-"""Placebo: what `spa` pays on average at each turn, whatever happens there.
+"""Placebo: the average reward of `spa` at each turn, whatever happens there.
 
 Paper: none; the floor of a correlation with progress, because a clock that knows when progress is usual reaches it.
 Equation: r_t = m_t for t < T and r_T = R + b - sum_(t < T) m_t, with s the rewards of `spa` on the explored episodes,
   m_t the mean of s_t over those that went on after turn t (0 where none did) and b the mean of (sum_t s_t - R).
 Defaults: those of `spa`.
-Deviations: none. The turn is counted from the start and the rest is paid at the end, as `spa` does, so that no turn is
-  paid by how many come after it; counted as a share of the episode, it would pay for delay.
-Conserves return: no; the sum is that of the outcome and of b, what `spa` pays beyond it on average.
+Deviations: none. The turn is counted from the start and the remainder is on the last step, as in `spa`, so that no
+  turn's reward depends on how many follow; with turns counted as a share of the episode, delay would be rewarded.
+Conserves return: no; the sum is R + b, with b the mean of `spa`'s sum minus the outcome.
 Needs: what `spa` needs, at fit alone, where each explored episode is read twice.
 """
 
@@ -24,7 +24,7 @@ from spa_bench.rewards.spa import SPA
 
 
 class TimeOnly(SPA):
-    """A step's reward is a function of its turn, and on the last step of the outcome; all else is averaged out."""
+    """A step's reward is a function of its turn, on the last step also of the outcome; all else is averaged out."""
 
     placebo = "floor"
     _profile: Floats | None = None
@@ -33,7 +33,7 @@ class TimeOnly(SPA):
     """b."""
 
     def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
-        """Fit `spa`, price the explored episodes with it, and keep the means; figures are those of `spa`."""
+        """Fit `spa`, average its rewards on the explored episodes by turn; figures are those of `spa`."""
         figures = super().fit(trajectories, experts)
         usable = sorted((t for t in trajectories if t.steps and t.error is None), key=episode_digest)
         paid = super().rewards(usable)
@@ -44,9 +44,9 @@ class TimeOnly(SPA):
         return figures
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
-        """The means and, last, the rest; raises RuntimeError before `fit`."""
+        """The means and, on the last step, the remainder; raises RuntimeError before `fit`."""
         if self._profile is None:
-            raise RuntimeError("time-only prices nothing before fit: call fit, or load_state_dict with a fitted state")
+            raise RuntimeError("time-only has no rewards before fit: call fit, or load_state_dict with a fitted state")
         priced = [np.zeros(len(trajectory)) for trajectory in group]
         for steps, trajectory in zip(priced, group, strict=True):
             known = self._profile[: max(len(steps) - 1, 0)]

@@ -3,7 +3,7 @@
 Paper: Gangwani, Zhou and Peng 2020, arXiv 2010.12718 (IRCR: every step of an episode has the same guidance reward).
 Equation: r_t = R / T.
 Defaults: none.
-Deviations: the paper pays each step the whole outcome, scaled over a replay buffer, which pays for long episodes; here
+Deviations: the paper gives each step the whole outcome, scaled over a replay buffer, which favours long episodes; here
   it is divided among the steps.
 Conserves return: yes.
 Needs: nothing.
@@ -20,7 +20,7 @@ from spa_bench.method import RewardMethod
 
 
 class Uniform(RewardMethod):
-    """Dense and blind: no step earns more than another; an episode without steps has no rewards."""
+    """Dense, without credit assignment: all steps get the same; an episode without steps has no rewards."""
 
     conserves_return = True
 

@@ -39,7 +39,7 @@ def tried(action: str, then: str, outcome: float = 0.0, past: int = 1) -> Trajec
 
 @settings(max_examples=25, deadline=None)
 @given(made=groups(), key=st.sampled_from(["task", "history", "released"]))
-def test_the_laws_hold_on_random_groups(made, key):
+def test_the_contract_tests_pass_on_random_groups(made, key):
     check_reward(partial(method, key=key), made)
 
 

@@ -1,4 +1,4 @@
-"""Every method of the room, in every world, from tasks to an evaluated policy: small, but nothing is left out."""
+"""Every built-in method, in every environment, from tasks to an evaluated policy: small, but nothing is left out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("env", sorted(OPTIONS))
-def test_every_method_trains_from_the_same_start_with_the_same_dose(env: str, tmp_path: Path) -> None:
+def test_every_method_trains_from_the_same_start_with_the_same_training_budget(env: str, tmp_path: Path) -> None:
     for reward in registry.names("rewards"):
         world = {"max_steps": 6, "options": OPTIONS[env]}
         ppo = SETTINGS["ppo"] | {"iterations": 1, "env_steps": 60, "trees": 3}

@@ -76,7 +76,7 @@ SEEN = [
     *(told(f" {n} ", 0.0, "task/1") for n in range(3)),
 ]
 
-# The laws, on random groups
+# Contract tests, on random groups
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ SEEN = [
 )
 @settings(max_examples=25, deadline=None)
 @given(made=groups())
-def test_every_comparison_keeps_the_laws_on_random_groups(method, made):
+def test_every_comparison_passes_the_contract_tests_on_random_groups(method, made):
     check_reward(method, made)
 
 
@@ -328,7 +328,7 @@ def test_what_a_state_is_decides_who_learns_from_whom():
     same(far.rewards([told("D x B y C z G", 0.0)]), [[0.5, 0.5, 0.5]])
 
 
-def test_episodes_are_priced_by_those_of_earlier_batches():
+def test_rewards_use_the_counts_of_earlier_batches():
     """The first batch by what was explored, the second by the first too; what is broken is never counted."""
     method, later = counted(EXPLORED[0], **HALVING), counted(*EXPLORED, **HALVING)
     before = method.rewards([PLAYED])[0]

@@ -60,7 +60,7 @@ PRICED = [episode(1.0), episode(0.0, [False]), episode(0.3, [])]
 """Outcomes 1 over three steps, 0 over one, .3 over none."""
 
 
-# The laws, on random groups
+# Contract tests, on random groups
 
 
 @pytest.mark.parametrize(
@@ -77,19 +77,19 @@ PRICED = [episode(1.0), episode(0.0, [False]), episode(0.3, [])]
 )
 @settings(max_examples=12, deadline=None)
 @given(made=groups())
-def test_the_laws_hold_on_random_groups(method, made):
+def test_the_contract_tests_pass_on_random_groups(method, made):
     check_reward(partial(method, **SMALL), made)
 
 
 # By hand: what the network says is 1.25, .25, .25
 
 
-def test_rrd_pays_what_the_network_says():
+def test_rrd_rewards_are_the_numbers_of_the_network():
     same(loaded(RRD()).rewards(PRICED), [[1.25, 0.25, 0.25], [1.25], []])
     same(loaded(RRD(exact=True)).rewards(PRICED), [[1.25, 0.25, -0.5], [0.0], []])
 
 
-def test_rudder_pays_changes_of_the_prediction_and_what_is_lacking():
+def test_rudder_rewards_are_changes_of_the_prediction_and_the_remainder():
     """0 to 1.25 to .25 to .25, of which the last is .75 short of 1; a single step earns the outcome."""
     same(loaded(RUDDER()).rewards(PRICED), [[1.25, -1.0, 0.75], [0.0], []])
     same(loaded(RUDDER()).rewards([episode(0.3), episode(0.3, [True, True])]), [[1.25, -1.0, 0.05], [1.25, -0.95]])
@@ -340,7 +340,7 @@ def test_experts_are_told_from_the_policy_and_the_policy_of_today_from_that_of_y
     assert np.concatenate(method.rewards(told("shown", 30))).mean() > 0.5
 
 
-def test_a_batch_is_learned_from_before_it_is_priced_and_only_where_it_was_played():
+def test_a_batch_is_learned_from_before_it_is_rewarded_and_only_where_it_was_played():
     method = StepAgentInverse(updates=3)
     method.encoder = like(PLACES)
     batch = [replace(t, branch=3) for t in told("other", 10)]
@@ -434,7 +434,7 @@ def test_what_an_expert_does_is_preferred_to_what_the_agent_does():
     wandered = replace(unseen, steps=tuple(replace(s, action="wander") for s in unseen.steps))
     experts, own = method.rewards([unseen, wandered])
     assert experts.min() > 0 > own.max()
-    # The two are opposites: nothing is paid for being in a state.
+    # The two are opposites: being in a state has no reward.
     assert np.abs(experts + own).max() < 0.3 * (experts - own).min()
 
 
@@ -536,7 +536,7 @@ def test_a_fit_depends_on_content_and_seed_alone(cls):
 
 
 @pytest.mark.parametrize("cls", ALL)
-def test_broken_episodes_teach_nothing_and_are_priced(cls):
+def test_broken_episodes_are_not_learned_from_and_are_rewarded(cls):
     states = []
     broken = [replace(episode(0.0, words="x"), error="the world timed out")]
     for more in ([], broken):
@@ -601,7 +601,7 @@ def test_pricing_before_the_fit_is_refused(cls):
     method = ready(cls())
     assert method.state_dict() == {}
     method.load_state_dict({})
-    with pytest.raises(RuntimeError, match=f"^{method.name} prices nothing before fit"):
+    with pytest.raises(RuntimeError, match=f"^{method.name} has no rewards before fit"):
         method.rewards(PRICED)
     if cls is StepAgentInverse:
         with pytest.raises(RuntimeError, match="before fit"):

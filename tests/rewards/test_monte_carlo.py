@@ -78,7 +78,7 @@ def spoken(trajectory: Trajectory, *counts: int) -> Trajectory:
     return replace(trajectory, steps=tuple(steps))
 
 
-# The laws
+# Contract tests
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def spoken(trajectory: Trajectory, *counts: int) -> Trajectory:
 )
 @settings(max_examples=25, deadline=None)
 @given(made=groups())
-def test_it_keeps_the_laws_on_random_groups(method, made):
+def test_it_passes_the_contract_tests_on_random_groups(method, made):
     check_reward(method, made)
 
 
@@ -330,8 +330,8 @@ def test_a_new_batch_is_measured_anew_with_a_chance_of_its_own():
     assert method.state_dict()["values"].shape == (4,), "three states inside and the start"
 
 
-def test_what_was_not_observed_is_measured_when_it_is_priced():
-    """Its V(s_0) is the mean of the group it is priced in; where the task was observed, that of the batch."""
+def test_what_was_not_observed_is_measured_when_it_is_rewarded():
+    """Its V(s_0) is the mean of the group it is rewarded in; where the task was observed, that of the batch."""
     group, new = [long(1.0, 4, "a"), long(0.0, 4, "b")], [long(0.5, 3, "c"), long(0.0, 3, "d")]
     method, plays = ready(by_length(0.1, 0.6, 0.3), states=0)
     same(method.rewards(new), [[-0.1, 0.5, -0.15], [-0.1, 0.5, -0.65]])
@@ -401,7 +401,7 @@ def test_an_episode_that_went_wrong_earns_nothing_and_is_nobodys_peer():
     same(method.rewards(group), [[0.25], [-0.25], [0.0] * 3, [0.0]])
 
 
-def test_a_branch_is_priced_from_its_start():
+def test_a_branch_is_rewarded_from_its_start():
     whole = [long(1.0, 5, "a"), long(0.0, 4, "b")]
     for states in (0, 2):
         method, _ = ready(by_chance, states=states)

@@ -1,6 +1,6 @@
 """Rewards that know nothing of a step, and the one that knows all: even, random, last, by the clock, by the oracle.
 
-And whether each method of the room teaches what no other does, placebos included.
+And whether the advantages of each built-in method differ from those of every other, placebos included.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def walked(outcome: float, start: float, progress: Sequence[float]) -> Trajector
     return replace(plain, steps=steps, start_progress=start)
 
 
-# The laws, on random groups
+# Contract tests, on random groups
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def walked(outcome: float, start: float, progress: Sequence[float]) -> Trajector
 )
 @settings(max_examples=25, deadline=None)
 @given(made=groups())
-def test_every_placebo_keeps_the_laws_on_random_groups(method, made):
+def test_every_placebo_passes_the_contract_tests_on_random_groups(method, made):
     check_reward(method, made)
 
 
@@ -154,7 +154,7 @@ def test_all_on_last_by_hand():
 
 @given(trajectories(min_steps=1))
 @settings(deadline=None, max_examples=20)
-def test_all_on_last_pays_an_episode_what_spa_pays_it(trajectory):
+def test_all_on_last_has_the_sums_of_spa(trajectory):
     (placebo,), (spa,) = learned(AllOnLast).rewards([trajectory]), learned(SPA).rewards([trajectory])
     assert placebo[-1] == pytest.approx(spa.sum(), abs=1e-12)
     assert not placebo[:-1].any()
@@ -196,13 +196,13 @@ def test_what_happened_is_no_matter_to_the_clock(trajectory):
     np.testing.assert_array_equal(*method.rewards([trajectory, other]))
 
 
-def test_the_clock_pays_no_turn_by_what_comes_after_it():
+def test_no_reward_of_the_clock_depends_on_later_turns():
     long, short = learned(TimeOnly).rewards([episode(1.0, [True] * 8), episode(0.0, [False] * 4)])
     np.testing.assert_array_equal(long[:3], short[:3])
     assert np.abs(long[:3]).min() > 1e-3
 
 
-def test_the_clock_pays_on_average_what_spa_pays():
+def test_the_clock_has_the_mean_rewards_of_spa():
     """On the explored episodes themselves, and turn by turn where all are equally long."""
     explored = [episode(n % 2, [n % 3 > 0, True, n % 4 > 0, False], words=str(n)) for n in range(12)]
     paid = []
@@ -268,13 +268,13 @@ def test_a_success_is_paid_for_nothing_but_its_progress(progress, start):
     np.testing.assert_allclose(paid, np.diff([start, *progress, 1.0]) / (1 - start), atol=1e-9)
 
 
-# Each method teaches something
+# Fingerprints differ
 
 
-def test_no_method_teaches_what_another_teaches():
+def test_no_two_methods_have_the_same_advantages():
     explored, batch = examples()
     fingerprints = {
         name: fingerprint(registry.find("rewards", name)(), explored, batch) for name in registry.names("rewards")
     }
     for (one, a), (other, b) in itertools.combinations(fingerprints.items(), 2):
-        assert distance(a, b) > SAME, f"{one} teaches what {other} teaches"
+        assert distance(a, b) > SAME, f"{one} has the advantages of {other}"

@@ -48,7 +48,7 @@ GROUP = [
 @pytest.mark.parametrize("method", [SPAReleased, partial(SPAReleased, position=False, beta=-2)])
 @settings(max_examples=25, deadline=None)
 @given(made=groups())
-def test_it_keeps_the_laws_on_random_groups(method, made):
+def test_it_passes_the_contract_tests_on_random_groups(method, made):
     check_reward(method, made)
 
 
@@ -107,7 +107,7 @@ def test_one_alone_is_paid_its_outcome_and_a_broken_episode_is_nobodys_peer():
     same(SPAReleased().rewards([won, other, broken]), [[1.5, 0.0], [0.5, 0.0], [0.5, 0.0]])
 
 
-def test_a_branch_is_priced_from_its_start():
+def test_a_branch_is_rewarded_from_its_start():
     """The steps it has from another episode count, for its length too."""
     plain = SPAReleased().rewards(GROUP)
     same(SPAReleased().rewards([replace(t, branch=1) for t in GROUP]), plain)

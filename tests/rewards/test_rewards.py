@@ -1,4 +1,4 @@
-"""Each method by hand, against its laws, and against a list of mutants that must die."""
+"""Each method by hand, against the contract tests, and against a list of mutants that must die."""
 
 from __future__ import annotations
 
@@ -55,18 +55,18 @@ def fitted(cls: type[SPA] = SPA, **options: float) -> SPA:
     return method
 
 
-# The laws, for every method of the room
+# Contract tests, for every method
 
 
 @pytest.mark.parametrize("name", registry.names("rewards"))
-def test_every_method_keeps_the_laws(name):
+def test_every_method_passes_the_contract_tests(name):
     check_reward(registry.find("rewards", name), GROUPS)
 
 
 @pytest.mark.parametrize("method", [Sparse, PPO, lambda: quick(SPA), lambda: quick(Shuffled)])
 @settings(max_examples=25, deadline=None)
 @given(made=groups())
-def test_every_method_keeps_the_laws_on_random_groups(method, made):
+def test_every_method_passes_the_contract_tests_on_random_groups(method, made):
     check_reward(method, made)
 
 
@@ -129,7 +129,7 @@ def test_sparse_by_hand():
     golden_sparse(Sparse())
 
 
-def test_ppo_pays_as_sparse_and_differs_by_its_flags():
+def test_ppo_has_the_rewards_of_sparse_and_differs_by_its_flags():
     golden_sparse(PPO())
     assert (PPO.level, PPO.kl_in_reward, PPO.uses_critic) == ("token", True, True)
     assert (Sparse.level, Sparse.kl_in_reward) == ("turn", False)
@@ -338,7 +338,7 @@ class Resampled(Shuffled):
         return [np.random.default_rng(len(r)).choice(r, len(r)) for r in SPA.rewards(self, group)]
 
 
-LAWS = {
+FAILS = {
     PositionWeighted: "rewards add up to the outcome",
     LastStepDropped: "one number per step",
     LastStepUnpaid: "rewards add up to the outcome",
@@ -347,12 +347,12 @@ LAWS = {
     SinglePrecision: "rewards are float64 arrays",
     NaNAtZeroSpread: "every number is finite",
     Unseeded: "the same seed gives the same numbers",
-    CountsCalls: "the same seed gives|pricing again gives",
+    CountsCalls: "the same seed gives|calling rewards again gives",
     PositionInGroup: "the order within a group does not matter",
     ForgetsOneTrajectory: "one array per trajectory",
     FirstGroupIsTheBaseline: "the order of the groups does not matter",
     ForgetsItsState: "the state survives a round trip",
-    Rewrites: "trajectories stay as they were",
+    Rewrites: "trajectories are not modified",
     BrokenAdvantages: "one finite advantage and one finite return per decision",
     ScaleForgotten: "the state survives a round trip|a restored method gives the same numbers",
     LosesPrecision: "the state survives a round trip|a restored method gives the same numbers",
@@ -369,10 +369,10 @@ GOLDEN: list[tuple[Callable[[RewardMethod], None], type[RewardMethod]]] = [
 ]
 
 
-@pytest.mark.parametrize("mutant", LAWS, ids=lambda m: m.__name__)
-def test_the_contract_names_the_law_that_a_mutant_breaks(mutant):
+@pytest.mark.parametrize("mutant", FAILS, ids=lambda m: m.__name__)
+def test_the_contract_test_that_a_mutant_fails_is_named(mutant):
     made = [[replace(t) for t in group] for group in GROUPS]  # a copy, because one mutant rewrites
-    with pytest.raises(AssertionError, match=LAWS[mutant]):
+    with pytest.raises(AssertionError, match=FAILS[mutant]):
         check_reward(mutant, made)
 
 
