@@ -36,7 +36,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from spa_bench.core import Floats, RewardMethod, Trajectory, UserError
+from spa_bench import Floats, RewardMethod, Trajectory, UserError
 
 
 class CLASS(RewardMethod):
@@ -66,9 +66,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from spa_bench import registry
-from spa_bench.contract import check_reward
-from spa_bench.core import RewardMethod, Step, Task, Trajectory, UserError
+from spa_bench import RewardMethod, Step, Task, Trajectory, UserError, check_reward, registry
 
 METHOD = f"{Path(__file__).with_name('MODULE.py')}:CLASS"
 
