@@ -172,6 +172,8 @@ def _episodes(file: Path, stage: str | None, left: Counter[str]) -> Iterable[tup
         try:
             if not _is_whole(branch) or not (parent is None or _is_whole(parent)):
                 raise TypeError("branch and parent are whole numbers")
+            if not isinstance(row["steps"], list):
+                raise TypeError("steps are a list")
             origin = None if parent is None else known.get((*place[:2], parent))
             if branch and (origin is None or len(origin) < branch):
                 left["branches whose first steps are not on record"] += 1

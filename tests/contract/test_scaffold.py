@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import spa_bench
 from spa_bench import registry
 from spa_bench.commands.cli import app
 from spa_bench.contract import scaffold
@@ -70,6 +71,14 @@ def test_the_files_are_short_and_the_card_is_complete(name: str, tmp_path: Path)
     assert sorted(set(os.listdir(tmp_path)) - {"__pycache__"}) == sorted([file.name, test.name])
 
 
+def test_the_files_import_what_the_package_itself_hands_out(tmp_path: Path):
+    for written in scaffold.reward("mine", tmp_path)[:2]:
+        lines = re.findall(r"^from spa_bench.*$", written.read_text(encoding="utf-8"), re.MULTILINE)
+        assert len(lines) == 1 and lines[0].startswith("from spa_bench import ")
+        names = set(lines[0].removeprefix("from spa_bench import ").split(", "))
+        assert names - {"registry"} <= set(spa_bench.__all__)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("ruff") is None, reason="ruff is not installed: tox's lint has it")
 def test_the_files_are_as_tidy_as_the_package(tmp_path: Path):
     configured = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
@@ -118,6 +127,7 @@ def test_the_files_pass_mypy_strict(tmp_path: Path):
         ("json", "would hide a module or class of that name"),
         ("trajectory", "would hide a module or class of that name"),
         ("user-error", "would hide a module or class of that name"),
+        ("floats", "would hide a module or class of that name"),
     ],
 )
 def test_a_bad_name_is_one_line_and_nothing_is_written(name: str, message: str, tmp_path: Path):
