@@ -25,8 +25,9 @@ from written_runs import FACTS, damaged, iteration, log, played, row, write_run
 
 from spa_bench import load_episodes, load_results, load_steps
 from spa_bench.analysis import load
+from spa_bench.analysis.recordings import read_recording
 from spa_bench.audit import saved
-from spa_bench.core import Step, Task, Trajectory, UserError
+from spa_bench.core import Step, Task, Tokens, Trajectory, UserError
 from spa_bench.report.contents import gather
 from spa_bench.report.table import tables
 from spa_bench.runs.episodes import to_row
@@ -473,6 +474,18 @@ def test_rewards_are_of_their_stage_iteration_and_index(tmp_path: Path):
         f"alfworld/sparse/{path.name}: without 1 rewards of episodes of another length, 2 unreadable lines of rewards"
     ]
     assert warned(lambda: load_episodes(tmp_path))[1] == []
+
+
+def test_tokens_are_not_kept_and_a_text_is_kept_once(tmp_path: Path):
+    path = write_run(tmp_path, wins="", start="")
+    one = strategies.episode(1.0)
+    steps = tuple(replace(step, tokens=Tokens((1,), (2,), (-0.5,))) for step in one.steps)
+    add(path, "episodes", [to_row(replace(one, steps=steps)) | place("train", 1, index) for index in (0, 1)])
+    first, second = read_recording(path).episodes
+    assert first.trajectory == one
+    assert all(
+        a.observation is b.observation for a, b in zip(first.trajectory.steps, second.trajectory.steps, strict=True)
+    )
 
 
 @st.composite
