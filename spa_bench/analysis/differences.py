@@ -1,4 +1,4 @@
-"""Which differences between the rows of a table are more than chance, and which the panel could have shown.
+"""Which differences between the rows of a table are significant, and which could have been detected at all.
 
 Success only. Each pair of policies is compared on the tasks and seeds that both have.
 """
@@ -27,7 +27,7 @@ from spa_bench.stats import (
 )
 
 ASSUMED = 0.2
-"""Share of tasks that only one of two methods solves, where no pair of the table tells it."""
+"""Share of tasks that only one of two methods solves, where no pair of the table shows it."""
 
 Scores = Mapping[int, Mapping[str, float]]
 """Success, or another value of an episode, by seed and task."""
@@ -49,10 +49,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Resolution:
-    """What the panel can tell, with 80 % power at 5 % two-sided, before Holm's correction."""
+    """The minimum detectable effect, with 80 % power at 5 % two-sided, before Holm's correction."""
 
     smallest: float | None
-    """Smallest true difference of success that the paired test finds; None where it finds none."""
+    """Smallest true difference of success that the paired test detects; None where it detects none."""
     tasks: int
     seeds: int
     """Seeds that a pair of methods shares, the fewest."""
@@ -64,11 +64,11 @@ class Resolution:
 
 @dataclass(frozen=True)
 class Variation:
-    """How far a method's success would move with another draw of seeds or tasks."""
+    """Variability of a method's success over seeds and tasks."""
 
     method: str
     everywhere: Estimate
-    """Success with its interval over other seeds and other tasks of the same kinds."""
+    """Success with its CI over seeds, and over tasks within task types."""
     spread: Spread
 
 
@@ -94,8 +94,8 @@ def differences(
 ) -> list[Difference]:
     """Each method against the reference; without those that share no seed or no task with it.
 
-    `identity` says what the table is about. With the two names it makes the seed of all draws, so a row does not
-    change when other methods join the table, except by Holm's correction.
+    `identity` says what the table is about. With the two names it seeds all draws, so a row does not change when other
+    methods join the table, except by Holm's correction.
     """
     found: dict[str, Comparison] = {}
     for method, own in methods.items():
@@ -113,7 +113,7 @@ def differences(
 
 
 def resolution(found: Iterable[Difference], tasks: int) -> Resolution:
-    """The smallest difference that the panel resolves, at the discordance that its pairs show."""
+    """The minimum detectable effect, at the discordance of the pairs."""
     pairs = [difference.found for difference in found]
     discordance = sum(pair.discordance for pair in pairs) / max(1, len(pairs))
     if not discordance:
@@ -125,7 +125,7 @@ def resolution(found: Iterable[Difference], tasks: int) -> Resolution:
 
 
 def variation(method: str, own: Scores, kinds: Mapping[str, str], identity: str) -> Variation | None:
-    """How far the success of one method moves; None where its seeds share no task."""
+    """Variability of one method's success; None where its seeds share no task."""
     tasks = shared_tasks(list(own.values()))
     if not tasks:
         return None
@@ -140,7 +140,7 @@ def shared_tasks(played: Sequence[Mapping[str, float]]) -> list[str]:
 
 
 def generator(*names: str) -> np.random.Generator:
-    """The chance that belongs to these names: the same whatever else is drawn."""
+    """A random generator seeded by these names: its draws do not depend on what else is drawn."""
     digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 

@@ -1,4 +1,4 @@
-"""Which runs may stand in one table, and which stand in none, with the reason.
+"""Which runs stand in one table, and which in none, with the reason.
 
 Runs belong together if they differ in nothing but method and seed. What is unfinished, failed, damaged or no run at all
 is named and left out; the rest is reported. Separate from the table, because figures are drawn from the same runs.
@@ -20,7 +20,7 @@ from spa_bench.runs.names import run_name
 VARYING = ("reward", "reward_options", "seed", "batch")
 """What may differ between the runs of one table."""
 START = "warm start"
-"""Name of the row before training; every method is compared with it."""
+"""Name of the row before RL training; every method is compared with it."""
 EVAL, WARM_START = "eval", "warm_start"
 
 
@@ -53,9 +53,9 @@ class Group:
 
     @cached_property
     def started(self) -> list[Run]:
-        """The first run of each seed, for what was before training.
+        """The first run of each seed, for the warm start.
 
-        At the cost of the one that made the start: the others found it in the cache.
+        At the cost of the run that trained it: the others found it in the cache.
         """
         members: dict[int, list[Run]] = defaultdict(list)
         for run in self.good:
@@ -66,7 +66,7 @@ class Group:
 
     @cached_property
     def rows(self) -> Mapping[str, tuple[Sequence[Run], str]]:
-        """Runs and panel of each row of the table: what was before training first, then the methods."""
+        """Runs and stage of each row of the table: the warm start first, then the methods."""
         before: dict[str, tuple[Sequence[Run], str]] = {START: (self.started, WARM_START)} if self.started else {}
         return before | {label: (runs, EVAL) for label, runs in self.methods.items()}
 
@@ -78,7 +78,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Problem:
-    """A folder that no table can be made of."""
+    """A folder that stands in no table."""
 
     path: Path
     reason: str
@@ -109,7 +109,7 @@ def judge(folders: Iterable[Path]) -> tuple[list[Group], list[Problem]]:
 
 
 def problem(path: Path, error: UserError) -> Problem:
-    """What is wrong with a folder, without where it lies."""
+    """What is wrong with a folder, without its path."""
     return Problem(path, str(error).replace(str(path), run_name(path)))
 
 
@@ -142,7 +142,7 @@ def setting(run: Run) -> str:
 
 
 def valid(run: Run, panel: str) -> list[Played]:
-    """The episodes of a panel that no error outside the agent's control has stopped."""
+    """The episodes of a stage that no error outside the agent's control has stopped."""
     return [episode for episode in run.panels[panel] if not episode.error]
 
 
@@ -152,7 +152,7 @@ def _reason_to_leave_out(run: Run, earlier: Sequence[Run]) -> str | None:
     if not run.finished:
         return "unfinished"
     if not valid(run, EVAL):
-        return "no valid episode of the panel"
+        return "no valid episode of the evaluation set"
     if any((run.label, run.seed) == (other.label, other.seed) and other.finished for other in earlier):
         return f"second folder of {run.label} with seed {run.seed}"
     return None

@@ -20,7 +20,7 @@ class Graded:
 
     method: str
     mean: Estimate
-    """Over seeds and tasks, with the interval over other seeds and other tasks of the same kinds."""
+    """Over seeds and tasks, with the CI over seeds, and over tasks within task types."""
     iqm: float | None
     """Interquartile mean; None where these outcomes are all 0 or 1."""
     better: float | None
@@ -61,5 +61,5 @@ def _better(own: Scores, against: Scores) -> float | None:
     if not against or not tasks:
         return None
     one, other = ([[side[seed][task] for task in tasks] for seed in sorted(side)] for side in (own, against))
-    # Its interval is not shown: over the few seeds of a table it would be far too short.
+    # Its CI is not shown: over the few seeds of a table it would be far too short.
     return probability_of_improvement(one, other, generator("probability of improvement")).mean

@@ -1,7 +1,7 @@
-"""Numbers that papers print, with where they were read and how sure we are: data beside our tables, never in them.
+"""Reported numbers of papers, with source and confidence: shown beside our tables, never mixed with them.
 
-They lie as CSV files in `as-published`, which `results/published` is a link to; its README says what each column means
-and what may become a row. A file that breaks a rule is refused: a wrong number with a source is worse than none.
+They lie as CSV files in `as-published`, which `results/published` links to; its README says what each column means and
+what may become a row. A file that breaks a rule is refused: a wrong number with a source is worse than none.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from spa_bench.terminal import printable_line
 FOLDER = Path(__file__).resolve().parent / "as-published"
 """What comes with the package."""
 
-PUBLISHED = "as published, other protocol"
+PUBLISHED = "reported (different protocol)"
 """Head of the column beside ours."""
 
 METRICS = ("success", "average reward", "grounding accuracy", "gain", "gain in success", "gain in grounding accuracy")
-"""What a value is, in per cent; a gain is a difference in points, over what its remark says."""
+"""What a value is, in per cent; a gain is a difference in percentage points (pp), over what its remark says."""
 
 CONFIDENCE = ("primary", "secondary", "inference")
-"""Read in the paper's own text; read in a text that quotes it; partly concluded by us, as the remark says."""
+"""Read in the paper itself; read in a text that quotes it; partly inferred by us, as the remark says."""
 
 LONGEST = 60
 """Characters of a wrong cell that are quoted."""
@@ -105,7 +105,7 @@ def load(folder: Path = FOLDER) -> tuple[Published, ...]:
         for line, row in _parsed(_text(file), file.name):
             place = f"{file.name}:{line}"
             if (first := places.setdefault(_identity(row), place)) != place:
-                raise UserError(f"published numbers: {place} says again what {first} says: keep one of them")
+                raise UserError(f"reported numbers: {place} repeats {first}: keep one of them")
             rows.append(row)
     return tuple(sorted(rows, key=_order))
 
@@ -140,15 +140,15 @@ class Sources:
 
     def notes(self) -> list[str]:
         """One for each kind of source that a cell has named, in order."""
-        return [f"[{number}] as published, other protocol: {text}" for text, number in self._notes.items()]
+        return [f"[{number}] {PUBLISHED}: {text}" for text, number in self._notes.items()]
 
     def _note(self, row: Published) -> int:
         told = {
-            "split": row.split or "not known",
-            "n": row.n or "not known",
-            "seeds": row.seeds or "not known",
-            "model": row.model or "not known",
-            "protocol": row.protocol or "not known",
+            "split": row.split or "unknown",
+            "n": row.n or "unknown",
+            "seeds": row.seeds or "unknown",
+            "model": row.model or "unknown",
+            "protocol": row.protocol or "unknown",
         }
         facts = ", ".join(f"{name} {value}" for name, value in told.items())
         remark = f"; {row.remark}" if row.remark else ""
@@ -159,7 +159,7 @@ class Sources:
 def _files(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.csv"))
     if not files:
-        raise UserError(f"published numbers: no CSV file in {printable_line(str(folder))}")
+        raise UserError(f"reported numbers: no CSV file in {printable_line(str(folder))}")
     return files
 
 
@@ -167,10 +167,10 @@ def _text(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8")
     except OSError as error:
-        raise UserError(f"published numbers: cannot read {file.name}: {error.strerror or error}") from None
+        raise UserError(f"reported numbers: cannot read {file.name}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(f"published numbers: {file.name}:{line} is not UTF-8: save it as such") from None
+        raise UserError(f"reported numbers: {file.name}:{line} is not UTF-8: save it as UTF-8") from None
 
 
 def _parsed(text: str, name: str) -> Iterator[tuple[int, Published]]:
@@ -197,15 +197,15 @@ def _records(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
 def _row(cells: Mapping[str, str], place: str) -> Published:
     for column, cell in cells.items():
         if cell != printable_line(cell).strip():
-            raise UserError(f"{place}: {column} {_quoted(cell)} has white space at an end, or what cannot be seen")
+            raise UserError(f"{place}: {column} {_quoted(cell)} has white space at an end, or invisible text")
         form, wanted = _FORMS.get(column) or _OPEN.get(column) or (re.compile(".*"), "")
         if not form.fullmatch(cell) and (cell or column in _FORMS):
             raise UserError(f"{place}: {column} {_quoted(cell)} must be {wanted}")
     value, gain = Decimal(cells["value"]), cells["metric"].startswith("gain")
     if not (abs(value) <= 100 if gain else 0 <= value <= 100):
-        raise UserError(f"{place}: value {value} is no per cent")
+        raise UserError(f"{place}: value {value} is not a percentage")
     if gain and not cells["remark"]:
-        raise UserError(f"{place}: the remark of a gain must say over what")
+        raise UserError(f"{place}: a gain needs a remark that names what it is a gain over")
     return Published(
         **{column: cell for column, cell in cells.items() if column not in ("value", *_OPEN)},
         value=value,
@@ -216,7 +216,7 @@ def _row(cells: Mapping[str, str], place: str) -> Published:
 
 
 def _place(name: str, line: int) -> str:
-    return f"published numbers: {printable_line(name)}:{line}"
+    return f"reported numbers: {printable_line(name)}:{line}"
 
 
 def _quoted(cell: str) -> str:

@@ -1,6 +1,6 @@
-"""What a table needs of one run folder, read without torch and without the world that was played.
+"""What a table needs of one run folder, read without torch and without the environment.
 
-Separate from the table: here a folder is judged (finished? damaged? which panel?), there numbers are averaged.
+Separate from the table: here a folder is judged (finished? damaged? which episodes?), there numbers are averaged.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import reward_label, reward_name, run_name
 
 PANELS = ("warm_start", "eval")
-"""Stages that play the held-out panel: before training, and after it with the final checkpoint."""
+"""Stages that play the evaluation set: before training, and after it with the final checkpoint."""
 
 IDENTITY = ("stage", "iteration", "index")
 """What makes an episode the same episode; of two with one identity the first counts."""
 
 COSTS = ("env_steps", "tokens_sampled", "tokens_trained", "extra_tokens", "extra_env_steps", "seconds")
-"""What a run spent. `extra_*` is what the method spent beyond what every method spends."""
+"""What a run spent. `extra_*` is the method's overhead: what it alone needs."""
 
 DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """What reading the rows of another program, or of another version, ends in."""
@@ -30,18 +30,18 @@ DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 @dataclass(frozen=True)
 class Played:
-    """One episode of a panel."""
+    """One episode of the evaluation set."""
 
     task: str
     kind: str
-    """Kind of the task, in the words of its world."""
+    """Task type, in the words of its world."""
     expert_steps: int
     success: bool
     outcome: float
     turns: int
     grounded: int
     malformed: int
-    """Steps whose text was no command at all; they count as ungrounded too."""
+    """Steps whose reply held no command; they count as not grounded too."""
     error: bool
 
 
@@ -74,7 +74,7 @@ class Run:
 
     @property
     def overspent(self) -> float:
-        """What was spent as a share of a dose of environment steps; 0 where the dose is another."""
+        """What was spent as a share of a training budget in environment steps; 0 where the budget is another."""
         ppo = self.config.get("ppo", {})
         if ppo.get("match") != "env-steps":
             return 0.0
@@ -132,26 +132,27 @@ def about(run: Run, n: int, seeds: Sequence[int]) -> dict[str, Any]:
         "split": run.config["eval"]["split"],
         "n": n,
         "seeds": list(seeds),
-        "panel": run.facts.get("panel"),
+        "evaluation_set": run.facts.get("panel"),
         "model": model["name"],
         "text": run.facts.get("text"),
         "protocol": run.facts.get("protocol"),
         "outcome": run.facts.get("outcome"),
         "max_steps": run.facts.get("max_steps"),
-        "dose": None if run.facts.get("agent") else _dose(run.config.get("ppo", {})),
+        "training_budget": None if run.facts.get("agent") else _training_budget(run.config.get("ppo", {})),
         "temperature": run.config["eval"]["temperature"],
         "checkpoint": "final checkpoint",
     }
 
 
-def _dose(ppo: Mapping[str, Any]) -> str | None:
-    """What all methods have spent alike; runs of older versions do not say it."""
+def _training_budget(ppo: Mapping[str, Any]) -> str | None:
+    """What is equal for all methods; runs of older versions do not say it."""
     if "match" not in ppo:
         return None
+    steps = f"{ppo['iterations'] * ppo['env_steps']:,} env steps"
     return {
-        "collected": f"{ppo['iterations'] * ppo['env_steps']} steps collected, a method's extra ones on top",
-        "env-steps": f"{ppo['iterations'] * ppo['env_steps']} steps, a method's extra ones included",
-        "tokens": "sampled tokens, a method's extra ones included",
+        "collected": f"{steps} (method overhead not counted)",
+        "env-steps": f"{steps} (method overhead counted)",
+        "tokens": "by sampled tokens (method overhead counted)",
     }[ppo["match"]]
 
 

@@ -34,7 +34,7 @@ class StepInterval:
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
     def holds(self, steps: int) -> bool:
-        """Whether a task of so many steps is in it; the first interval also takes tasks of no step."""
+        """Whether a task of `steps` steps is in it; the first interval also holds tasks of no step."""
         return (self.first == 1 or steps >= self.first) and (self.last is None or steps <= self.last)
 
 
@@ -53,12 +53,12 @@ class Improvement:
     """Mean over seeds of the mean over tasks; None where there is no task."""
     baseline: float | None
     """The same of the baseline."""
-    points: float | None
+    difference_pp: float | None
     """100 (success - baseline)."""
     percent: float | None
     """100 (success - baseline) / baseline; None where the baseline solves nothing, or there is no task."""
     low: float | None
-    """Ends of the 95 % interval of `percent`, over tasks (`stats.relative_improvement` says when there is none)."""
+    """Ends of the 95 % CI of `percent`, over tasks (`stats.relative_improvement` says when there is none)."""
     high: float | None
 
 
@@ -87,7 +87,7 @@ def improvements(group: Group, baseline: str = BASELINE, cuts: Sequence[int] | N
         raise UserError(f"no method but the baseline {baseline}")
     ends = cuts if cuts is not None else group.limits
     if ends is None:
-        raise UserError("the runs do not say what a short task is: name the ends of the step intervals")
+        raise UserError("the runs do not say what a short task is: give the ends of the step intervals")
     intervals = step_intervals(ends)
     steps = {episode.task: episode.expert_steps for run in group.good for episode in run.panels[EVAL]}
     played = {label: scores({run.seed: run.panels[EVAL] for run in runs}) for label, runs in group.methods.items()}
@@ -102,7 +102,7 @@ def improvements(group: Group, baseline: str = BASELINE, cuts: Sequence[int] | N
 def step_intervals(ends: Sequence[int]) -> tuple[StepInterval, ...]:
     """(5, 10) -> 1-5, 6-10, >10. UserError unless the ends rise from at least 1."""
     if not ends or any(last <= first for first, last in zip((0, *ends), ends, strict=False)):
-        raise UserError(f"no ends of step intervals: {list(ends)}; they rise from at least 1, as in 5, 10, 15")
+        raise UserError(f"step intervals {list(ends)}: use increasing ends from 1 on, such as 5,10,15")
     starts = [1, *(end + 1 for end in ends)]
     return tuple(StepInterval(first, last) for first, last in zip(starts, [*ends, None], strict=True))
 

@@ -1,4 +1,4 @@
-"""The step rewards of one episode as a heat map: a row for each method, the oracle's progress on top."""
+"""The reward assigned to each step of one episode: a row for each method, the oracle's progress on top."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FEW = 12
 ACROSS = 40
 """Turns side by side; further ones are drawn below."""
 SMALL = 0.005
-"""A reward below this share of its row's largest is treated as 0: no sign in its cell."""
+"""A reward below this share of its row's largest has no sign in its cell."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Row:
     label: str
     values: tuple[float, ...]
     largest: float
-    """Largest |value|, which scales the row's colours; 0 where all are 0."""
+    """Largest |value|, which the row's colours are scaled by; 0 where all rewards are 0."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,17 @@ def data(
     for label, values in rows.items():
         if not actions or len(values) != len(actions) or not np.isfinite(values).all():
             raise ValueError(f"{label}: {len(values)} numbers for {len(actions)} turns, or one that is not finite")
-    scale = "Each row is scaled by its largest |r|, shown at its right."
+    scale = "Each row has its own scale: full colour is its largest |r|, printed at its right."
     return CreditMap(
         title=title,
-        caption="\n".join(line for line in (caption, f"{scale} Blue is positive, red negative, white 0.") if line),
+        caption="\n".join(line for line in (caption, f"{scale} Blue: r > 0, red: r < 0, empty: 0.") if line),
         actions=tuple(actions),
         rows=tuple(_row(label, [float(value) for value in values]) for label, values in rows.items()),
     )
 
 
 def draw(found: CreditMap) -> Figure:
-    """Blue is positive and red negative; as both print alike in grey, cells also hold their sign or number."""
+    """Blue is positive, red negative; as both print alike in grey, cells also hold their sign or number."""
     turns = len(found.actions)
     starts = range(0, turns, ACROSS)
     across = min(turns, ACROSS)

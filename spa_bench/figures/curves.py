@@ -1,4 +1,4 @@
-"""Learning curves: success of the training's episodes against the steps that were collected."""
+"""Learning curves: success of the training episodes by environment steps collected."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Curves:
 def data(groups: Sequence[Group]) -> Curves:
     """Mean over seeds of each iteration's success; UserError where no run of the groups has trained.
 
-    The band is the range of the seeds: an interval over the two or three that there usually are would cover the panel.
-    An iteration counts where every seed of the method has episodes of it: a mean over other seeds would be a jump of
-    its own. Steps are those collected, added up, mean over seeds too.
+    The band is the range of the seeds: a CI over two or three seeds would cover the axes. An iteration counts where
+    every seed of the method has episodes of it: a mean over other seeds would jump. Steps are the cumulated environment
+    steps collected, mean over seeds.
     """
     panels: list[Panel] = []
     sources: list[str] = []
@@ -44,10 +44,10 @@ def data(groups: Sequence[Group]) -> Curves:
     if not panels:
         raise UserError("no finished run with an iteration of training")
     meant = (
-        "Success of the episodes of each iteration of training, mean over seeds; band: from the lowest seed to the "
-        "highest. Steps collected in training; those that a method spends beyond are not counted."
+        "Success of the episodes of each training iteration, mean over seeds; band: from the lowest seed to the "
+        "highest. Environment steps collected in training, method overhead not counted."
     )
-    return Curves("Success while training", "\n".join([*sources, meant]), tuple(panels))
+    return Curves("Success during training", "\n".join([*sources, meant]), tuple(panels))
 
 
 def draw(found: Curves) -> Figure:

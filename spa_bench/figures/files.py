@@ -43,7 +43,7 @@ def figures(
     """Draw all that can be drawn, each as SVG and PNG, with the numbers behind it as JSON (nine digits).
 
     The names are those that the files begin with: letters, digits and `-`. `folder` is made where it is missing; an
-    older file of the same name is written over. `cuts` and `baseline` are those of `report.intervals.improvements`.
+    older file of the same name is written over. `cuts` and `baseline` are those of `step_intervals.improvements`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     book = _Book(folder)

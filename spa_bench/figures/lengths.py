@@ -1,4 +1,4 @@
-"""Success by the length of the task: short, medium and long, by steps of the expert."""
+"""Success by task length: short, medium and long, by expert steps."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ class Lengths:
 
 
 def data(group: Group) -> Lengths:
-    """Success of each row of the table by length. Of several seeds the mean with Student's interval over them.
+    """Success of each row of the table by length: the mean over seeds with Student's CI, of one seed Wilson's CI.
 
-    Of one seed Wilson's interval over its tasks. UserError where the runs do not say what a short task is, and where
-    none is finished.
+    UserError where the runs do not say what a short task is, and where none is finished.
     """
     limits = group.limits
     if limits is None:
@@ -46,7 +45,7 @@ def data(group: Group) -> Lengths:
     tasks = {episode.task: bucket(episode.expert_steps, limits) for run in group.good for episode in run.panels[EVAL]}
     sizes = Counter(tasks.values())
     return Lengths(
-        title=f"Success by length of the task: {words.title(group)}",
+        title=f"Success by task length (expert steps): {words.title(group)}",
         caption=f"{words.sources(group)}\n{_intervals(group)}",
         limits=limits,
         sizes={name: sizes[name] for name in BUCKETS},
@@ -83,8 +82,8 @@ def _success(runs: Sequence[Run], panel: str, name: str, limits: tuple[int, int]
 def _intervals(group: Group) -> str:
     counts = {len(runs) for runs, _ in group.rows.values()}
     said = {
-        True: "One seed: 95 % interval over tasks (Wilson).",
-        False: "Mean over seeds; 95 % interval over seeds (Student), none where all seeds are equal.",
+        True: "One seed: 95 % CI over tasks (Wilson).",
+        False: "Mean over seeds; 95 % CI over seeds (Student), none where all seeds are equal.",
     }
     return " ".join(said[one] for one in (False, True) if any((count == 1) is one for count in counts))
 

@@ -24,7 +24,7 @@ OTHERS = "#cccccc"
 
 @dataclass(frozen=True)
 class Line:
-    """One method; `low` and `high` are the ends of its intervals, None where there is none."""
+    """One method; `low` and `high` are the ends of its band, None where there is none."""
 
     method: str
     x: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""Performance profiles of graded outcomes: how many episodes reach more than tau (Agarwal et al. 2021)."""
+"""Performance profiles of graded outcomes: the share of episodes above tau (Agarwal et al. 2021)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ class Profiles:
 def data(group: Group) -> Profiles:
     """The profile of each row of the table, over the episodes of all its seeds.
 
-    UserError where no run is finished, and where all outcomes are 0 or 1: there a profile is a flat line at the share
-    of successes.
+    UserError where no run is finished, and where all outcomes are 0 or 1: there a profile is a flat line at success.
     """
     found = {
         label: [episode.outcome for run in runs for episode in valid(run, panel)]
@@ -39,16 +38,16 @@ def data(group: Group) -> Profiles:
     if not values:
         raise UserError("no finished run")
     if values <= {0.0, 1.0}:
-        raise UserError("no performance profile: all outcomes are 0 or 1, so it would be success again")
+        raise UserError("no performance profile: all outcomes are 0 or 1, so it would only show success")
     places = sorted(values | {0.0, 1.0})
     lines = [
         Line(label, tuple(places), tuple(100 * float(share) for share in performance_profile(outcomes, places)))
         for label, outcomes in found.items()
     ]
     return Profiles(
-        title="How many episodes reach more than a given outcome",
-        caption=f"{words.sources(group)}\nShare of the episodes of all seeds with an outcome above tau. A line "
-        "that is higher everywhere is better everywhere; what is left at the right end reached the full outcome.",
+        title="Performance profiles of outcomes",
+        caption=f"{words.sources(group)}\nShare of the episodes of all seeds with an outcome above tau; higher is "
+        "better.",
         panel=Panel(words.title(group), tuple(lines)),
     )
 

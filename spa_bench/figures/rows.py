@@ -1,4 +1,4 @@
-"""One row for each method and one pair of axes for each part of the tasks: reads with two methods and with thirty."""
+"""One row for each method and one pair of axes for each part of the tasks, for any number of methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mark:
-    """A value with the ends of its interval, where it has one; a missing value has the reason in a word."""
+    """A value with the ends of its CI, where it has one; a missing value has a short reason."""
 
     value: float | None
     low: float | None = None
@@ -58,7 +58,7 @@ def draw_rows(
 
 
 def _draw(axes: Axes, mark: Mark, row: int, look: Look, ends: tuple[float, float]) -> None:
-    """A point with its interval; where that leaves the axes an arrow says so."""
+    """A point with its CI, with an arrow where that leaves the axes."""
     if mark.value is None:
         axes.text(max(0.0, ends[0]), row, f" {mark.why}", color=PALE, va="center", fontsize=7, zorder=4)
         return

@@ -1,4 +1,4 @@
-"""Relative improvement over a baseline by steps of the expert, as in SPA's figure 4 (arXiv 2505.20732)."""
+"""Relative improvement over a baseline by task length, as in SPA's figure 4 (arXiv 2505.20732)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FAR = 2.0
-"""The axis reaches up to this many times the largest value; longer intervals are cut, and an arrow says so."""
+"""The axis reaches up to this many times the largest value; longer CIs are cut, with an arrow."""
 NO_RATIO = "baseline 0"
 
 
@@ -32,13 +32,13 @@ class StepIntervals:
 
 
 def data(group: Group, baseline: str = BASELINE, cuts: Sequence[int] | None = None) -> StepIntervals:
-    """What `report.intervals.improvements` finds; UserError as there."""
+    """What `analysis.step_intervals.improvements` finds; UserError as there."""
     found = improvements(group, baseline, cuts)
     return StepIntervals(
-        title=f"Improvement over {found.baseline} by steps of the expert: {words.title(group)}",
+        title=f"Relative improvement over {found.baseline} by task length (expert steps): {words.title(group)}",
         caption=f"{words.sources(group)}\n100 (success - {found.baseline}) / {found.baseline}, on the seeds and tasks "
-        f"that both have. 95 % interval over tasks (bootstrap), none where {found.baseline} solves too few of them for "
-        f"one; {NO_RATIO}: {found.baseline} solves none. An arrow: the interval goes on.",
+        f"that both have. 95 % CI over tasks (bootstrap), none where {found.baseline} solves too few; {NO_RATIO}: "
+        f"{found.baseline} solves none. Arrow: the CI is longer.",
         found=found,
     )
 
@@ -48,7 +48,7 @@ def draw(found: StepIntervals) -> Figure:
     methods = list(dict.fromkeys(row.method for row in found.found.rows))
     cells = {(row.method, row.interval): row for row in found.found.rows}
     ends = _ends(found.found.rows)
-    label = f"improvement over {found.found.baseline}, %"
+    label = f"relative improvement over {found.found.baseline}, %"
     if len(methods) <= OVERLAID and len(methods) * len(found.found.intervals) <= 4 * OVERLAID:
         return _bars(found, methods, cells, ends)
     columns = [
@@ -78,7 +78,7 @@ def _bars(
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set_xticks(range(len(names)), [_title(name, cells, methods) for name in names])
     axes.tick_params(axis="x", length=0)
-    axes.set_ylabel(f"improvement over {found.found.baseline}, %")
+    axes.set_ylabel(f"relative improvement over {found.found.baseline}, %")
     axes.yaxis.grid(True, color=PALE, alpha=0.3, linewidth=0.5)
     axes.set_axisbelow(True)
     legend(figure, handles, methods)
@@ -105,7 +105,7 @@ def _draw(
 
 
 def _ends(rows: Sequence[Improvement]) -> tuple[float, float]:
-    """From the lowest end of an interval, which is -100 at least, to the highest, but not farther than `FAR` says."""
+    """From the lowest end of a CI, which is at least -100, to the highest, but at most as far as `FAR` says."""
     values = [row.percent for row in rows if row.percent is not None]
     most = FAR * max([5.0, *map(abs, values)])
     reached = [0.0, *values, *(end for row in rows for end in (row.low, row.high) if end is not None)]

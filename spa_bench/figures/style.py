@@ -1,6 +1,6 @@
 """How every figure looks, and how it is saved: the same bytes for the same data, the user's own settings left alone.
 
-Nothing is told by colour alone: a method has a colour, a marker, a line and a hatch of its own.
+No information is in colour alone: each method has its own colour, marker, line style and hatch.
 """
 
 from __future__ import annotations

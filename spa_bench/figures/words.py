@@ -1,4 +1,4 @@
-"""What stands below a figure of runs: on what it rests."""
+"""Titles and captions that figures of runs share."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def title(group: Group) -> str:
 
 
 def sources(group: Group) -> str:
-    """World, split, number of tasks, seeds, model and panel hash, as in the footer of the table."""
+    """World, split, number of tasks, seeds, model and evaluation set, as in the footer of the table."""
     tasks = {episode.task for run in group.good for episode in run.panels[EVAL]}
     told = about(group.runs[0], len(tasks), sorted({run.seed for run in group.good}))
     seeds = ", ".join(map(str, told["seeds"])) or "none"
     return (
         f"{told['world']}, split {told['split']}, n={told['n']} tasks, seeds {seeds}, model {told['model']}, "
-        f"panel {told['panel'] or 'unknown'}, {told['checkpoint']}."
+        f"evaluation set {told['evaluation_set'] or 'unknown'}, {told['checkpoint']}."
     )

@@ -1,1 +1,1 @@
-"""Tables from run folders. Imports no torch and no room."""
+"""Tables, figures and the page, from run folders. Imports no torch, no environment, agent or reward method."""

@@ -1,4 +1,4 @@
-"""A method beside itself with other options, such as `spa`, `spa (alpha=0)` and `spa (beta=0)`."""
+"""Ablations: one method with several settings of its options, as `spa`, `spa (alpha=0)` and `spa (beta=0)`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Ablation:
     options: tuple[str, ...]
     """Names of all options that any of them sets."""
     settings: Mapping[str, Mapping[str, Any]]
-    """Options by label, the method as it comes first; what is not set has the method's own default."""
+    """Options by label, the method with its defaults first; what is not set has the method's own default."""
     differences: tuple[Difference, ...]
-    """Each of the others against the method as it comes; empty where that was not run."""
+    """Each of the others against the method with its defaults; empty where that was not run."""
 
 
 def ablations(

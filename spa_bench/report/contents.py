@@ -1,4 +1,4 @@
-"""All that a report says of a folder: tables, papers' tables, audits, and what could not be read."""
+"""The content of a report: tables, tables of papers, audits, and what could not be read."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from spa_bench.report.table import Table, as_json, tables_of
 from spa_bench.runs.names import run_name
 
 INTERVALS = (
-    "Relative improvement: 100 (method - {0}) / {0} of success on the tasks of each interval, same tasks and seeds; in "
-    "brackets its 95 % interval, bootstrap over tasks; -: {0} solves none of them."
+    "Relative improvement: 100 (method - {0}) / {0} of success on the tasks of each length, same tasks and seeds; in "
+    "brackets the 95 % CI, bootstrap over tasks; -: {0} solves none of them."
 )
 
 
@@ -34,12 +34,12 @@ class Contents:
     tables: Sequence[Table]
     """One for each group."""
     improvements: Sequence[Improvements | None]
-    """Of each group; None where it lacks the baseline, or another method beside it."""
+    """Of each group; None where it lacks the baseline, or any other method."""
     audits: Sequence[tuple[Path, Audit]]
     problems: Sequence[Problem]
 
     def sections(self) -> list[Section]:
-        """What is printed: the tables side by side, each by itself, the audits, and what was left out."""
+        """What is printed: the tables side by side, each table, the audits, and what was left out."""
         side_by_side = overview(self.tables)
         audits = [_audit_section(path, audit) for path, audit in self.audits]
         return [*([side_by_side] if side_by_side else []), *self.table_sections(), *audits, *self._left_out()]
@@ -53,7 +53,7 @@ class Contents:
         ]
 
     def paper(self, name: str) -> list[Section]:
-        """The tables of a paper, filled from ours; UserError for a paper that we know none of."""
+        """The tables of a paper, filled from ours; UserError for an unknown paper."""
         sections = fill(name, self.tables)
         if PAPERS[name].by_interval:
             for table, own, found in zip(section_names(self.tables), self.tables, self.improvements, strict=True):
@@ -79,7 +79,7 @@ class Contents:
 
 
 def gather(paths: Sequence[Path], baseline: str | None = None, cuts: Sequence[int] | None = None) -> Contents:
-    """Everything at or below `paths`; a folder that cannot be read is a problem, and the rest is there.
+    """Everything at or below `paths`; a folder that cannot be read becomes a problem, the rest is reported.
 
     UserError where there is nothing at all, and as `contents` does.
     """
@@ -94,10 +94,10 @@ def gather(paths: Sequence[Path], baseline: str | None = None, cuts: Sequence[in
 
 
 def contents(groups: Sequence[Group], baseline: str | None = None, cuts: Sequence[int] | None = None) -> Contents:
-    """The tables of some groups and what stands in them.
+    """The tables of some groups.
 
-    `cuts` are the ends of the step intervals, those of each world by default. UserError where no table has the
-    baseline, or cuts are given and there is nothing to put into them.
+    `cuts` are the ends of the step intervals, by default those of each world. UserError where no table has the
+    baseline, or where cuts are given and no table has step intervals.
     """
     improved = [_improved(group, baseline or BASELINE, cuts) for group in groups]
     if cuts is not None and not any(improved):
@@ -141,7 +141,7 @@ def _intervals(found: Improvements) -> Grid:
     cells = {(one.method, one.interval): one for one in found.rows}
     methods = dict.fromkeys(one.method for one in found.rows)
     rows = [[method, *(_cell(cells[method, one.name]) for one in found.intervals)] for method in methods]
-    title = f"relative improvement over {found.baseline}, success %, by steps of the expert"
+    title = f"relative improvement over {found.baseline}, success %, by task length (expert steps)"
     return Grid("step-intervals", title, header, rows)
 
 

@@ -1,7 +1,4 @@
-"""The folder that `spa-bench report` writes: every table as Markdown, CSV and LaTeX, every figure, and the page.
-
-Separate from the report: here files are written, there text is made of run folders.
-"""
+"""The folder that `spa-bench report` writes: every table as Markdown, CSV and LaTeX, every figure, and the page."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ from spa_bench.report.papers import PAPERS
 from spa_bench.report.render import Section, as_markdown
 
 MANIFEST = "report.json"
-"""Names what a report has written, so that the next one removes what it no longer writes, and nothing else."""
+"""Lists what a report has written, so that the next one removes what it no longer writes, and nothing else."""
 PAGE = "index.html"
 
 
@@ -91,7 +88,7 @@ def _credit_maps(found: Contents) -> tuple[dict[str, CreditMap], list[str]]:
 
 
 def _telling(episodes: Sequence[Trajectory]) -> int | None:
-    """The longest success that a figure has room for, as there is most to be paid; else what came furthest."""
+    """The longest success that fits into a figure; else the episode with the most progress."""
     fit = [number for number, one in enumerate(episodes) if 0 < len(one) <= ACROSS]
     if won := [number for number in fit if episodes[number].success]:
         return max(won, key=lambda number: len(episodes[number]))
@@ -104,7 +101,7 @@ def _credit_map(audit: Audit, number: int, one: Trajectory, prices: Mapping[str,
         {label: paid[number].tolist() for label, paid in prices.items()},
         [step.progress for step in one.steps],
         [step.action for step in one.steps],
-        title=f"What every method pays for each step: {one.goal or one.task.key} ({ended})",
+        title=f"Reward assigned to each step: {one.goal or one.task.key} ({ended})",
         caption=f"{audit.about.get('world', 'recorded')}, task {one.task.key}, episode {number} of the audit.",
         start_progress=one.start_progress,
     )
@@ -128,12 +125,12 @@ def _pages(sections: Sequence[Section]) -> str:
 
 
 def _under(found: Section, number: int) -> Sequence[str]:
-    """Under a section's first table everything that there is to say, under the others what they are about."""
+    """Under a section's first table all notes, under the others the first one: what they are about."""
     return found.notes if number == 0 else found.notes[:1]
 
 
 def _listed(folder: Path) -> set[str]:
-    """What the last report wrote here; a folder with other files and no list of ours is not touched."""
+    """What the last report wrote here. UserError for a folder with other files and without a list of ours."""
     file = folder / MANIFEST
     if not folder.exists() or not any(folder.iterdir()):
         return set()
@@ -141,5 +138,5 @@ def _listed(folder: Path) -> set[str]:
         names = json.loads(file.read_text(encoding="utf-8"))["files"]
         inside = {str(name) for name in names if not Path(name).is_absolute() and ".." not in Path(name).parts}
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        raise UserError(f"{folder} holds files that are no report of ours: choose another folder with --out") from None
+        raise UserError(f"{folder} holds files that no report has written: choose another folder with --out") from None
     return inside

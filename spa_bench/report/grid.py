@@ -21,7 +21,7 @@ from spa_bench.terminal import printable_line
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "–": "--",
+    "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "–": "--", "Δ": r"$\Delta$",
 }  # fmt: skip
 """Characters that LaTeX reads as commands, or does not have in every font."""
 

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 from spa_bench.analysis.published import PUBLISHED, Sources
 from spa_bench.report.grid import Grid, slug
-from spa_bench.report.render import Section, percent, with_interval
+from spa_bench.report.render import Section, percent, shown_facts, with_interval
 from spa_bench.report.table import Row, Table
 
-TELLING = ("world", "split", "tasks", "model", "protocol", "outcome", "max_steps", "temperature", "dose", "panel")
+TELLING = (
+    *("world", "split", "tasks", "model", "protocol", "outcome", "max_steps", "temperature"),
+    *("training_budget", "evaluation_set"),
+)
 """What tables are told apart by, the first that does."""
 
 
@@ -34,7 +37,7 @@ def names(tables: Sequence[Table]) -> list[str]:
 
 
 def overview(tables: Sequence[Table]) -> Section | None:
-    """Method by world: success, outcome, grounding accuracy, turns, and what papers print; None for a single one."""
+    """Method by world: success, outcome, grounding accuracy, turns, reported numbers; None for a single table."""
     shown = [(name, table) for name, table in zip(names(tables), tables, strict=True) if table.rows]
     if len(shown) < 2:
         return None
@@ -48,9 +51,7 @@ def overview(tables: Sequence[Table]) -> Section | None:
         published = [sources.cell(table.about["world"], table.about["split"], label) for label in labels]
         if any(published):
             columns.append((f"{name}: {PUBLISHED}", published))
-        told = ("tasks", "split", "n", "seeds", "panel", "model", "protocol", "checkpoint")
-        facts = [f"{fact} {table.about[fact]}" for fact in told if table.about.get(fact) is not None]
-        notes.append(f"{name}: {', '.join(facts)}")
+        notes.append(f"{name}: {shown_facts(table)}")
     cells = zip(*(column for _, column in columns), strict=True)
     grid = Grid("overview", "method by world", [head for head, _ in columns], [list(row) for row in cells])
     return Section("worlds", [grid], [*notes, *sources.notes()])

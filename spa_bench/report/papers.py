@@ -1,8 +1,7 @@
 """The tables of papers, filled from runs: the rows and columns are the paper's, the numbers ours.
 
-What a paper prints stands in a column of its own, and only its own numbers. Where nobody has run a row, or nobody has
-read its number, the cell is empty. Rows and columns are those of the papers as far as they could be read; what could
-not is said in `note`.
+The paper's own numbers stand in a column of their own. Where a row was not run, or its reported number is unknown, the
+cell is empty. Rows and columns are those of the papers as far as they could be read; `note` says what could not.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from spa_bench.analysis.groups import START
 from spa_bench.analysis.published import PUBLISHED, Published, Sources
 from spa_bench.core import UserError
 from spa_bench.report.grid import Grid, slug
-from spa_bench.report.render import Section, percent, with_interval
+from spa_bench.report.render import Section, percent, shown_facts, with_interval
 from spa_bench.report.table import Table
 
 
@@ -23,7 +22,7 @@ class Line:
     """A row of a paper's table."""
 
     name: str
-    """As the paper calls it, in our spelling: also what is looked for in the published numbers."""
+    """As the paper calls it, in our spelling; also the name in the reported numbers."""
     ours: str = ""
     """Label of the row of our tables, as `spa (beta=0)`; empty where we have no such method."""
 
@@ -34,9 +33,9 @@ class Column:
 
     world: str
     metric: str
-    """As in the published numbers."""
+    """As in the reported numbers."""
     split: str | None = None
-    """None: whatever split was run; the paper's is not known."""
+    """None: any split; the paper's is unknown."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ PAPERS = {
                     *ALFWORLD, Column("webshop", "average reward"), Column("virtualhome", "success"),
                     Column("virtualhome", "grounding accuracy"),
                 ),
-                "which of the two methods of StepAgent the paper compares with is not known; the row of the released "
+                "which of the two methods of StepAgent the paper compares with is unknown; the row of the released "
                 "code is ours",
             ),
             PaperTable(
@@ -91,7 +90,7 @@ PAPERS = {
                     Line("SPA without grounding", "spa (beta=0)"),
                 ),
                 ALFWORLD,
-                "our rows are those of --reward ppo,spa,spa:alpha=0,spa:beta=0",
+                "to fill our rows: --reward ppo,spa,spa:alpha=0,spa:beta=0",
             ),
         ),
         "SPA, relative improvement by step interval",
@@ -120,8 +119,8 @@ PAPERS = {
                     Line("3SPO without the difference of state scores"),
                 ),
                 (Column("alfworld", "success", "valid_unseen"), Column("webshop", "success")),
-                "the paper prints differences from 3SPO, ours are success; 3spo-lite, its reward under the rollout of "
-                "all methods, is the nearest that we have",
+                "the paper reports differences from 3SPO, our columns are success; 3spo-lite, its reward with the "
+                "rollout of all methods, is our nearest row",
             ),
         ),
     ),
@@ -136,18 +135,18 @@ PAPERS = {
                     Line("StepAgent-Implicit", "stepagent-implicit"),
                 ),
                 (*ALFWORLD, Column("webshop", "average reward"), Column("virtualhome", "success")),
-                "the paper's own tables could not be read: rows are its methods, columns the worlds that we have",
+                "the paper's own tables could not be read: rows are its methods, columns our worlds",
             ),
         ),
     ),
 }  # fmt: skip
-"""By the name that is typed after `--paper`."""
+"""By the name after `--paper`."""
 
 
 def fill(name: str, tables: Sequence[Table]) -> list[Section]:
     """The tables of a paper, from ours; UserError for a paper that we know no table of."""
     if name not in PAPERS:
-        raise UserError(f"no tables of a paper {name!r}: choose one of {', '.join(PAPERS)}")
+        raise UserError(f"no tables of paper {name!r}: choose one of {', '.join(PAPERS)}")
     return [_section(name, PAPERS[name], one, tables) for one in PAPERS[name].tables]
 
 
@@ -167,7 +166,7 @@ def _section(name: str, paper: Paper, wanted: PaperTable, tables: Sequence[Table
 
 
 def _table(column: Column, tables: Sequence[Table]) -> tuple[Table | None, str]:
-    """The table that fills a column, and what a reader must know of it."""
+    """The table that fills a column, and its facts for the notes."""
     found = [
         table
         for table in tables
@@ -177,10 +176,8 @@ def _table(column: Column, tables: Sequence[Table]) -> tuple[Table | None, str]:
         return None, "not run"
     # More methods first: a lone run beside a comparison is an afterthought. The order of equals is that of `tables`.
     table = max(found, key=lambda one: len(one.rows))
-    told = ("tasks", "split", "n", "seeds", "panel", "model", "protocol", "checkpoint")
-    facts = ", ".join(f"{fact} {table.about[fact]}" for fact in told if table.about.get(fact) is not None)
-    more = f"; the one with most rows of {len(found)} tables, name folders to choose" if len(found) > 1 else ""
-    return table, f"{facts}{more}"
+    more = f"; the one with most rows of {len(found)} tables, give folders to choose" if len(found) > 1 else ""
+    return table, f"{shown_facts(table)}{more}"
 
 
 def _cell(table: Table | None, line: Line, metric: str) -> str:
@@ -193,7 +190,7 @@ def _cell(table: Table | None, line: Line, metric: str) -> str:
 
 
 def _published(sources: Sources, line: Line, column: Column) -> str:
-    """Its numbers; where the paper prints only differences, as in an ablation, these with their sign."""
+    """Its numbers; where the paper reports only differences, as in an ablation, these with their sign."""
 
     def wanted(row: Published) -> bool:
         here = row.world == column.world and (column.split is None or row.split in ("", column.split))

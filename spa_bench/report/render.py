@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 
@@ -21,25 +21,30 @@ from spa_bench.report.table import Row, Table, as_json
 from spa_bench.stats import Estimate
 from spa_bench.terminal import printable_line
 
+SFT = f"{START}: the model after supervised fine-tuning (SFT) on expert episodes, before RL"
 NOTE = (
-    "Success and outcome: mean over seeds of the mean over tasks; interval: Student's t over seeds. "
-    "Grounded: executed steps among all steps; malformed: steps that are no command at all, not grounded either. "
-    "Costs: means over seeds of the reward's fit and the training; extra: beyond what every method spends."
+    "Success and outcome: mean over seeds of the mean over tasks; CI: Student's t over seeds. Grounded: valid actions "
+    "among all steps; malformed: replies without a command, not grounded either. Costs: mean over seeds of reward "
+    "fitting and training; overhead: what the method alone needs."
 )
 DIFFERENCES = (
-    "Differences: of success on the same tasks with the same seeds, in points; interval: bootstrap over tasks; p: sign "
-    "flips over tasks, for one seed McNemar's exact test. Both are about the policies of these seeds. Seeds too: "
-    "bootstrap over seeds and tasks within kinds. Holm: p adjusted for all methods of the same grid."
+    "Differences: of success on the same tasks with the same seeds, in percentage points (pp). CI (tasks): bootstrap "
+    "over tasks; p: sign-flip test over tasks, for one seed McNemar's exact test; both are about the policies of these "
+    "seeds. CI (tasks and seeds): bootstrap over seeds, and over tasks within task types. p (Holm): adjusted for all "
+    "methods of the same table."
 )
 VARIATION = (
-    "Variation: bootstrap interval of success over other seeds and other tasks of the same kinds, with one seed over "
-    "tasks only; standard deviations, in points, of one run's success by training seed and by the tasks and chance."
+    "Variability: CI by bootstrap over seeds, and over tasks within task types; with one seed over tasks only. SD in "
+    "pp, of the success of one run; the SD over tasks includes the chance of single episodes."
 )
 OUTCOMES = (
-    "Graded outcomes: interval by bootstrap over seeds and tasks within kinds; IQM: mean of the middle half over seeds "
-    "and tasks; better: probability of improvement, the share of pairs of runs and tasks where the outcome is the "
-    "higher, equal ones half."
+    "Graded outcomes: CI by bootstrap over seeds, and over tasks within task types. IQM: interquartile mean over seeds "
+    "and tasks. P(improvement): share of pairs of runs on one task with the higher outcome, ties count half."
 )
+
+
+COMPARED = ("Δ success (pp)", "95 % CI (tasks)", "95 % CI (tasks and seeds)", "p", "p (Holm)")
+"""Columns of a difference."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Section:
     """Grids that are about one thing, and what stands under them."""
 
     name: str
-    """In file names: letters, digits and `-`."""
+    """In file names, made by `grid.slug`."""
     grids: Sequence[Grid]
     notes: Sequence[str]
 
@@ -84,13 +89,13 @@ def markdown(table: Table, seconds: bool = True) -> str:
 
 
 def section(table: Table, name: str = "table", published: bool = False, seconds: bool = True) -> Section:
-    """Everything that is printed of a table; with `published`, what papers print stands in a column of its own."""
+    """Everything that is printed of a table; with `published`, the numbers of papers stand in a column of their own."""
     cells, sources = _published(table) if published else ({}, [])
     return Section(name, grids(table, seconds, cells), [*footer(table), *sources])
 
 
 def grids(table: Table, seconds: bool = True, published: Mapping[str, str] | None = None) -> list[Grid]:
-    """What was reached, what of it is no chance, how it depends on length and kind of the task, and what it cost."""
+    """Results, differences, ablations, variability, graded outcomes, success by length and type of the task, costs."""
     if not table.rows:
         return []
     references = dict.fromkeys(one.reference for one in table.differences)
@@ -104,7 +109,7 @@ def grids(table: Table, seconds: bool = True, published: Mapping[str, str] | Non
 
 
 def _results(table: Table, published: Mapping[str, str]) -> Grid:
-    header = ["method", "seeds", "success %", "95 % interval", "outcome", "grounded %", "malformed %", "turns"]
+    header = ["method", "seeds", "success %", "95 % CI", "outcome", "grounded %", "malformed %", "turns"]
     beside = [PUBLISHED] if published else []
     rows = [
         [
@@ -125,49 +130,47 @@ def _results(table: Table, published: Mapping[str, str]) -> Grid:
 
 
 def _published(table: Table) -> tuple[dict[str, str], list[str]]:
-    """What papers print of the table's world and split, by label, and where it was read."""
+    """Reported numbers for the table's world and split, by label, and their sources."""
     sources = Sources()
     cells = {row.label: sources.cell(table.about["world"], table.about["split"], row.label) for row in table.rows}
     return {label: cell for label, cell in cells.items() if cell}, sources.notes()
 
 
 def _differences(reference: str, found: Sequence[Difference]) -> Grid:
-    header = ["method", "points", "95 % interval", "seeds too", "p", "Holm", "in words"]
-    rows = [
-        [
-            one.method,
-            points(one.found.by_task),
-            signed(one.found.by_task),
-            signed(one.found.by_both) if one.found.seeds > 1 else "",
-            chance(one.found.p),
-            chance(one.adjusted),
-            one.verdict,
-        ]
-        for one in found
-    ]
+    rows = [[one.method, *_compared(one), one.verdict] for one in found]
     title = f"difference of success from {printable_line(reference)}, same tasks and seeds"
-    return Grid(f"differences-{slug(reference)}", title, header, rows)
+    return Grid(f"differences-{slug(reference)}", title, ["method", *COMPARED, "verdict"], rows)
+
+
+def _compared(one: Difference) -> list[str]:
+    """The cells under `COMPARED`."""
+    by_both = signed(one.found.by_both) if one.found.seeds > 1 else ""
+    return [
+        points(one.found.by_task), signed(one.found.by_task), by_both, chance(one.found.p), chance(one.adjusted)
+    ]  # fmt: skip
 
 
 def _variation(table: Table) -> Grid:
-    header = ["method", "95 % interval", "by training seed", "by tasks and chance"]
+    header = ["method", "95 % CI (tasks and seeds)", "SD over seeds", "SD over tasks"]
     rows = [
         [one.method, interval(one.everywhere), _deviation(one.spread.training), _deviation(one.spread.evaluation)]
         for one in table.variation
     ]
-    return Grid("variation", "how far success % would move", header, rows)
+    title = "variability of success % (95 % bootstrap CI; SD over seeds / over tasks)"
+    return Grid("variability", title, header, rows)
 
 
 def _lengths(table: Table) -> Grid:
     ranges = _ranges(table.limits)
     header = ["method", *(f"{name}{ranges[name]} (n={table.sizes[name]})" for name in BUCKETS)]
     rows = [[row.label, *(percent(row.buckets[name]) for name in BUCKETS)] for row in table.rows]
-    return Grid("by-length", "success % by steps of the expert", header, rows)
+    return Grid("by-length", "success % by task length (expert steps)", header, rows)
 
 
 def _outcomes(table: Table) -> Grid:
     reference = table.differences[-1].reference if table.differences else None
-    header = ["method", "outcome", "95 % interval", "IQM", *([f"better than {reference}"] if reference else [])]
+    beside = [f"P(improvement over {printable_line(reference)})"] if reference else []
+    header = ["method", "outcome", "95 % CI", "IQM", *beside]
     rows = [
         [
             one.method,
@@ -184,22 +187,21 @@ def _outcomes(table: Table) -> Grid:
 def _kinds(table: Table) -> Grid:
     header = ["method", *(f"{kind} (n={n})" for kind, n in table.kinds.items())]
     rows = [[row.label, *(percent(row.kinds[kind]) for kind in table.kinds)] for row in table.rows]
-    return Grid("by-kind", "success % by kind of task", header, rows)
+    return Grid("by-type", "success % by task type", header, rows)
 
 
 def _ablation(found: Ablation, table: Table) -> Grid:
-    header = ["setting", *found.options, "seeds", "success %", "95 % interval", "outcome", "grounded %", "turns"]
+    header = ["setting", *found.options, "seeds", "success %", "95 % CI", "outcome", "grounded %", "turns"]
     compared = {one.method: one for one in found.differences}
-    beside = ["points", "95 % interval", "Holm"] if compared else []
+    beside = [*COMPARED, "verdict"] if compared else []
     rows = []
     for row in (row for label in found.settings for row in table.rows if row.label == label):
         options = [str(found.settings[row.label].get(name, "default")) for name in found.options]
         reached = [percent(row.success.mean), interval(row.success), f"{row.outcome:.3f}", percent(row.grounded)]
         cells = [row.label, *options, str(len(row.seeds)), *reached, f"{row.turns:.1f}"]
         one = compared.get(row.label)
-        own = [points(one.found.by_task), signed(one.found.by_task), chance(one.adjusted)] if one else ["", "", ""]
-        rows.append([*cells, *(own if compared else [])])
-    title = f"ablation of {printable_line(found.method)}: its options, and the difference from it as it comes"
+        rows.append([*cells, *([*_compared(one), one.verdict] if one else [""] * len(beside))])
+    title = f"ablation of {printable_line(found.method)}: options, and difference from the default options"
     return Grid(f"ablation-{slug(found.method)}", title, [*header, *beside], rows)
 
 
@@ -208,8 +210,8 @@ def _costs(table: Table, seconds: bool) -> Grid:
         "env steps": "env_steps",
         "tokens sampled": "tokens_sampled",
         "tokens trained": "tokens_trained",
-        "extra forward tokens": "extra_tokens",
-        "extra env steps": "extra_env_steps",
+        "overhead: forward tokens": "extra_tokens",
+        "overhead: env steps": "extra_env_steps",
     } | ({"seconds": "seconds"} if seconds else {})
     rows = [[row.label, *(_cost(row, name) for name in columns.values())] for row in table.rows]
     return Grid("costs", "cost of one run", ["method", *columns], rows)
@@ -234,7 +236,7 @@ def interval(estimate: Estimate) -> str:
 
 
 def with_interval(estimate: Estimate) -> str:
-    """A share and its interval in one cell."""
+    """A share and its CI in one cell."""
     reach = interval(estimate)
     return f"{percent(estimate.mean)} ({reach})" if reach else percent(estimate.mean)
 
@@ -255,16 +257,15 @@ def _deviation(variance: float | None) -> str:
     return "-" if variance is None else f"{100 * math.sqrt(variance):.1f}"
 
 
-def _resolved(found: Resolution) -> str:
-    """What the panel can show, in words."""
+def _power(found: Resolution) -> str:
+    """The minimum detectable effect, and for what it holds."""
     seeds = "1 seed" if found.seeds == 1 else f"{found.seeds} seeds"
-    differ = (
-        f"methods differ on {percent(found.discordance)} % of tasks ({'assumed' if found.assumed else 'seen here'})"
+    effect = "none" if found.smallest is None else f"{percent(found.smallest)} pp"
+    origin = "assumed" if found.assumed else "observed"
+    return (
+        f"minimum detectable effect (80 % power): {effect} on {found.tasks} tasks and {seeds}, if methods differ on "
+        f"{percent(found.discordance)} % of tasks ({origin})"
     )
-    where = f"{found.tasks} tasks and {seeds}, with 80 % power, if {differ}"
-    if found.smallest is None:
-        return f"no difference can be resolved on {where}"
-    return f"smallest difference that can be resolved: {percent(found.smallest)} points on {where}"
 
 
 def percent(value: float | None) -> str:
@@ -278,11 +279,21 @@ def _ranges(limits: tuple[int, int] | None) -> Mapping[str, str]:
     return {"short": f" 1-{limits[0]}", "medium": f" {limits[0] + 1}-{limits[1]}", "long": f" >{limits[1]}"}
 
 
+def shown_facts(table: Table) -> str:
+    """What a note about a table beside others says of it."""
+    told = ("tasks", "split", "n", "seeds", "evaluation_set", "model", "protocol", "checkpoint")
+    return _facts({name: table.about.get(name) for name in told})
+
+
+def _facts(about: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in about.items() if value is not None)
+
+
 def footer(table: Table) -> list[str]:
     """What stands under every grid of a table: what it is about, what happened, how to read it."""
-    about = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in table.about.items() if value is not None)
-    resolved = [_resolved(table.resolution)] if table.rows else []
+    power = [_power(table.resolution)] if table.rows else []
+    start = [SFT] if any(row.label == START for row in table.rows) else []
     said = [DIFFERENCES] if table.differences else []
     said += [VARIATION] if table.variation else []
     said += [OUTCOMES] if table.graded else []
-    return [about, *table.notes, *resolved, *([NOTE] if table.rows else []), *said]
+    return [_facts(table.about), *table.notes, *power, *start, *([NOTE] if table.rows else []), *said]

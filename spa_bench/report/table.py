@@ -32,7 +32,7 @@ from spa_bench.report.ablations import Ablation, ablations
 from spa_bench.stats import Estimate, over_seeds
 
 OVERSPENT = 1.1
-"""Times the dose beyond which a table says so: it is known only after an iteration what it has cost."""
+"""Share of the training budget beyond which a table says so: the cost of an iteration is known only after it."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Row:
     success: Estimate
     outcome: float
     grounded: float
-    """Executed steps among all steps of all seeds."""
+    """Valid actions among all steps of all seeds."""
     malformed: float
-    """Steps whose text was no command, among the same; counted as not grounded too."""
+    """Replies without a command, among the same; counted as not grounded too."""
     turns: float
     buckets: Mapping[str, float | None]
-    """Success by expert length; None where the panel has no such task."""
+    """Success by task length; None where the evaluation set has no such task."""
     kinds: Mapping[str, float | None]
-    """Success by kind of task; None where no valid episode is of it."""
+    """Success by task type; None where no valid episode is of it."""
     excluded: int
     """Episodes left out because something outside the agent's control went wrong."""
     costs: Mapping[str, float]
@@ -63,11 +63,11 @@ class Table:
     """One comparison."""
 
     about: Mapping[str, Any]
-    """World, split, n, panel hash and the rest of the footer, in printing order."""
+    """World, split, n, hash of the evaluation set and the rest of the footer, in printing order."""
     sizes: Mapping[str, int]
     """Tasks in each length bucket."""
     kinds: Mapping[str, int]
-    """Tasks of each kind, by name."""
+    """Tasks of each type, by name."""
     limits: tuple[int, int] | None
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
@@ -96,7 +96,7 @@ def tables_of(groups: Iterable[Group], baseline: str | None = None) -> list[Tabl
     """One table for each group.
 
     `baseline` is the label of the row that every method is compared with, beside the warm start; where it is not given,
-    `intervals.BASELINE`, or else the first method in alphabetical order. UserError where no table has that row.
+    `step_intervals.BASELINE`, or else the first method in alphabetical order. UserError where no table has that row.
     """
     found = [_table(group, baseline) for group in groups]
     labels = {row.label for table in found for row in table.rows}
@@ -234,7 +234,7 @@ def _notes(done: Sequence[Run], methods: Mapping[str, Sequence[Run]]) -> list[st
             notes.append(f"{run.name}: {skipped} of {skipped + done_too} updates skipped, not finite")
         if (share := run.overspent) > OVERSPENT:
             notes.append(
-                f"{run.name}: spent {share:.1f} times the dose, as its first iteration cost more than expected"
+                f"{run.name}: spent {share:.1f} times the training budget: its first iteration cost more than expected"
             )
     seeds = {label: sorted(run.seed for run in members) for label, members in methods.items()}
     if len({tuple(numbers) for numbers in seeds.values()}) > 1:
@@ -243,7 +243,7 @@ def _notes(done: Sequence[Run], methods: Mapping[str, Sequence[Run]]) -> list[st
 
 
 def _unequal(done: Sequence[Run]) -> list[str]:
-    """Breaches of what makes the comparison fair: one start per seed, one panel for all."""
+    """Breaches of what makes the comparison fair: one warm start per seed, one evaluation set for all."""
     notes = []
     starts: dict[int, set[str]] = defaultdict(set)
     for run in done:
@@ -251,9 +251,9 @@ def _unequal(done: Sequence[Run]) -> list[str]:
             starts[run.seed].add(f"{run.start} {_digest(run.panels['warm_start'])}")
     for seed, digests in sorted(starts.items()):
         if len(digests) > 1:
-            notes.append(f"unequal starts: the methods of seed {seed} did not start from the same policy")
+            notes.append(f"unequal warm starts: the methods of seed {seed} did not start from the same policy")
     if len({tuple(sorted(episode.task for episode in run.panels[EVAL])) for run in done}) > 1:
-        notes.append("unequal panels: the runs did not play the same tasks")
+        notes.append("unequal evaluation sets: the runs did not play the same tasks")
     return notes
 
 

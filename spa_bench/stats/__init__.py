@@ -1,8 +1,8 @@
-"""Means with intervals, differences on the same tasks, and what a panel of tasks can tell at all.
+"""Means with confidence intervals, differences on the same tasks, and the power to detect them.
 
 Scores are (seeds, tasks): each training seed plays every task once. A seed is one observation of a method, a task is
 one observation of a difference. Where data say nothing a number is None, never NaN and never an interval without
-width: that would claim a certainty which a handful of equal values cannot give.
+width: a few equal values do not show certainty.
 """
 
 from spa_bench.stats.means import (

@@ -1,4 +1,4 @@
-"""Two methods on the same tasks: how large the difference is, whether chance explains it, and how to say so."""
+"""Two methods on the same tasks: the difference, its CI, its p value, and the verdict in words."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Comparison:
     seeds: int
     tasks: int
     by_task: Estimate
-    """Interval over other tasks, for the policies of just these seeds. `n` counts tasks."""
+    """CI over other tasks, for the policies of just these seeds. `n` counts tasks."""
     by_both: Estimate
-    """Interval over other tasks and other seeds; with one seed the same as `by_task`. `n` counts seeds."""
+    """CI over other tasks and other seeds; with one seed the same as `by_task`. `n` counts seeds."""
     p: float
     """Two-sided sign-flip test over tasks, for the policies of just these seeds."""
     exact: bool
@@ -141,10 +141,10 @@ def verdict(found: Comparison, p: float, level: float = 0.05) -> str:
 
 
 def sentence(first: str, second: str, found: Comparison, p: float, level: float = 0.05) -> str:
-    """The same as a sentence, with the difference in points of a score between 0 and 1."""
+    """The same as a sentence, with the difference in percentage points (pp) of a score between 0 and 1."""
     low, high = found.by_task.low, found.by_task.high
-    between = "" if low is None or high is None else f", 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
-    figures = f"{100 * found.by_task.mean:+.1f} points{between}, adjusted p = {p:.2g}"
+    between = "" if low is None or high is None else f", 95 % CI {100 * low:+.1f} to {100 * high:+.1f}"
+    figures = f"{100 * found.by_task.mean:+.1f} pp{between}, adjusted p = {p:.2g}"
     said = verdict(found, p, level)
     if p >= level:
         return f"{said} between {first} and {second} ({figures})"

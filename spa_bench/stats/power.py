@@ -1,4 +1,4 @@
-"""What a panel of tasks can tell: the smallest difference that it resolves."""
+"""Power of the paired test: the minimum detectable effect on a number of tasks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from spa_bench.stats.means import z_score
 def smallest_difference(
     tasks: int, discordance: float, seeds: int = 1, alike: float = 1.0, level: float = 0.95, power: float = 0.8
 ) -> float | None:
-    """Smallest true difference of two success rates on the same tasks that a two-sided test finds so often.
+    """Smallest true difference of two success rates on the same tasks that a two-sided test detects with `power`.
 
     Solves tasks d^2 = (z_level sqrt(v) + z_power sqrt(v - d^2))^2 (Connor 1987), v = discordance (1 + (seeds - 1)
-    alike) / seeds: more seeds help as far as they differ on other tasks. None where no difference is resolved: it would
-    have to be larger than the discordance, or the tasks are a handful. The exact test finds it in about 77 % instead of
-    80 %, by simulation. Raises ValueError as `tasks_needed`.
+    alike) / seeds: more seeds help as far as they differ on other tasks. None where no difference is detectable: it
+    would have to be larger than the discordance, or the tasks are too few. The exact test detects it in about 77 %
+    instead of 80 %, by simulation. Raises ValueError as `tasks_needed`.
     """
     v = _per_task(discordance, seeds, alike)
     a, b = z_score((1 + level) / 2), z_score(power)

@@ -1,4 +1,4 @@
-"""Two methods on the same tasks, as a ratio: by how much of the second the first is better."""
+"""Two methods on the same tasks, as a ratio: the relative improvement of the first over the second."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def relative_improvement(
     """(mean first - mean second) / mean second, of scores (seeds, tasks) that are not negative; None where it is x / 0.
 
     Row and column stand for the same seed and task in both. Interval over other tasks, for the policies of just these
-    seeds: tasks are drawn with replacement, the same for both methods, and the ratio is worked out anew in each draw.
+    seeds: tasks are drawn with replacement, the same for both methods, and the ratio is computed in each draw.
     Expanded percentiles, those at Phi(-sqrt(n / (n - 1)) t_(n-1)) for n tasks (Hesterberg 2015). Draws where the second
     has nothing are left out; where they are more than `UNDEFINED` of all there is no interval. So the second must solve
     at least 4 of the tasks: a task drawn n times of n is missed with chance (1 - 1/n)^n, and k of them with about

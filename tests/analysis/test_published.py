@@ -215,9 +215,9 @@ def test_what_is_not_known_stays_empty():
         ("paper", "SPA", "arXiv id"),
         ("method", "", "a name"),
         ("method", " SPA", "white space"),
-        ("method", "\x1b[2J", "cannot be seen"),
-        ("method", "\u202eSPA", "cannot be seen"),
-        ("method", "S\u2028PA", "cannot be seen"),
+        ("method", "\x1b[2J", "invisible text"),
+        ("method", "\u202eSPA", "invisible text"),
+        ("method", "S\u2028PA", "invisible text"),
         ("world", "ALFWorld", "a world"),
         ("metric", "Success", "one of success, "),
         ("metric", "success|gain", "one of success, "),
@@ -228,8 +228,8 @@ def test_what_is_not_known_stays_empty():
         ("value", "7e1", "a number as printed"),
         ("value", "٧٩", "a number as printed"),
         ("value", "79.1" * 99, "more characters"),
-        ("value", "100.1", "no per cent"),
-        ("value", "-0.5", "no per cent"),
+        ("value", "100.1", "not a percentage"),
+        ("value", "-0.5", "not a percentage"),
         ("spread", "-1", "after the paper's ±"),
         ("n", "0", "a number of tasks"),
         ("n", "134.0", "a number of tasks"),
@@ -237,12 +237,12 @@ def test_what_is_not_known_stays_empty():
         ("source", "", "where the number was read"),
         ("confidence", "sure", "one of primary, secondary, inference"),
         ("confidence", "", "one of primary, secondary, inference"),
-        ("metric", "gain", "must say over what"),
+        ("metric", "gain", "what it is a gain over"),
     ],
 )
 def test_a_hostile_cell_is_refused_with_file_and_line(column, cell, said):
     message = refusal(text_of(A_ROW, A_ROW | {"method": "other"}, A_ROW | {column: cell}))
-    assert message.startswith("published numbers: hand.csv:4: ") and said in message
+    assert message.startswith("reported numbers: hand.csv:4: ") and said in message
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_a_hostile_file_is_refused_with_file_and_line(text, said):
 def test_a_fact_can_be_said_once_across_all_files(tmp_path):
     (tmp_path / "a.csv").write_text(text_of(A_ROW), encoding="utf-8")
     (tmp_path / "b.csv").write_text(text_of(A_ROW | {"seeds": "3"}, A_ROW | {"value": "80.0"}), encoding="utf-8")
-    with pytest.raises(UserError, match=r"b\.csv:3 says again what a\.csv:2 says"):
+    with pytest.raises(UserError, match=r"b\.csv:3 repeats a\.csv:2: keep one of them"):
         load(tmp_path)
 
 
@@ -328,9 +328,9 @@ def test_a_cell_shows_what_papers_print_of_our_row_and_says_where_it_was_read():
     assert sources.cell("alfworld", "valid_unseen", "no method") == sources.cell("nowhere", None, "spa") == ""
     assert sources.cell("alfworld", "valid_unseen", "spa", "grounding accuracy") == ""
     first, second = sources.notes()
-    assert first.startswith("[1] as published, other protocol: arXiv 2505.20732") and "106 of 134 games" in first
-    assert "split valid_unseen, n 134, seeds not known, model Llama-3.2-3B-Instruct" in first
-    assert "(secondary)" in first and "(inference)" in second and "split not known" in second
+    assert first.startswith("[1] reported (different protocol): arXiv 2505.20732") and "106 of 134 games" in first
+    assert "split valid_unseen, n 134, seeds unknown, model Llama-3.2-3B-Instruct" in first
+    assert "(secondary)" in first and "(inference)" in second and "split unknown" in second
 
 
 def test_each_source_is_numbered_once_and_every_number_has_a_note():

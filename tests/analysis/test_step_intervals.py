@@ -29,7 +29,7 @@ def test_the_numbers_of_a_small_case():
     assert [row.tasks for row in found.values()] == [4, 3, 2, 1]
     assert [row.success for row in found.values()] == [3 / 4, 2 / 3, 0.0, 1.0]
     assert [row.baseline for row in found.values()] == [2 / 4, 1 / 3, 1 / 2, 0.0]
-    assert [row.points for row in found.values()] == pytest.approx([25.0, 100 / 3, -50.0, 100.0])
+    assert [row.difference_pp for row in found.values()] == pytest.approx([25.0, 100 / 3, -50.0, 100.0])
     assert [row.percent for row in found.values()][:3] == pytest.approx([50.0, 100.0, -100.0])
     assert {row.seeds for row in found.values()} == {1}
 
@@ -37,7 +37,7 @@ def test_the_numbers_of_a_small_case():
 def test_where_the_baseline_solves_nothing_there_is_no_ratio_but_a_difference():
     last = only(run("ppo", PPO), run("spa", SPA), cuts=(15,))[">15"]
     assert (last.percent, last.low, last.high) == (None, None, None)
-    assert (last.points, last.tasks) == (100.0, 1)
+    assert (last.difference_pp, last.tasks) == (100.0, 1)
 
 
 def test_an_interval_without_tasks_has_nothing_but_its_name():
@@ -118,7 +118,7 @@ def test_the_order_of_runs_and_episodes_does_not_matter(pairs, random):
 @given(wins)
 def test_a_method_that_does_the_same_improves_by_nothing(won):
     for row in improvements(group(run("ppo", won), run("spa", won)), cuts=(5, 10)).rows:
-        assert row.points == 0
+        assert row.difference_pp == 0
         assert row.percent == (0 if row.baseline else None)
         assert (row.low, row.high) == (None, None)
 
@@ -141,7 +141,7 @@ def test_intervals_meet_without_gap_or_overlap_and_the_first_takes_a_task_withou
 
 @pytest.mark.parametrize("cuts", [(), (0, 5), (5, 5), (10, 5), (-1,)])
 def test_ends_that_do_not_rise_are_refused(cuts):
-    with pytest.raises(UserError, match="no ends of step intervals"):
+    with pytest.raises(UserError, match="use increasing ends from 1 on"):
         step_intervals(cuts)
 
 
@@ -150,7 +150,7 @@ def test_what_cannot_be_compared_is_said():
         improvements(group(run("spa", SPA)))
     with pytest.raises(UserError, match="no method but the baseline ppo"):
         improvements(group(run("ppo", PPO)))
-    with pytest.raises(UserError, match="name the ends"):
+    with pytest.raises(UserError, match="give the ends"):
         improvements(group(run("ppo", PPO, limits=None), run("spa", SPA, limits=None)))
     assert len(improvements(group(run("ppo", PPO, limits=None), run("spa", SPA, limits=None)), cuts=(5,)).rows) == 2
 

@@ -213,7 +213,7 @@ def test_captions_say_what_a_figure_rests_on():
         lengths.data(small()).caption,
         curves.data([small()]).caption,
     ):
-        for said in ("alfworld", "split valid_unseen", "n=10 tasks", "seeds 0, 1", "panel a1b2c3"):
+        for said in ("alfworld", "split valid_unseen", "n=10 tasks", "seeds 0, 1", "evaluation set a1b2c3"):
             assert said in caption
 
 

@@ -61,17 +61,21 @@ def test_an_ablation_by_hand(tmp_path: Path):
         "0.0",
         "33.3",
     ]
-    assert [cell(found, name, "points") for name in ("spa", "spa (alpha=0)", "spa (beta=0)")] == ["", "-66.7", "-33.3"]
+    assert [cell(found, name, "Δ success (pp)") for name in ("spa", "spa (alpha=0)", "spa (beta=0)")] == [
+        "",
+        "-66.7",
+        "-33.3",
+    ]
     # McNemar: 8 of 8 discordant tasks: 2 / 2^8; 4 of 4: 2 / 2^4; Holm doubles the first.
-    assert cell(found, "spa (alpha=0)", "Holm") == f"{2 * 2 / 2**8:.3f}"
-    assert cell(found, "spa (beta=0)", "Holm") == f"{2 / 2**4:.3f}"
+    assert cell(found, "spa (alpha=0)", "p (Holm)") == f"{2 * 2 / 2**8:.3f}"
+    assert cell(found, "spa (beta=0)", "p (Holm)") == f"{2 / 2**4:.3f}"
 
 
 def test_without_the_method_as_it_comes_settings_stand_side_by_side_only(tmp_path: Path):
     for options in ({"beta": 0.1}, {"beta": 0.2}):
         write_run(tmp_path, "spa", reward_options=options)
     found = grid(gather([tmp_path]), "ablation-spa")
-    assert "points" not in found.header
+    assert "Δ success (pp)" not in found.header
     assert [line[1] for line in found.rows] == ["0.1", "0.2"]
 
 
@@ -81,18 +85,18 @@ def test_one_setting_is_no_ablation(tmp_path: Path):
     assert not any("ablation" in one.name for part in gather([tmp_path]).sections() for one in part.grids)
 
 
-def test_success_by_kind_by_hand(tmp_path: Path):
+def test_success_by_type_by_hand(tmp_path: Path):
     write_run(tmp_path, wins="110000000000", tasks=tuple(MANY), start=NO_SPA)
-    found = grid(gather([tmp_path]), "by-kind")
+    found = grid(gather([tmp_path]), "by-type")
     assert list(found.header) == ["method", "cool (n=6)", "heat (n=6)"]
     assert found.rows[1] == ["sparse", "16.7", "16.7"]  # k01 is cool, k02 is heat
     (table,) = gather([tmp_path]).tables
     assert table.rows[1].kinds == {"cool": pytest.approx(1 / 6), "heat": pytest.approx(1 / 6)}
 
 
-def test_one_kind_has_no_table_of_kinds(tmp_path: Path):
+def test_one_type_has_no_table_of_types(tmp_path: Path):
     write_run(tmp_path)
-    assert "by-kind" not in [one.name for part in gather([tmp_path]).sections() for one in part.grids]
+    assert "by-type" not in [one.name for part in gather([tmp_path]).sections() for one in part.grids]
 
 
 def grade(path: Path, outcomes: Sequence[float]) -> None:
@@ -108,10 +112,18 @@ def test_graded_outcomes_by_hand(tmp_path: Path):
         grade(write_run(tmp_path, reward, env="webshop"), outcomes)
     contents = gather([tmp_path])
     found = grid(contents, "outcomes")
-    assert list(found.header) == ["method", "outcome", "95 % interval", "IQM", "better than ppo"]
-    assert [cell(found, "ppo", name) for name in ("outcome", "IQM", "better than ppo")] == ["0.500", "0.500", ""]
+    assert list(found.header) == ["method", "outcome", "95 % CI", "IQM", "P(improvement over ppo)"]
+    assert [cell(found, "ppo", name) for name in ("outcome", "IQM", "P(improvement over ppo)")] == [
+        "0.500",
+        "0.500",
+        "",
+    ]
     # spa: the middle half of .25 .5 .5 1 is .5; against ppo it is higher, equal, lower, equal: (1 + .5 + 0 + .5) / 4
-    assert [cell(found, "spa", name) for name in ("outcome", "IQM", "better than ppo")] == ["0.562", "0.500", "0.500"]
+    assert [cell(found, "spa", name) for name in ("outcome", "IQM", "P(improvement over ppo)")] == [
+        "0.562",
+        "0.500",
+        "0.500",
+    ]
     assert cell(found, "warm start", "IQM") == "-"  # all 0 or 1
     assert any(note.startswith("Graded outcomes: ") for note in contents.sections()[0].notes)
 
@@ -124,7 +136,7 @@ def test_better_counts_every_pair_of_runs(tmp_path: Path):
     ):
         grade(write_run(tmp_path, reward, seed=seed, env="webshop"), outcomes)
     # Higher than one of the two runs of ppo on three tasks, than both on the fourth: (3 x 1/2 + 1) / 4.
-    assert cell(grid(gather([tmp_path]), "outcomes"), "spa", "better than ppo") == "0.625"
+    assert cell(grid(gather([tmp_path]), "outcomes"), "spa", "P(improvement over ppo)") == "0.625"
 
 
 def test_successes_have_no_table_of_graded_outcomes(tmp_path: Path):
@@ -164,7 +176,7 @@ def test_published_numbers_stand_in_their_own_column_and_change_none_of_ours(tmp
     write_run(tmp_path, "spa", wins="1110")
     contents = gather([tmp_path])
     found = grid(contents, "results")
-    assert found.header[-1] == PUBLISHED == "as published, other protocol"
+    assert found.header[-1] == PUBLISHED == "reported (different protocol)"
     assert cell(found, "spa", PUBLISHED) == "79.1 [1]"
     assert cell(found, "warm start", PUBLISHED) == ""
     own = "| spa | 1 | 75.0 |  | 0.750 | 100.0 | 0.0 | 1.0 |"
@@ -227,7 +239,7 @@ def test_a_papers_tables_hold_only_its_own_numbers_and_all_of_them(name: str):
 
 def test_an_unknown_paper_is_a_user_error(tmp_path: Path):
     write_run(tmp_path)
-    with pytest.raises(UserError, match="no tables of a paper 'ragen': choose one of spa, 3spo, stepagent"):
+    with pytest.raises(UserError, match="no tables of paper 'ragen': choose one of spa, 3spo, stepagent"):
         gather([tmp_path]).paper("ragen")
 
 

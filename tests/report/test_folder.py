@@ -68,7 +68,7 @@ def test_under_each_table_stands_what_it_is_about(results: Path, tmp_path: Path)
     for name in written.files:
         if name.endswith(".tex") and "paper" not in name:
             text = (tmp_path / "out" / name).read_text()
-            assert "split valid\\_unseen, n 4, seeds [0], panel a1b2c3" in text, name
+            assert "split valid\\_unseen, n 4, seeds [0], evaluation set a1b2c3" in text, name
             assert "final checkpoint" in text and "protocol default" in text, name
 
 
@@ -102,7 +102,7 @@ def test_a_folder_of_somebody_else_is_not_touched(results: Path, tmp_path: Path,
     if listed is not None:
         (out / MANIFEST).write_text(listed)
     before = files(out)
-    with pytest.raises(UserError, match="no report of ours: choose another folder with --out"):
+    with pytest.raises(UserError, match="no report has written: choose another folder with --out"):
         write(gather([results]), [results], out)
     assert files(out) == before
 
@@ -181,7 +181,7 @@ def test_report_of_nothing_readable_says_so_and_fails(tmp_path: Path):
     ("words", "message"),
     [
         (["--intervals", "5,x"], "use whole numbers with commas, such as 5,10,15"),
-        (["--intervals", "10,5"], "they rise from at least 1"),
+        (["--intervals", "10,5"], "use increasing ends from 1 on, such as 5,10,15"),
         (["--intervals", ""], "--intervals '': use whole numbers with commas, such as 5,10,15"),
         (["--paper", "ragen"], "choose one of spa, 3spo, stepagent"),
         (["--baseline", "sprse"], "no finished run of the baseline sprse"),
@@ -197,7 +197,7 @@ def test_wrong_words_are_one_line(results: Path, words: list[str], message: str)
 def test_intervals_in_the_wrong_order_are_told_before_a_missing_baseline(tmp_path: Path):
     write_run(tmp_path, "sparse")
     done = invoke("report", str(tmp_path), "--intervals", "10,5")
-    assert done.exit_code == 2 and "they rise from at least 1" in done.stderr
+    assert done.exit_code == 2 and "use increasing ends from 1 on, such as 5,10,15" in done.stderr
 
 
 def test_report_prints_a_papers_tables(results: Path):

@@ -17,7 +17,9 @@ from strategies import HOSTILE
 
 from spa_bench.report.grid import Grid, boxes, comma_separated, latex, markdown, slug
 
-GRID = Grid("results", "alfworld, n=4", ["method", "success %", "points"], [["a_b", "50.0", "-1.5"], ["c", "", "+2.0"]])
+GRID = Grid(
+    "results", "alfworld, n=4", ["method", "success %", "Δ success (pp)"], [["a_b", "50.0", "-1.5"], ["c", "", "+2.0"]]
+)
 CELLS = st.lists(HOSTILE, min_size=2, max_size=2)
 
 
@@ -25,7 +27,7 @@ def test_markdown_by_hand():
     assert markdown(GRID).splitlines() == [
         "**alfworld, n=4**",
         "",
-        "| method | success % | points |",
+        "| method | success % | Δ success (pp) |",
         "| --- | ---: | ---: |",
         "| a_b | 50.0 | -1.5 |",
         "| c |  | +2.0 |",
@@ -33,7 +35,7 @@ def test_markdown_by_hand():
 
 
 def test_csv_by_hand():
-    assert comma_separated(GRID) == "method,success %,points\na_b,50.0,-1.5\nc,,+2.0\n"
+    assert comma_separated(GRID) == "method,success %,Δ success (pp)\na_b,50.0,-1.5\nc,,+2.0\n"
 
 
 def test_latex_by_hand():
@@ -45,7 +47,7 @@ def test_latex_by_hand():
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         r"\begin{tabular}{lrr}",
         r"\toprule",
-        r"method & success \% & points \\",
+        r"method & success \% & $\Delta$ success (pp) \\",
         r"\midrule",
         r"a\_b & 50.0 & $-$1.5 \\",
         r"c &  & +2.0 \\",
@@ -97,7 +99,7 @@ def test_a_slug_names_a_file(text: str):
 
 def test_a_narrow_terminal_folds_names_and_never_numbers():
     cell = "95.93 [1]; 80.45 [2]"
-    grid = Grid("x", "t", ["method", "as published, other protocol"], [["a method with a long name", cell]])
+    grid = Grid("x", "t", ["method", "reported (different protocol)"], [["a method with a long name", cell]])
     out = io.StringIO()
     Console(file=out, width=40).print(boxes(grid))
     assert "95.93 [1];" in out.getvalue() and "80.45" in out.getvalue()
@@ -106,7 +108,7 @@ def test_a_narrow_terminal_folds_names_and_never_numbers():
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
 def test_latex_compiles(tmp_path: Path):
-    rows = [[r"a\b{c}$&#_%~^<>|\"±–", "1.0-2.0", "-3"], ["\x1b[2J\n", "", "é"]]
+    rows = [[r"a\b{c}$&#_%~^<>|\"±–Δ", "1.0-2.0", "-3"], ["\x1b[2J\n", "", "é"]]
     table = latex(Grid("x", "50 % of {it}", ["m", "a", "b"], rows), ["note_1 & more"], "x")
     packages = r"\documentclass{article}\usepackage[utf8]{inputenc}\usepackage{booktabs,graphicx}"
     (tmp_path / "x.tex").write_text(packages + "\n\\begin{document}\n" + table + "\\end{document}\n", encoding="utf-8")

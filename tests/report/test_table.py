@@ -47,17 +47,17 @@ def test_skipped_updates_are_told(tmp_path: Path) -> None:
     assert told == [f"{'/'.join(path.parts[-3:])}: 3 of 16 updates skipped, not finite"]
 
 
-def test_a_dose_that_was_overspent_is_told(tmp_path: Path) -> None:
+def test_a_training_budget_that_was_overspent_is_told(tmp_path: Path) -> None:
     """Iterations of 100 steps and 3 extra ones each: 206 of 200, and 206 of 20."""
     small = {"match": "env-steps", "iterations": 2, "env_steps": 10}
     path = write_run(tmp_path / "a", ppo=small)
-    told = [note for note in only(tmp_path / "a").notes if "dose" in note]
+    told = [note for note in only(tmp_path / "a").notes if "training budget" in note]
     assert told == [
-        f"{'/'.join(path.parts[-3:])}: spent 10.3 times the dose, as its first iteration cost more than expected"
+        f"{'/'.join(path.parts[-3:])}: spent 10.3 times the training budget: its first iteration cost more than expected"
     ]
     write_run(tmp_path / "b", ppo=small | {"env_steps": 100})
     write_run(tmp_path / "c", ppo=small | {"match": "collected"})
-    assert not [note for table in "bc" for note in only(tmp_path / table).notes if "dose" in note]
+    assert not [note for table in "bc" for note in only(tmp_path / table).notes if "training budget" in note]
 
 
 def only(results: Path) -> Table:
@@ -86,7 +86,7 @@ def test_success_is_the_mean_over_seeds_with_an_interval(tmp_path: Path):
     )  # equal seeds say nothing of the spread
     assert table.about["n"] == 4
     assert table.about["seeds"] == [0, 1, 2]
-    assert table.about["panel"] == "a1b2c3"
+    assert table.about["evaluation_set"] == "a1b2c3"
 
 
 def test_one_seed_prints_no_interval(tmp_path: Path):
@@ -219,13 +219,13 @@ def test_methods_that_did_not_start_from_the_same_policy_are_named(tmp_path: Pat
         weights = {"kind": "stage", "stage": "warm start", "weights": f"w{number if where == 'weights' else 0}"}
         start = "0100" if where == "panel" and number else "1000"
         write_run(tmp_path, reward=reward, start=start, metrics=[weights, {"kind": "done"}])
-    assert any("unequal starts" in note and "seed 0" in note for note in only(tmp_path).notes)
+    assert any("unequal warm starts" in note and "seed 0" in note for note in only(tmp_path).notes)
 
 
 def test_runs_that_played_other_tasks_are_named(tmp_path: Path):
     write_run(tmp_path, reward="sparse", wins="1111")
     write_run(tmp_path, reward="ppo", wins="111")
-    assert any("unequal panels" in note for note in only(tmp_path).notes)
+    assert any("unequal evaluation sets" in note for note in only(tmp_path).notes)
 
 
 def test_methods_with_other_seeds_are_named(tmp_path: Path):
@@ -239,7 +239,7 @@ def test_runs_that_differ_in_more_than_the_method_get_tables_of_their_own(tmp_pa
     write_run(tmp_path, reward="ppo", batch=3)
     write_run(tmp_path, reward="ppo", ppo={"clip": 0.5})
     assert [len(table.rows) for table in tables([tmp_path])] in ([3, 2], [2, 3])
-    write_run(tmp_path / "other panel", facts=FACTS | {"panel": "ffff"})
+    write_run(tmp_path / "other evaluation set", facts=FACTS | {"panel": "ffff"})
     assert len(tables([tmp_path])) == 3
 
 
@@ -324,11 +324,11 @@ def test_a_narrow_terminal_folds_no_number(tmp_path: Path, monkeypatch: pytest.M
         "0.0-100.0",
         "0.750",
         "100.0",
-        "interval",
+        "CI",
         "malformed",
         "outcome",
         "turns",
-        "Holm",
+        "(Holm)",
     } <= set(text.split())
 
 
@@ -367,18 +367,18 @@ def test_a_method_that_is_told_more_than_others_is_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("match", "said"),
     [
-        ("collected", "18000 steps collected, a method's extra ones on top"),
-        ("env-steps", "18000 steps, a method's extra ones included"),
-        ("tokens", "sampled tokens, a method's extra ones included"),
+        ("collected", "18,000 env steps (method overhead not counted)"),
+        ("env-steps", "18,000 env steps (method overhead counted)"),
+        ("tokens", "by sampled tokens (method overhead counted)"),
     ],
 )
-def test_the_dose_is_said_and_other_doses_are_another_table(match: str, said: str, tmp_path: Path):
+def test_the_training_budget_is_said_and_another_one_is_another_table(match: str, said: str, tmp_path: Path):
     write_run(tmp_path, ppo={"match": match})
     write_run(tmp_path, ppo={"match": match, "iterations": 1})
     assert len(tables([tmp_path])) == 2
-    assert said in {table.about["dose"] for table in tables([tmp_path])}
+    assert said in {table.about["training_budget"] for table in tables([tmp_path])}
     write_run(tmp_path / "agent", facts=FACTS | {"agent": "expert"})
-    assert only(tmp_path / "agent").about["dose"] is None
+    assert only(tmp_path / "agent").about["training_budget"] is None
 
 
 # Differences
@@ -409,7 +409,7 @@ def test_the_difference_of_one_seed_is_mcnemars(tmp_path: Path):
     assert found.found.p == pytest.approx(mcnemar(7, 0)) == pytest.approx(2 / 2**7)
     assert found.adjusted == found.found.p
     assert found.found.exact
-    assert found.words.startswith("sparse is better than ppo with these seeds only (+58.3 points, 95 % interval +")
+    assert found.words.startswith("sparse is better than ppo with these seeds only (+58.3 pp, 95 % CI +")
     before = only_difference(table, "sparse", "warm start")
     assert before.found.p == pytest.approx(mcnemar(9, 0))
     assert before.adjusted == pytest.approx(2 * mcnemar(9, 0))  # the smaller of two, ppo being the other
@@ -524,7 +524,7 @@ def test_equal_methods_differ_by_nothing_and_it_is_said_in_words(tmp_path: Path)
     table = only(tmp_path)
     found = only_difference(table, "sparse", "ppo")
     assert (found.found.by_task.mean, found.found.by_task.low, found.found.p) == (0.0, None, 1.0)
-    assert found.words == "no significant difference between sparse and ppo (+0.0 points, adjusted p = 1)"
+    assert found.words == "no significant difference between sparse and ppo (+0.0 pp, adjusted p = 1)"
     assert "| sparse | +0.0 |  |  | 1.000 | 1.000 | no significant difference |" in markdown(table)
 
 
@@ -556,7 +556,7 @@ def test_the_interval_over_tasks_is_that_within_kinds(tmp_path: Path):
     assert (sparse.everywhere.mean, sparse.everywhere.low) == (0.5, None)
 
 
-def test_the_smallest_difference_is_printed_at_the_discordance_seen(tmp_path: Path):
+def test_the_minimum_detectable_effect_is_printed_at_the_discordance_observed(tmp_path: Path):
     write_many(tmp_path, "ppo", "110000001000")
     write_many(tmp_path, "sparse", "111111111100")
     table = only(tmp_path)
@@ -565,15 +565,15 @@ def test_the_smallest_difference_is_printed_at_the_discordance_seen(tmp_path: Pa
     assert found.discordance == pytest.approx(7 / 12)
     assert found.smallest == smallest_difference(12, 7 / 12)
     assert found.smallest is not None
-    said = f"smallest difference that can be resolved: {100 * found.smallest:.1f} points on 12 tasks and 1 seed, with "
-    assert f"- {said}80 % power, if methods differ on 58.3 % of tasks (seen here)" in markdown(table)
+    said = f"minimum detectable effect (80 % power): {100 * found.smallest:.1f} pp on 12 tasks and 1 seed, "
+    assert f"- {said}if methods differ on 58.3 % of tasks (observed)" in markdown(table)
 
 
-def test_a_panel_that_is_too_small_says_so(tmp_path: Path):
+def test_an_evaluation_set_that_is_too_small_says_so(tmp_path: Path):
     write_run(tmp_path, start="")
     text = markdown(only(tmp_path))
-    assert "no difference can be resolved on 4 tasks and 1 seed, with 80 % power, if methods differ on 20.0 %" in text
-    assert "(assumed)" in text
+    said = "minimum detectable effect (80 % power): none on 4 tasks and 1 seed, if methods differ on 20.0 % of tasks"
+    assert f"{said} (assumed)" in text
 
 
 def test_differences_are_in_the_json_as_plain_numbers(tmp_path: Path):

@@ -482,10 +482,10 @@ def test_a_comparison_as_a_sentence():
     found = comparison(0.1, -0.01, 0.21)
     assert (
         sentence("spa", "ppo", found, 0.31) == "no significant difference between spa and ppo "
-        "(+10.0 points, 95 % interval +8.0 to +12.0, adjusted p = 0.31)"
+        "(+10.0 pp, 95 % CI +8.0 to +12.0, adjusted p = 0.31)"
     )
-    assert sentence("spa", "ppo", found, 0.001).startswith("spa is better than ppo with these seeds only (+10.0 points")
-    assert sentence("spa", "ppo", comparison(-0.1, -0.2, -0.1), 0.001).startswith("spa is worse than ppo (-10.0 points")
+    assert sentence("spa", "ppo", found, 0.001).startswith("spa is better than ppo with these seeds only (+10.0 pp")
+    assert sentence("spa", "ppo", comparison(-0.1, -0.2, -0.1), 0.001).startswith("spa is worse than ppo (-10.0 pp")
 
 
 # What varies
