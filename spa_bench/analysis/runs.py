@@ -140,7 +140,7 @@ def about(run: Run, n: int, seeds: Sequence[int]) -> dict[str, Any]:
         "max_steps": run.facts.get("max_steps"),
         "training_budget": None if run.facts.get("agent") else _training_budget(run.config.get("ppo", {})),
         "temperature": run.config["eval"]["temperature"],
-        "checkpoint": "final checkpoint",
+        "checkpoint": "final",
     }
 
 

@@ -19,5 +19,5 @@ def sources(group: Group) -> str:
     seeds = ", ".join(map(str, told["seeds"])) or "none"
     return (
         f"{told['world']}, split {told['split']}, n={told['n']} tasks, seeds {seeds}, model {told['model']}, "
-        f"evaluation set {told['evaluation_set'] or 'unknown'}, {told['checkpoint']}."
+        f"evaluation set {told['evaluation_set'] or 'unknown'}, {told['checkpoint']} checkpoint."
     )

@@ -1,6 +1,6 @@
 """What a page shows, as plain values: runs, tables, curves, episodes. A folder that cannot be read is named, not fatal.
 
-The same folders give the same values, wherever they lie and whenever it is asked.
+The same folders give the same values, wherever they lie.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Folder:
     path: Path
     name: str
     run: Mapping[str, Any]
-    """What the page says of it."""
+    """Its entry in the page."""
     episodes: tuple[Episode, ...] = ()
 
     @property
@@ -57,7 +57,7 @@ Tabulator = Callable[[Sequence[Folder]], tuple[list[dict[str, Any]], dict[Path, 
 
 
 def read(path: Path) -> Folder:
-    """One folder of a run or an audit, whatever is in it."""
+    """One folder of a run or an audit; an unreadable one has the reason in its entry."""
     name = run_name(path)
     said: dict[str, Any] = {"name": name, "kind": "audit" if is_audit(path) else "run"}
     try:
@@ -95,7 +95,7 @@ def gather(
 def compose(
     found: Sequence[Path], reader: Reader, tabulator: Tabulator, most: int | None = None, limit: int = LIMIT
 ) -> dict[str, Any]:
-    """As `gather`, with a way to read a folder and to make tables that may remember what they did before."""
+    """As `gather`, with functions to read a folder and to make tables, which may cache."""
     shelf, folders = Shelf(limit, most), []
     for folder in _named_apart([reader(path) for path in found]):
         shelf.add(folder.episodes)
@@ -112,7 +112,7 @@ def compose(
 
 
 def tabulate(folders: Sequence[Folder], baseline: str | None = None) -> tuple[list[dict[str, Any]], dict[Path, str]]:
-    """The tables of these folders, and which of them no table can be made of, with the reason."""
+    """The tables of these folders, and those that stand in no table, with the reason."""
     groups, problems = judge(folder.path for folder in folders)
     return tabulated(replace(contents(groups, baseline), problems=problems))
 
@@ -125,7 +125,9 @@ def tabulated(found: Contents) -> tuple[list[dict[str, Any]], dict[Path, str]]:
 
 def _plain(table: Table, section: Section) -> dict[str, Any]:
     """A table as it is printed, so that a page never says anything else than a paper."""
-    parts = [{"title": grid.title, "header": grid.header, "rows": grid.rows} for grid in section.grids]
+    parts = [
+        {"name": grid.name, "title": grid.title, "header": grid.header, "rows": grid.rows} for grid in section.grids
+    ]
     about = {name.replace("_", " "): value for name, value in table.about.items() if value is not None}
     return {"about": about, "grids": parts, "notes": [printable_line(note) for note in section.notes]}
 
@@ -181,7 +183,7 @@ def _shared(one: Episode, texts: dict[str, str]) -> Episode:
 
 
 def _prices(path: Path) -> dict[tuple[Any, ...], Sequence[float]]:
-    """Step rewards by episode, where the run recorded them."""
+    """Step rewards by episode, where the run logged them."""
     found: dict[tuple[Any, ...], Sequence[float]] = {}
     for row in Journal(path / "prices.jsonl").scan():
         rewards = (row or {}).get("rewards")
@@ -226,7 +228,7 @@ def _state(rows: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> tupl
     wanted = config.get("ppo", {}).get("iterations")
     if done:
         return "unfinished", f"{done} of {wanted} iterations" if wanted else f"{done} iterations"
-    return "unfinished", f"last stage on record: {stages[-1]}" if stages else "no stage on record"
+    return "unfinished", f"last logged stage: {stages[-1]}" if stages else "no logged stage"
 
 
 def _setting(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
@@ -253,7 +255,10 @@ def _curve(iterations: Mapping[int, Mapping[str, Any]], name: str) -> list[list[
 
 def _about(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Configuration and facts, flat."""
-    flat = dict(_flat(config)) | {f"made with {name}": value for name, value in _flat(facts)}
+    renamed = {
+        {"panel": "evaluation_set", "panel_tasks": "evaluation_tasks"}.get(name, name): facts[name] for name in facts
+    }
+    flat = dict(_flat(config)) | {f"made with {name}": value for name, value in _flat(renamed)}
     return {name: value for name, value in flat.items() if name != "reward"}
 
 
@@ -266,7 +271,7 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, An
 
 
 def _bare(value: Any) -> str:
-    """A value as text; of a path only its last part: it would name people and machines."""
+    """A value as text; of a path only its last part, as it may name people and machines."""
     text = value if isinstance(value, str) else json.dumps(value)
     for kind in (PurePosixPath, PureWindowsPath):
         if kind(text).is_absolute():
@@ -280,10 +285,10 @@ def _left_out(shelf: Shelf) -> str:
         return ""
     parts = [f"This page shows {shown:,} of {shelf.total:,} episodes."]
     if shelf.deepest < 2:
-        parts.append("Of every run only the held-out panel is shown.")
+        parts.append("Of every run only the evaluation set is shown.")
     elif shelf.deepest < math.inf:
         last = "iteration" if shelf.deepest == 2 else f"{int(shelf.deepest) - 1} iterations"
-        parts.append(f"Of every run the panels and the last {last} of training are shown whole.")
+        parts.append(f"Of every run the evaluation set and the last {last} of training are shown.")
     if shelf.most is not None:
-        parts.append(f"Of each run at most {shelf.most:,} are shown: the panels first, then the last of training.")
+        parts.append(f"Of each run at most {shelf.most:,} are shown: evaluation first, then the last of training.")
     return " ".join(parts)

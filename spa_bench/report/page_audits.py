@@ -1,6 +1,6 @@
-"""What a page shows of an audit: its methods, the episodes that they priced, and what each paid for every step.
+"""What a page shows of an audit: its methods, its episodes, and the rewards of every method for every step.
 
-Separate from the page: a run pays one reward for each step, an audit as many as it has methods.
+Separate from the page: a run has one reward for each step, an audit one for each step and method.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from spa_bench.core import UserError
 from spa_bench.report.page_episodes import Episode, episode, shortened
 from spa_bench.runs.episodes import to_row
 
-NOT_KEPT = "written by an earlier version, which kept no episodes"
+NOT_KEPT = "written by an earlier version, without episodes"
 
 
 def is_audit(path: Path) -> bool:
@@ -22,7 +22,7 @@ def is_audit(path: Path) -> bool:
 
 
 def read_audit(path: Path) -> tuple[dict[str, Any], list[Episode]]:
-    """What the page says of an audit folder, and its episodes. Raises UserError for a damaged one."""
+    """The page's entry of an audit folder, and its episodes. Raises UserError for a damaged one."""
     found = saved.load(path)
     methods = sorted(found.methods, key=lambda method: method.name)
     kept = (path / saved.EPISODES).exists() or (path / saved.PRICES).exists()
@@ -39,14 +39,14 @@ def read_audit(path: Path) -> tuple[dict[str, Any], list[Episode]]:
         "iterations": 0,
         "episodes": len(episodes),
         "about": {name.replace("_", " "): value for name, value in found.about.items()}
-        | {"left out of the figures": found.excluded},
+        | {"excluded episodes": found.excluded},
     }, episodes
 
 
 def _episodes(path: Path, names: list[str]) -> list[Episode]:
     played, prices = saved.episodes(path), saved.prices(path)
     if played and sorted(prices) != names:
-        raise UserError(f"{path / saved.PRICES}: not the prices of the audited methods")
+        raise UserError(f"{path / saved.PRICES}: not the rewards of the audited methods")
     return [
         episode(to_row(one) | saved.place(index), paid=[shortened(prices[name][index].tolist()) for name in names])
         for index, one in enumerate(played)

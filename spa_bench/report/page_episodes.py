@@ -1,6 +1,6 @@
-"""Episodes as a page keeps them: without tokens, every text once, and no more of them than a browser opens at once.
+"""Episodes as a page stores them: without tokens, every text once, and no more of them than a browser can open.
 
-Separate from the page: here it is decided which episodes are kept, there what is said of a run.
+Separate from the page: here it is decided which episodes are kept, there what is shown of a run.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ FIELDS = (
     "steps", "world", "rewards", "paid",
 )  # fmt: skip
 """Places in an episode's list. `steps`: observation, move and progress of each step, one after another. `world`: turn
-and reward of the steps that the world rewarded. `paid`: of each method of an audit what it paid for each step. A text
-is its place among the page's texts."""
+and reward of the steps that the world rewarded. `paid`: the step rewards of each method of an audit. A text is its
+place among the page's texts."""
 
 Place = tuple[str, int, int]
 """Stage, iteration and index: which episode of its run."""
@@ -52,12 +52,12 @@ class Episode:
     branch: int
     parent: int | None
     steps: tuple[tuple[str, Move, float], ...]
-    """What was seen, what was done, the oracle's progress after it."""
+    """Observation, move, the oracle's progress after it."""
     world: tuple[float, ...]
     rewards: tuple[float, ...]
-    """What the method paid for each own step; empty where that is not on record."""
+    """The method's reward for each own step; empty where that is not logged."""
     paid: tuple[tuple[float, ...], ...] = ()
-    """What each method of an audit paid for each step, in the order of its methods; empty for the episode of a run."""
+    """Step rewards of each method of an audit, in the order of its methods; empty for the episode of a run."""
 
     def texts(self) -> Iterable[str]:
         """Every text of the episode, with repetitions."""
@@ -74,7 +74,7 @@ class Episode:
 
 
 def shortened(rewards: Iterable[float]) -> tuple[float, ...]:
-    """Rewards with as many digits as a reader can use."""
+    """Rewards with five digits."""
     return tuple(float(f"{one:.5g}") for one in rewards)
 
 
@@ -102,7 +102,7 @@ def episode(row: Mapping[str, Any], rewards: Sequence[float] = (), paid: Iterabl
 
 
 def _move(step: Mapping[str, Any]) -> Move:
-    fault = "" if step["grounded"] else _text(step["fault"]) or "not executed"
+    fault = "" if step["grounded"] else _text(step["fault"]) or "no reason given"
     return _text(step["reply"]), _text(step["action"]), fault, _text(step.get("expert_action"))
 
 
@@ -126,7 +126,7 @@ def _number(value: Any) -> float:
 class Shelf:
     """Episodes of all runs that fit under `limit` bytes.
 
-    Where they are too many, the earliest iteration of training goes first, of every run alike; the panels go last.
+    Where they are too many, the earliest iteration of training is dropped first, of every run; evaluation goes last.
     """
 
     limit: int
@@ -156,7 +156,7 @@ class Shelf:
         return [sorted((one for rank in run.values() for one in rank), key=lambda one: one.place) for run in self.runs]
 
     def _settle(self) -> None:
-        """Give up what is worth least until the rest fits."""
+        """Drop the highest rank until the rest fits."""
         while self._size > self.limit:
             worst = max((rank for run in self.runs for rank in run), default=0)
             if worst > 0:

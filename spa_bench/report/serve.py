@@ -1,7 +1,4 @@
-"""The page of a results folder: in a file, or on this machine's own address while runs go on.
-
-Separate from the report: here a file is written and a socket opened, there values are made of values.
-"""
+"""The page of a results folder: in a file, or served on 127.0.0.1 while runs go on."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ from spa_bench.report.page import Folder, compose, gather, read, tabulate
 from spa_bench.terminal import printable_line
 
 FILES = ("run.json", "audit.json", "metrics.jsonl", "episodes.jsonl", "prices.jsonl")
-"""What a change of shows that there is news."""
+"""Files whose change means that the page has changed."""
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Name, size and time of a folder's files."""
@@ -37,7 +34,7 @@ def write(
     baseline: str | None = None,
     known: Contents | None = None,
 ) -> dict[str, Any]:
-    """Write the page of all runs and audits at or below `folders`; returns what there is to say of it.
+    """Write the page of all runs and audits at or below `folders`; returns a summary of it.
 
     `known` as for `report.page.gather`.
     """
@@ -65,7 +62,7 @@ def write(
 
 
 def show(written: dict[str, Any], stream: TextIO, as_json: bool = False) -> None:
-    """Say what was written, and what a reader must know of it."""
+    """Print the summary of what was written, with its notes."""
     if as_json:
         print(json.dumps(written, indent=1), file=stream)
         return
@@ -81,7 +78,7 @@ def show(written: dict[str, Any], stream: TextIO, as_json: bool = False) -> None
 
 
 class Live:
-    """The newest page of a folder. What has not changed since the last time is not read again."""
+    """The newest page of a folder; unchanged folders are not read again."""
 
     def __init__(self, results: Path) -> None:
         self.results = results
@@ -125,7 +122,7 @@ class Live:
         return known[1]
 
     def _tabulate(self, folders: Sequence[Folder]) -> tuple[list[dict[str, Any]], dict[Path, str]]:
-        """Tables average finished runs alone: while the others go on, they need not be made again."""
+        """Tables average finished runs only: they are kept while other runs go on."""
         key = [
             (folder.path, folder.run["state"], self._stamp(folder.path) if folder.run["state"] == "finished" else None)
             for folder in folders
@@ -137,7 +134,7 @@ class Live:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers for three addresses, to whoever asked for this machine by its own name."""
+    """Answers for three addresses, to requests for 127.0.0.1 or localhost only."""
 
     server_version, sys_version = "spa-bench", ""
     timeout = 30
@@ -149,7 +146,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """The page, its data, or the version of both."""
         if self.headers.get("Host") not in self._hosts():
-            # Another site that points its name here (DNS rebinding) would read the folder through the reader's browser.
+            # DNS rebinding: another site that points its name here would read the folder through the user's browser.
             self._answer(403, "text/plain", b"this address answers to 127.0.0.1 and localhost only\n")
         elif self.path == "/":
             version, found = self.live.now()
@@ -163,7 +160,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(404, "text/plain", b"there is only /\n")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: the page polls."""
+        """Log nothing: the page polls."""
 
     def _hosts(self) -> set[str]:
         port = self.connection.getsockname()[1]
@@ -186,12 +183,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """On loopback; a browser that goes away in the middle of an answer is nothing to report."""
+    """On loopback; a browser that closes its connection is no error."""
 
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A broken connection is silence, anything else the usual traceback."""
+        """Ignore a broken connection; anything else has the usual traceback."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -199,7 +196,7 @@ class Server(ThreadingHTTPServer):
 def server(results: Path, port: int = 0) -> Server:
     """A server of one results folder, bound and not yet running; port 0: any free one."""
     if not results.is_dir():
-        raise UserError(f"no folder {results}: give the one that was named with --results")
+        raise UserError(f"no folder {results}: give the folder of --results")
     try:
         return Server(("127.0.0.1", port), partial(Handler, Live(results)))
     except (OSError, OverflowError) as error:

@@ -69,7 +69,7 @@ def test_under_each_table_stands_what_it_is_about(results: Path, tmp_path: Path)
         if name.endswith(".tex") and "paper" not in name:
             text = (tmp_path / "out" / name).read_text()
             assert "split valid\\_unseen, n 4, seeds [0], evaluation set a1b2c3" in text, name
-            assert "final checkpoint" in text and "protocol default" in text, name
+            assert "checkpoint final" in text and "protocol default" in text, name
 
 
 def test_the_same_folders_give_the_same_bytes_wherever_they_lie(results: Path, tmp_path: Path):

@@ -248,7 +248,7 @@ def test_prices_of_other_methods_than_the_audited_are_damage(tmp_path: Path):
     path = write_audit(tmp_path, ("spa", "sparse"))
     rows, _ = Journal(path / "prices.jsonl").read()
     (path / "prices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows if row["method"] == "spa"))
-    assert "not the prices of the audited methods" in run_named(gather([tmp_path]), "audits/")["reason"]
+    assert "not the rewards of the audited methods" in run_named(gather([tmp_path]), "audits/")["reason"]
 
 
 def test_an_audit_of_an_earlier_version_is_listed_without_episodes(tmp_path: Path):
@@ -257,7 +257,7 @@ def test_an_audit_of_an_earlier_version_is_listed_without_episodes(tmp_path: Pat
     (path / "prices.jsonl").unlink()
     audit = run_named(gather([tmp_path]), "audits/")
     assert (audit["state"], audit["shown"]) == ("audit", 0)
-    assert audit["reason"] == "written by an earlier version, which kept no episodes"
+    assert audit["reason"] == "written by an earlier version, without episodes"
 
 
 def test_the_prices_of_an_audit_count_in_the_size_of_a_page(tmp_path: Path):
@@ -357,7 +357,7 @@ def test_a_page_that_would_be_too_large_leaves_out_early_training_and_says_so(tm
     text = page(limited)
     assert whole["report"]["left_out"] == ""
     assert len(page(whole)) > 1_000_000 > len(text)
-    assert "the panels and the last" in limited["report"]["left_out"]
+    assert "the evaluation set and the last" in limited["report"]["left_out"]
     for run in ("alfworld/spa", "alfworld/sparse"):
         kept = {
             (group[0], group[1])

@@ -126,11 +126,22 @@ def test_the_report_opens_from_disk_with_tables_runs_and_what_went_wrong(reader:
         "cannot read run.json",
         "1 of ",
         "no significant difference",
-        "can be resolved",
+        "minimum detectable effect (80 % power)",
     ):
         assert said in text
     assert page.locator(".whisker").count() > 3
+    assert 2 in page.evaluate(WHISKERS)  # both CIs of a difference
+    assert page.evaluate(MISPLACED) == 0
     assert page.title() == "Overview · spa-bench report"
+
+
+WHISKERS = "[...document.querySelectorAll('tbody tr')].map((row) => row.querySelectorAll('.whisker .dot').length)"
+MISPLACED = """[...document.querySelectorAll(".whisker")].filter((one) => {
+  const [line, dot] = [one.querySelector(".reach"), one.querySelector(".dot")];
+  const [low, at, high] = [line.getAttribute("x1"), dot && dot.getAttribute("cx"), line.getAttribute("x2")].map(Number);
+  return dot && (at < low || at > high);
+}).length"""
+"""CIs that do not hold the mean that is drawn with them."""
 
 
 def test_runs_are_filtered_and_sorted(reader: Reader, report: Path):
@@ -187,7 +198,7 @@ def test_an_episode_is_found_by_filter_and_read_turn_by_turn(reader: Reader, rep
     page.click(".episodes a")
     page.locator("#episode-title", has_text="find the <b>safe</b>").wait_for()
     text = page.inner_text("#episode")
-    for said in ("not executed: inadmissible", "not executed: no command", "nothing could be read", "−0.500", "+1"):
+    for said in ("invalid action: inadmissible", "invalid action: no command", "no action parsed", "−0.500", "+1"):
         assert said in text
     assert page.locator(".reward-bar").count() == 3
     assert reader.hash().endswith("/episode/train/1/0")
@@ -229,7 +240,7 @@ def test_two_methods_stand_side_by_side_on_the_same_task(reader: Reader, report:
     page.get_by_text("B · sparse").wait_for()
     text = page.inner_text("main")
     assert "A · spa" in text
-    assert "Both act alike in every turn." in text
+    assert "The actions are the same in every turn." in text
     page.select_option("#with-run", runs["alfworld/spa/1"])
     page.get_by_text("seed 1").first.wait_for()
     link = reader.hash()
@@ -246,7 +257,7 @@ def test_two_episodes_of_one_run_stand_side_by_side_and_their_difference_is_mark
     page = reader.open(report)
     run = address(reader, "spa").removeprefix("#/run/")
     reader.open(report, f"#/compare/{run}/train/1/1/with/{run}/train/1/2")
-    assert "They act differently from turn 3 on." in page.inner_text("main")
+    assert "The actions differ from turn 3 on." in page.inner_text("main")
     assert page.locator(".pair").nth(2).locator(".differs").count() == 1
 
 
@@ -306,7 +317,7 @@ def test_the_heat_map_has_a_row_for_each_method_and_a_column_for_each_turn(reade
     reader.open(report, audit_address(reader) + "/episode/audit/0/1")
     rows = page.locator(".heat .heat-row")
     assert rows.count() == 7
-    assert page.locator(".heat .label").all_inner_texts()[:2] == ["progress, executed", "oracle's progress"]
+    assert page.locator(".heat .label").all_inner_texts()[:2] == ["progress, valid action", "oracle's progress"]
     assert [rows.nth(n).locator(".hit").count() for n in range(7)] == [20] * 7
     titles = rows.nth(0).locator("title").all_text_contents()
     assert [title.removeprefix("turn ") for title in titles[:3]] == [
@@ -334,7 +345,7 @@ def test_two_methods_stand_side_by_side_on_one_episode_and_the_link_keeps_them(r
     assert page.evaluate("document.activeElement.id") == "method-A"
     page.select_option("#method-B", "potential")
     reader.until("location.hash.endsWith('/methods/spa%20(beta%3D0.1)/potential')")
-    assert "B pays +0.900; the outcome is 1" in page.inner_text("#episode")
+    assert re.search(r"Sum of rewards: A \S+, B \+0\.900; outcome 1\.", page.inner_text("#episode"))
     who = page.locator("#turn-2 .duel .who").all_inner_texts()
     assert who == ["A · spa (beta=0.1)", "B · potential"]
     assert page.locator("#turn-2 .duel .number").nth(1).inner_text() == "+0.200"

@@ -1,12 +1,11 @@
-// An audited episode: what every method paid for every step, and two methods side by side.
+// An audited episode: the reward of every method for every step, and two methods side by side.
 
-/** The oracle's progress and every method: what each paid by turn, and the most of it. `null` for a run's episode. */
-function paidBy(one, steps) {
+/** The oracle's progress and every method: rewards by turn, and the largest. `null` for a run's episode. */
+function rewardsBy(one, steps) {
   if (one.run.state !== "audit") return null;
   const before = (turn) => (turn > 0 ? steps[turn - 1].progress : one.get("start"));
   const made = steps.map((step, turn) => Math.round((step.progress - before(turn)) * 1e5) / 1e5);
-  const paid = one.get("paid");
-  const rows = one.run.methods.map((method, number) => ({ ...method, values: paid[number] }));
+  const rows = one.run.methods.map((method, number) => ({ ...method, values: one.get("paid")[number] }));
   return [{ name: "oracle's progress", oracle: true, values: made }, ...rows].map((row) => ({
     ...row,
     size: Math.max(0, ...row.values.map(Math.abs)),
@@ -66,18 +65,18 @@ function toMethods() {
   if (field) field.focus();
 }
 
-/** In one line what the two have paid, and where they disagree about the sign. */
+/** In one line the sums of both, and where their signs differ. */
 function pairWords(one, rows, pair) {
   const chosen = pair.map((name) => rows.find((row) => !row.oracle && row.name === name));
-  const sums = chosen.map((row, side) => row && `${"AB"[side]} pays ${signed(sumOf(row.values))}`).filter(Boolean);
-  const words = [`In the whole episode ${sums.join(" and ")}; the outcome is ${short(one.outcome)}.`];
+  const sums = chosen.map((row, side) => row && `${"AB"[side]} ${signed(sumOf(row.values))}`).filter(Boolean);
+  const words = [`Sum of rewards: ${sums.join(", ")}; outcome ${short(one.outcome)}.`];
   if (chosen.every(Boolean)) {
     const [a, b] = chosen.map((row) => row.values);
     const against = a.flatMap((value, turn) => (value * b[turn] < 0 ? [turn + 1] : []));
     words.push(
       against.length
-        ? `Where one pays the other takes in ${against.length === 1 ? "turn" : "turns"} ${against.join(", ")}.`
-        : "In no turn does one take where the other pays.",
+        ? `Rewards of opposite sign in ${against.length === 1 ? "turn" : "turns"} ${against.join(", ")}.`
+        : "No turn has rewards of opposite sign.",
     );
   }
   return el("p", { class: "quiet", role: "status" }, words.join(" "));
@@ -90,25 +89,25 @@ function sumOf(values) {
 // One turn
 
 /** All methods one below the other; where two are picked, these side by side and the others on demand. */
-function paidFor(rows, turn, pair) {
-  if (!pair.some(Boolean)) return paidList(rows, turn, pair);
+function rewardsOf(rows, turn, pair) {
+  if (!pair.some(Boolean)) return rewardList(rows, turn, pair);
   const sides = pair.map((name, side) => {
     const row = rows.find((other) => !other.oracle && other.name === name);
     return el(
       "div",
       { class: "side" },
       el("p", { class: "who" }, el("strong", {}, `${"AB"[side]} · `), row ? methodName(row) : "not picked"),
-      row ? el("p", { class: "sum" }, rewardBar(row.values[turn], row.size), paidNumber(row, turn)) : null,
+      row ? el("p", { class: "sum" }, rewardBar(row.values[turn], row.size), rewardNumber(row, turn)) : null,
     );
   });
   return [
-    paidList(rows.slice(0, 1), turn, pair),
+    rewardList(rows.slice(0, 1), turn, pair),
     el("div", { class: "sides duel" }, sides),
-    el("details", {}, el("summary", {}, count(rows.length - 1, "method")), paidList(rows.slice(1), turn, pair)),
+    el("details", {}, el("summary", {}, count(rows.length - 1, "method")), rewardList(rows.slice(1), turn, pair)),
   ];
 }
 
-function paidList(rows, turn, pair) {
+function rewardList(rows, turn, pair) {
   return el(
     "dl",
     { class: "paid" },
@@ -117,13 +116,13 @@ function paidList(rows, turn, pair) {
         "div",
         { class: row.oracle ? "oracle" : pair.includes(row.name) ? "picked" : null },
         el("dt", { title: visible(row.name) }, methodName(row)),
-        el("dd", {}, rewardBar(row.values[turn], row.size), paidNumber(row, turn)),
+        el("dd", {}, rewardBar(row.values[turn], row.size), rewardNumber(row, turn)),
       ),
     ),
   );
 }
 
-function paidNumber(row, turn) {
+function rewardNumber(row, turn) {
   return el("span", { class: "number" }, signed(row.values[turn]));
 }
 
@@ -138,7 +137,7 @@ function heatMap(one, steps, rows, pair) {
     el(
       "div",
       { class: "heat", "aria-hidden": "true" },
-      el("span", { class: "label" }, "progress, executed"),
+      el("span", { class: "label" }, "progress, valid action"),
       strip(steps, one.get("start"), 0, goToTurn),
       rows.map((row) => [
         el(
@@ -158,10 +157,9 @@ function heatMap(one, steps, rows, pair) {
       { class: "quiet" },
       "A row for each method, a column for each turn: ",
       swatch("gain", 1),
-      " above the line is paid, ",
+      " positive reward, ",
       swatch("loss", 6),
-      " below it is taken; the stronger the colour, the more, by the largest of each row. ",
-      "The numbers stand in the turns.",
+      " negative reward; full colour is the largest of its row. Numbers are in the turns.",
     ),
   );
 }

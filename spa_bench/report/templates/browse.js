@@ -138,12 +138,12 @@ function filters(run) {
     choice("group", "Stage", groups, browser.group, change("group")),
     choice(
       "kind",
-      "Kind of task",
+      "Task type",
       [["", "any"], ...kinds.map((kind) => [kind, visible(kind)])],
       browser.kind,
       change("kind"),
     ),
-    lengths ? choice("length", "Expert length", lengths, browser.length, change("length")) : null,
+    lengths ? choice("length", "Task length (expert steps)", lengths, browser.length, change("length")) : null,
     choice(
       "success",
       "Outcome",

@@ -42,7 +42,7 @@ function compareView(left, right) {
     (turn) => !a[turn] || !b[turn] || a[turn].action !== b[turn].action,
   );
   const words =
-    differs === undefined ? "Both act alike in every turn." : `They act differently from turn ${differs + 1} on.`;
+    differs === undefined ? "The actions are the same in every turn." : `The actions differ from turn ${differs + 1} on.`;
   return [
     el(
       "div",
@@ -128,7 +128,7 @@ function pairs(left, right, a, b, differs) {
             el("p", { class: "letter" }, letter),
             steps[turn]
               ? turnBody(steps[turn], turn > 0 ? steps[turn - 1].progress : one.get("start"), turn + 1, scales[side])
-              : el("p", { class: "quiet" }, `${letter} is over.`),
+              : el("p", { class: "quiet" }, `${letter} has ended.`),
           ),
         ),
       ),

@@ -81,9 +81,9 @@ class Episode {
 
   /** The steps that this episode itself played. */
   ownSteps() {
-    const [flat, rewards, paid] = [this.get("steps"), this.get("rewards"), this.get("world")];
+    const [flat, rewards, given] = [this.get("steps"), this.get("rewards"), this.get("world")];
     const world = new Map();
-    for (let at = 0; at < paid.length; at += 2) world.set(paid[at], paid[at + 1]);
+    for (let at = 0; at < given.length; at += 2) world.set(given[at], given[at + 1]);
     const steps = [];
     for (let at = 0; at < flat.length; at += 3) {
       const [reply, action, fault, expert] = book().moves[flat[at + 1]].map((text) => book().texts[text]);

@@ -1,9 +1,9 @@
-// Pictures: intervals in tables, learning curves, and an episode from above.
+// Pictures: CIs in tables, learning curves, and an episode from above.
 
 const HUES = 8;
 const SHAPES = ["circle", "square", "triangle", "diamond"];
 
-/** An interval on a line from the first to the last of `range`, with its mean if there is one. */
+/** A CI on a line from the first to the last of `range`, with its mean if there is one. */
 function whisker({ mean, low, high }, [first, last]) {
   const place = (value) => 4 + (112 * (value - first)) / (last - first);
   const parts = [draw("line", { x1: 4, x2: 116, y1: 9, y2: 9, class: "rail" })];
@@ -204,16 +204,16 @@ function seedCount(one) {
   return el("span", { class: "quiet" }, count(one.seeds, "seed"));
 }
 
-/** The whole episode in one strip: progress as steps, rewards as bars, what was not executed below. */
+/** The whole episode in one strip: progress as steps, valid and invalid actions, rewards as bars. */
 function strip(steps, start, first, pick) {
   const wide = Math.max(steps.length, 1);
   const size = Math.max(...steps.map((step) => Math.abs(step.reward || 0)), 0);
-  const priced = steps.some((step) => step.reward !== null);
-  const tall = priced ? 108 : 66;
+  const logged = steps.some((step) => step.reward !== null);
+  const tall = logged ? 108 : 66;
   const picture = draw("svg", {
     viewBox: `0 0 ${wide * 20} ${tall}`,
     preserveAspectRatio: "none",
-    class: priced ? "strip priced" : "strip",
+    class: logged ? "strip logged" : "strip",
     "aria-hidden": "true",
   });
   let path = `M0 ${50 - 44 * start}`;
@@ -221,7 +221,7 @@ function strip(steps, start, first, pick) {
     const left = turn * 20;
     path += `L${left} ${50 - 44 * step.progress}L${left + 20} ${50 - 44 * step.progress}`;
     picture.append(draw("rect", { x: left + 2, y: 56, width: 16, height: 6, class: step.fault ? "bad" : "good" }));
-    if (priced && step.reward) {
+    if (logged && step.reward) {
       const high = (20 * Math.abs(step.reward)) / size;
       picture.append(
         draw("rect", {
@@ -237,7 +237,7 @@ function strip(steps, start, first, pick) {
       draw("rect", { x: left, y: 0, width: 20, height: tall, class: "hit", onclick: () => pick(first + turn) }),
     );
   });
-  if (priced) picture.prepend(draw("line", { x1: 0, x2: wide * 20, y1: 86, y2: 86, class: "zero" }));
+  if (logged) picture.prepend(draw("line", { x1: 0, x2: wide * 20, y1: 86, y2: 86, class: "zero" }));
   picture.prepend(
     draw("path", { d: `${path}L${wide * 20} 50L0 50Z`, class: "area" }),
     draw("path", { d: path, class: "trace" }),
@@ -245,7 +245,7 @@ function strip(steps, start, first, pick) {
   return picture;
 }
 
-/** A bar from the middle: right for what is paid, left for what is taken. */
+/** A bar from the middle: to the right for positive rewards, to the left for negative ones. */
 function rewardBar(reward, size) {
   const reach = size > 0 ? (48 * Math.abs(reward)) / size : 0;
   return draw(

@@ -3,7 +3,7 @@
 function episodeView(one) {
   const steps = one.shownSteps();
   const missing = one.steps() === null ? one.branch : 0;
-  const rows = paidBy(one, steps);
+  const rows = rewardsBy(one, steps);
   const pair = pairIn(one.run);
   return [
     el(
@@ -70,10 +70,10 @@ function branchNote(one) {
 }
 
 function stripOf(one, steps, missing, pair) {
-  const rows = paidBy(one, steps);
+  const rows = rewardsBy(one, steps);
   if (rows) return heatMap(one, steps, rows, pair);
   const start = missing ? 0 : one.get("start");
-  const priced = steps.some((step) => step.reward !== null);
+  const logged = steps.some((step) => step.reward !== null);
   return el(
     "figure",
     { class: "overhead" },
@@ -81,17 +81,17 @@ function stripOf(one, steps, missing, pair) {
     el(
       "figcaption",
       { class: "quiet" },
-      priced
-        ? "oracle progress, executed or not, step rewards"
-        : "oracle progress, executed or not; step rewards are not on record",
+      logged
+        ? "oracle progress; valid or invalid action; step rewards"
+        : "oracle progress; valid or invalid action; rewards not logged for this stage",
     ),
   );
 }
 
-/** What turns are measured by: the largest reward of the episode, or in an audit that of each method. */
+/** The scale of reward bars: the largest reward of the episode, or in an audit that of each method. */
 function scaleOf(one, steps, pair) {
   const size = Math.max(0, ...steps.map((step) => Math.abs(step.reward || 0)));
-  return { size, rows: paidBy(one, steps), pair };
+  return { size, rows: rewardsBy(one, steps), pair };
 }
 
 function turnList(one, steps, missing, pair) {
@@ -108,14 +108,14 @@ function turnList(one, steps, missing, pair) {
     "ol",
     { class: "turns" },
     turns,
-    final ? el("li", { class: "turn end" }, el("h3", {}, "End"), long(final, "seen", "seen")) : null,
+    final ? el("li", { class: "turn end" }, el("h3", {}, "End"), long(final, "seen", "observation")) : null,
   );
 }
 
 function turnBody(step, before, number, { size, rows, pair }) {
   const fault = step.fault
-    ? `not executed: ${step.fault === "format" ? "no command" : visible(step.fault)}`
-    : "executed";
+    ? `invalid action: ${step.fault === "format" ? "no command" : visible(step.fault)}`
+    : "valid action";
   return [
     el(
       "h3",
@@ -123,23 +123,23 @@ function turnBody(step, before, number, { size, rows, pair }) {
       `Turn ${number}`,
       el("span", { class: `badge ${step.fault ? "failed" : "finished"}` }, fault),
       step.shared === undefined ? null : el("span", { class: "badge" }, `shared with #${step.shared}`),
-      step.expert && step.expert === step.action ? el("span", { class: "badge" }, "as the expert") : null,
+      step.expert && step.expert === step.action ? el("span", { class: "badge" }, "same as expert") : null,
     ),
-    long(step.seen, "seen", "seen"),
-    long(step.reply, "reply", "wrote"),
+    long(step.seen, "seen", "observation"),
+    long(step.reply, "reply", "model output"),
     el(
       "div",
       { class: "said" },
-      el("span", { class: "tag" }, "did"),
+      el("span", { class: "tag" }, "parsed action"),
       step.action
         ? el("span", {}, el("code", {}, visible(step.action)))
-        : el("em", {}, "nothing could be read from the reply"),
+        : el("em", {}, "no action parsed"),
     ),
     step.expert && step.expert !== step.action
       ? el(
           "div",
           { class: "said" },
-          el("span", { class: "tag" }, "expert"),
+          el("span", { class: "tag" }, "expert action"),
           el("span", {}, el("code", {}, visible(step.expert))),
         )
       : null,
@@ -170,10 +170,15 @@ function turnBody(step, before, number, { size, rows, pair }) {
             el("dd", {}, rewardBar(step.reward, size), el("span", { class: "number" }, signed(step.reward))),
           ),
       step.world
-        ? el("div", {}, el("dt", {}, "world pays"), el("dd", {}, el("span", { class: "number" }, signed(step.world))))
+        ? el(
+            "div",
+            {},
+            el("dt", {}, "environment reward"),
+            el("dd", {}, el("span", { class: "number" }, signed(step.world))),
+          )
         : null,
     ),
-    rows ? paidFor(rows, number - 1, pair) : null,
+    rows ? rewardsOf(rows, number - 1, pair) : null,
   ];
 }
 

@@ -9,8 +9,8 @@ const WORDS = {
   unreadable: "not readable",
 };
 const CURVE_NAMES = {
-  success: "Success while training",
-  grounded: "Grounded steps",
+  success: "Success during training",
+  grounded: "Valid actions (grounding)",
   reward_sum: "Sum of step rewards",
   kl: "KL to the warm start",
 };
@@ -49,7 +49,7 @@ function overviewView() {
           "section",
           { "aria-labelledby": "audits-title" },
           el("h2", { id: "audits-title" }, "Audits"),
-          el("p", { class: "quiet" }, "Every method has priced the same episodes; no policy was trained."),
+          el("p", { class: "quiet" }, "Every method assigns rewards to the same episodes; no policy is trained."),
           el("div", { id: "audits" }),
         )
       : null,
@@ -66,7 +66,7 @@ function summary(runs) {
     .filter(([, number]) => number > 0)
     .map(([state, number]) => badge(state, state === "audit" ? count(number, "audit") : `${number} ${WORDS[state]}`));
   return [
-    `${count(own.length, "run")} in ${count(worlds.size, "world")}, ${count(episodes, "episode")} on record. `,
+    `${count(own.length, "run")} in ${count(worlds.size, "world")}, ${count(episodes, "logged episode")}. `,
     ...parts,
   ];
 }
@@ -75,7 +75,7 @@ function badge(state, text) {
   return el("span", { class: `badge ${state}` }, text);
 }
 
-/** Everything that is not as it should be, in one place. */
+/** Every problem with the data, in one place. */
 function troubles(runs) {
   const lines = [];
   for (const run of runs) {
@@ -90,7 +90,7 @@ function troubles(runs) {
   return el(
     "details",
     { class: "troubles", open: lines.length <= 6 },
-    el("summary", {}, `${count(lines.length, "thing")} to know before trusting a number`),
+    el("summary", {}, `${count(lines.length, "problem")} with the data`),
     el(
       "ul",
       {},
@@ -103,7 +103,7 @@ function link(address, text, attributes = {}) {
   return el("a", { href: address, ...attributes }, text);
 }
 
-// Tables: what the terminal prints, with its intervals drawn
+// Tables: what the terminal prints, with CIs drawn
 
 const INTERVAL = /^([+-]?[\d.]+)(?:-| to )([+-]?[\d.]+)$/;
 
@@ -120,9 +120,9 @@ function tableSection(table, number) {
     el("h2", { id: `table-${number}` }, title),
     first ? first[1] : null,
     others.map(([grid, node]) =>
-      el("details", { open: grid.header.includes("in words") }, el("summary", {}, visible(grid.title)), node),
+      el("details", { open: grid.name.startsWith("differences") }, el("summary", {}, visible(grid.title)), node),
     ),
-    el("details", {}, el("summary", {}, "world, panel, model, protocol"), el("dl", { class: "facts" }, facts)),
+    el("details", {}, el("summary", {}, "world, evaluation set, model, protocol"), el("dl", { class: "facts" }, facts)),
     el(
       "ul",
       { class: "notes" },
@@ -133,16 +133,16 @@ function tableSection(table, number) {
 
 function gridTable(grid, id) {
   const rows = grid.rows.filter((row) => row.length === grid.header.length);
-  const drawn = grid.header.map((name, place) => place > 0 && name.includes("interval"));
+  const drawn = grid.header.map((name, place) => place > 0 && name.startsWith("95 % CI"));
   const cells = rows.flatMap((row) => row.filter((_, place) => drawn[place]));
   const reach = Math.max(...cells.flatMap((cell) => endsOf(cell) || []).map(Math.abs), 1);
-  const range = cells.some((cell) => /^[+-]/.test(cell)) ? [-reach, reach] : [0, Math.max(reach, 100)];
+  const range = cells.some((cell) => /^[+-]/.test(cell)) ? [-reach, reach] : [0, reach > 1 ? Math.max(reach, 100) : 1];
   const columns = grid.header.map((name, place) => ({
     key: String(place),
     name,
     text: place === 0 || rows.some((row) => /^\p{L}/u.test(row[place])),
     value: (row) => number(row[place]),
-    show: (row) => (drawn[place] ? interval(row, place, range) : visible(row[place] || "–")),
+    show: (row) => (drawn[place] ? interval(row, place, drawn, range) : visible(row[place] || "–")),
   }));
   return sortable(id, columns, rows, grid.title);
 }
@@ -152,11 +152,12 @@ function endsOf(cell) {
   return found && [Number(found[1]), Number(found[2])];
 }
 
-/** An interval with its mean, where the column before holds one. */
-function interval(row, place, range) {
+/** A CI with its mean, where the column before it, or before several of them, holds one. */
+function interval(row, place, drawn, range) {
   const ends = endsOf(row[place]);
-  if (!ends) return el("span", { class: "quiet" }, row[place] || "no interval");
-  const before = place > 1 ? number(row[place - 1]) : null;
+  if (!ends) return el("span", { class: "quiet" }, row[place] || "no CI");
+  const at = drawn.lastIndexOf(false, place);
+  const before = at > 0 ? number(row[at]) : null;
   const mean = typeof before === "number" ? before : null;
   const picture = whisker({ low: ends[0], high: ends[1], mean }, range);
   return el("span", { class: "estimate" }, el("span", {}, row[place]), picture);
@@ -271,7 +272,7 @@ function nameColumns(kind, label) {
 
 function auditColumns() {
   return [
-    ...nameColumns("audit", "what"),
+    ...nameColumns("audit", "content"),
     {
       key: "methods",
       name: "methods",
@@ -344,23 +345,37 @@ function curvesView() {
     if (run.state === "unreadable" || !run.iterations) continue;
     settings.set(run.setting, [...(settings.get(run.setting) || []), run]);
   }
-  const sections = [...settings.values()].map((runs, number) =>
-    el("section", {}, el("h2", {}, settingTitle(runs, number, settings.size)), curvesOf(runs)),
+  const all = [...settings.values()].map((runs) => runs[0]);
+  const sections = [...settings.values()].map((runs) =>
+    el("section", {}, el("h2", {}, settingTitle(runs[0], all)), curvesOf(runs)),
   );
   return [
     el("h1", { tabindex: "-1" }, "Learning curves"),
     el(
       "p",
       { class: "lead" },
-      "Line: mean over seeds. Band: from the lowest to the highest seed. A click on a method hides its line.",
+      "Line: mean over seeds. Band: from the lowest to the highest seed. Click a method to hide its line.",
     ),
-    sections.length ? sections : el("p", { class: "quiet" }, "No run has an iteration on record yet."),
+    sections.length ? sections : el("p", { class: "quiet" }, "No run has finished an iteration yet."),
   ];
 }
 
-function settingTitle(runs, number, all) {
-  const same = runs[0].about["model.name"] ? ` · ${visible(runs[0].about["model.name"])}` : "";
-  return `${runs[0].env}${same}${all > 1 ? ` · setting ${number + 1} of ${all}` : ""}`;
+/** World and model, and the settings in which the runs differ from others of their world. */
+function settingTitle(run, all) {
+  const same = all.filter((other) => other.env === run.env);
+  const names = [...new Set(same.flatMap((other) => Object.keys(other.about)))].sort();
+  const differs = (name) => new Set(same.map((other) => other.about[name])).size > 1;
+  const settings = names.filter((name) => !/^(made with |reward_options|seed$|batch$|model\.name$)/.test(name));
+  const told = [...settings, "made with evaluation_set"].filter(differs);
+  const shown = told.length > 1 ? told.filter((name) => !name.startsWith("made with ")) : told;
+  const model = run.about["model.name"];
+  return [
+    run.env,
+    model && visible(model),
+    ...shown.map((name) => `${name.replace("made with ", "")}=${visible(run.about[name] || "default")}`),
+  ]
+    .filter(Boolean)
+    .join(" · ");
 }
 
 function curvesOf(runs) {

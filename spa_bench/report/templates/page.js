@@ -74,7 +74,7 @@ function show({ focus = true } = {}) {
     missing: () => [
       [
         el("h1", { tabindex: "-1" }, "Not in this page"),
-        el("p", {}, "This link names a run or an episode that this page does not hold."),
+        el("p", {}, "This page does not hold the run or episode of this link."),
       ],
       () => {},
     ],
@@ -262,7 +262,7 @@ async function poll() {
     say("live");
   } catch {
     live.failed = true;
-    say("the server has gone; this is what it sent last");
+    say("server not reachable; showing its last data");
   }
   setTimeout(poll, Math.max(2000, 5 * (performance.now() - began)));
 }
