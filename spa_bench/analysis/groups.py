@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from spa_bench.analysis.runs import Played, Run, find, load
+from spa_bench.analysis.settings import differing
 from spa_bench.core import UserError
 from spa_bench.runs.names import run_name
 
@@ -32,6 +34,8 @@ class Group:
     """What they share; the same text for the same setting on every machine."""
     runs: tuple[Run, ...]
     """All of them, by label and seed."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings in which it differs from the other groups of its world and split, by dotted key; values as text."""
 
     @cached_property
     def judged(self) -> list[tuple[Run, str | None]]:
@@ -120,7 +124,32 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
         found[setting(run)].append(run)
     told = {name: told_apart(same) for name, same in found.items()}
     ordered = {name: sorted(same, key=lambda run: (run.label, run.seed)) for name, same in told.items()}
-    return [Group(name, tuple(ordered[name])) for name in sorted(ordered)]
+    differ = _differing({name: same[0] for name, same in ordered.items()})
+    return [Group(name, tuple(ordered[name]), differ[name]) for name in sorted(ordered)]
+
+
+def _differing(first: Mapping[str, Run]) -> dict[str, dict[str, str]]:
+    """For each group, by its first run, the settings in which it differs from others of its world and split."""
+    places: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name in sorted(first):
+        config = first[name].config
+        places[str(config["env"]), str(config["eval"]["split"])].append(name)
+    found: dict[str, dict[str, str]] = {}
+    for names in places.values():
+        compared = [_shared(first[name]) for name in names]
+        if len({json.dumps(one, sort_keys=True) for one in compared}) < len(names):  # then evaluation sets differ
+            sets = _evaluation_sets([first[name] for name in names])
+            compared = [one | {"evaluation_set": text} for one, text in zip(compared, sets, strict=True)]
+        found |= dict(zip(names, differing(compared), strict=True))
+    return found
+
+
+def _evaluation_sets(runs: Sequence[Run]) -> list[str]:
+    """The hash of each evaluation set, shortened where that tells them apart."""
+    hashes = [run.facts.get("panel") for run in runs]
+    short = ["unknown" if one is None else str(one)[:6] for one in hashes]
+    exact = [json.dumps(one, sort_keys=True) for one in hashes]
+    return short if len(set(short)) == len(set(exact)) else exact
 
 
 def told_apart(runs: Sequence[Run]) -> list[Run]:
@@ -137,8 +166,12 @@ def _code(run: Run) -> str:
 
 def setting(run: Run) -> str:
     """What runs of one table share, as text."""
-    config = {key: value for key, value in run.config.items() if key not in VARYING}
-    return json.dumps([config, run.facts.get("panel")], sort_keys=True)
+    return json.dumps([_shared(run), run.facts.get("panel")], sort_keys=True)
+
+
+def _shared(run: Run) -> dict[str, Any]:
+    """The part of the configuration that is the same in one table."""
+    return {key: value for key, value in run.config.items() if key not in VARYING}
 
 
 def valid(run: Run, panel: str) -> list[Played]:

@@ -42,7 +42,7 @@ def figures(
 ) -> Written:
     """Draw all that can be drawn, each as SVG and PNG, with the numbers behind it as JSON (nine digits).
 
-    The names are those that the files begin with: letters, digits and `-`. `folder` is made where it is missing; an
+    The names are what the files begin with, as `report.names` makes them. `folder` is made where it is missing; an
     older file of the same name is written over. `cuts` and `baseline` are those of `step_intervals.improvements`.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -127,7 +127,8 @@ def sheet(width: float, height: float, title: str, caption: str) -> Figure:
     """An empty figure with a title above and a caption below; `height` is that of the rest, in inches."""
     from matplotlib.figure import Figure
 
-    lines = [line for part in caption.splitlines() for line in textwrap.wrap(part, int(17 * width)) or [""]]
+    parts = map(printable_line, caption.splitlines())
+    lines = [line for part in parts for line in textwrap.wrap(part, int(17 * width)) or [""]]
     figure = Figure(figsize=(width, height + 0.35 + 0.14 * len(lines)), layout="constrained")
     figure.suptitle(shortened(title, int(12 * width)), fontsize=11)
     figure.supxlabel("\n".join(lines), fontsize=7.5, color=INK, x=0.01, ha="left", linespacing=1.3)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from spa_bench.analysis.groups import EVAL, Group
 from spa_bench.analysis.runs import about
+from spa_bench.analysis.settings import settings_text
 
 
 def title(group: Group) -> str:
-    """World and split."""
+    """World, split, and the settings in which the group differs from others of these."""
     told = about(group.runs[0], 0, ())
-    return f"{told['world']}, {told['split']}"
+    return ", ".join(
+        [str(told["world"]), str(told["split"]), *([settings_text(group.settings)] if group.settings else [])]
+    )
 
 
 def sources(group: Group) -> str:
@@ -17,7 +20,8 @@ def sources(group: Group) -> str:
     tasks = {episode.task for run in group.good for episode in run.panels[EVAL]}
     told = about(group.runs[0], len(tasks), sorted({run.seed for run in group.good}))
     seeds = ", ".join(map(str, told["seeds"])) or "none"
+    settings = f" Settings that differ: {settings_text(group.settings)}." if group.settings else ""
     return (
         f"{told['world']}, split {told['split']}, n={told['n']} tasks, seeds {seeds}, model {told['model']}, "
-        f"evaluation set {told['evaluation_set'] or 'unknown'}, {told['checkpoint']} checkpoint."
+        f"evaluation set {told['evaluation_set'] or 'unknown'}, {told['checkpoint']} checkpoint.{settings}"
     )

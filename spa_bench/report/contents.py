@@ -14,9 +14,10 @@ from spa_bench.audit import show as audit_show
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
 from spa_bench.report.grid import Grid, slug
-from spa_bench.report.overview import overview, section_names
+from spa_bench.report.names import audit_names, audit_settings, audit_text, audit_world, section_names
+from spa_bench.report.overview import overview
 from spa_bench.report.papers import PAPERS, fill
-from spa_bench.report.render import Section, section
+from spa_bench.report.render import DIFFER, Section, section, titled
 from spa_bench.report.table import Table, as_json, tables_of
 from spa_bench.runs.names import run_name
 
@@ -41,7 +42,8 @@ class Contents:
     def sections(self) -> list[Section]:
         """What is printed: the tables side by side, each table, the audits, and what was left out."""
         side_by_side = overview(self.tables)
-        audits = [_audit_section(path, audit) for path, audit in self.audits]
+        own = [audit for _, audit in self.audits]
+        audits = list(map(_audit_section, audit_names(own), own, audit_settings(own)))
         return [*([side_by_side] if side_by_side else []), *self.table_sections(), *audits, *self._left_out()]
 
     def table_sections(self) -> list[Section]:
@@ -59,9 +61,9 @@ class Contents:
             for table, own, found in zip(section_names(self.tables), self.tables, self.improvements, strict=True):
                 if found is not None:
                     grid = _intervals(found)
-                    titled = replace(grid, title=f"{PAPERS[name].by_interval}: {own.about['world']}, {grid.title}")
+                    own_title = replace(grid, title=f"{PAPERS[name].by_interval}: {titled(own)}, {grid.title}")
                     notes = [section(own).notes[0], INTERVALS.format(found.baseline)]
-                    sections.append(Section(f"paper-{slug(name)}-{table}", [titled], notes))
+                    sections.append(Section(f"paper-{slug(name)}-{table}", [own_title], notes))
         return [*sections, *self._left_out()]
 
     def as_json(self) -> dict[str, Any]:
@@ -106,18 +108,18 @@ def contents(groups: Sequence[Group], baseline: str | None = None, cuts: Sequenc
 
 
 def _audits(paths: Iterable[Path]) -> tuple[list[tuple[Path, Audit]], list[Problem]]:
-    audits, problems = [], []
+    """The audits, each once, and what cannot be read."""
+    audits: dict[str, tuple[Path, Audit]] = {}
+    problems = []
     for path in paths:
         try:
-            audits.append((path, saved.load(path)))
+            audit = saved.load(path)
         except UserError as error:
             problems.append(problem(path, error))
-    return audits, problems
-
-
-def audit_name(path: Path) -> str:
-    """What the files about an audit are called."""
-    return slug("audit " + " ".join(path.parts[-2:]))
+            continue
+        if (first := audits.setdefault(audit_text(audit), (path, audit)))[0] != path:
+            problems.append(Problem(path, f"the same audit as {run_name(first[0])}"))
+    return list(audits.values()), problems
 
 
 def _improved(group: Group, baseline: str, cuts: Sequence[int] | None) -> Improvements | None:
@@ -153,11 +155,14 @@ def _cell(found: Improvement) -> str:
     return f"{found.percent:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
 
 
-def _audit_section(path: Path, audit: Audit) -> Section:
+def _audit_section(name: str, audit: Audit, settings: str) -> Section:
     columns = audit_show.columns(audit)
     rows = [
         [audit_show.label(method), *(column.cell(method) for column in columns)] for method in audit_show.by_name(audit)
     ]
-    title = f"credit of {len(audit.methods)} methods, {audit.about.get('world', 'recorded')}"
+    title = ", ".join(
+        [f"credit of {len(audit.methods)} methods", audit_world(audit), *([settings] if settings else [])]
+    )
     grid = Grid("credit", title, ["method", *(column.header for column in columns)], rows)
-    return Section(audit_name(path), [grid], audit_show.footer(audit))
+    about, *notes = audit_show.footer(audit)
+    return Section(name, [grid], [f"{about}; {DIFFER}: {settings}" if settings else about, *notes])

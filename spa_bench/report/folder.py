@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spa_bench.analysis.settings import digest
 from spa_bench.analysis.step_intervals import BASELINE
 from spa_bench.audit import saved
 from spa_bench.audit.summary import Audit
@@ -15,10 +17,11 @@ from spa_bench.figures import credit
 from spa_bench.figures.credit import ACROSS, CreditMap
 from spa_bench.files import write_whole
 from spa_bench.report import grid as forms
-from spa_bench.report.contents import Contents, audit_name
-from spa_bench.report.overview import section_names
+from spa_bench.report.contents import Contents
+from spa_bench.report.grid import Grid
+from spa_bench.report.names import audit_names, audit_settings, audit_world, section_names
 from spa_bench.report.papers import PAPERS
-from spa_bench.report.render import Section, as_markdown
+from spa_bench.report.render import DIFFER, Section, as_markdown
 
 MANIFEST = "report.json"
 """Lists what a report has written, so that the next one removes what it no longer writes, and nothing else."""
@@ -61,7 +64,8 @@ def write(
             write_whole(folder / name, text)
         maps, reasons = _credit_maps(found)
         groups = dict(zip(section_names(found.tables), found.groups, strict=True))
-        audits = {audit_name(path): audit for path, audit in found.audits}
+        own = [audit for _, audit in found.audits]
+        audits = dict(zip(audit_names(own), own, strict=True))
         drawn = figures.figures(groups, audits, maps, folder / "figures", cuts, baseline or BASELINE)
         serve.write(folders, folder / PAGE, most, known=found)
         files = sorted([*texts, *(f"figures/{path.name}" for path in drawn.paths), PAGE])
@@ -76,14 +80,16 @@ def write(
 def _credit_maps(found: Contents) -> tuple[dict[str, CreditMap], list[str]]:
     """One for each audit by its name, and why there is none for others."""
     maps, reasons = {}, []
-    for path, audit in found.audits:
+    own = [audit for _, audit in found.audits]
+    names, settings = audit_names(own), audit_settings(own)
+    for (path, audit), name, told in zip(found.audits, names, settings, strict=True):
         try:
             episodes, prices = saved.episodes(path), saved.prices(path)
         except UserError as error:
             reasons.append(f"credit of each step: {error}")
             continue
         if (chosen := _telling(episodes)) is not None:
-            maps[audit_name(path)] = _credit_map(audit, chosen, episodes[chosen], prices)
+            maps[name] = _credit_map(audit, chosen, episodes[chosen], prices, told)
     return maps, reasons
 
 
@@ -95,14 +101,17 @@ def _telling(episodes: Sequence[Trajectory]) -> int | None:
     return max(fit, key=lambda number: episodes[number].steps[-1].progress, default=None)
 
 
-def _credit_map(audit: Audit, number: int, one: Trajectory, prices: Mapping[str, Sequence[Floats]]) -> CreditMap:
+def _credit_map(
+    audit: Audit, number: int, one: Trajectory, prices: Mapping[str, Sequence[Floats]], settings: str
+) -> CreditMap:
     ended = "success" if one.success else "failure"
+    more = f" {DIFFER}: {settings}." if settings else ""
     return credit.data(
         {label: paid[number].tolist() for label, paid in prices.items()},
         [step.progress for step in one.steps],
         [step.action for step in one.steps],
         title=f"Reward assigned to each step: {one.goal or one.task.key} ({ended})",
-        caption=f"{audit.about.get('world', 'recorded')}, task {one.task.key}, episode {number} of the audit.",
+        caption=f"{audit_world(audit)}, task {one.task.key}, episode {number} of the audit.{more}",
         start_progress=one.start_progress,
     )
 
@@ -112,12 +121,21 @@ def _texts(found: Contents) -> dict[str, str]:
     sections = found.sections()
     papers = [one for name in PAPERS for one in found.paper(name) if one.grids]
     texts = {"tables.md": _pages(sections), "papers.md": _pages(papers)}
-    for one in (*sections, *papers):
-        for number, grid in enumerate(one.grids):
-            name = f"tables/{one.name}-{grid.name}"
-            texts[f"{name}.csv"] = forms.comma_separated(grid)
-            texts[f"{name}.tex"] = forms.latex(grid, _under(one, number), label=f"{one.name}-{grid.name}")
+    grids = [(one, number, grid) for one in (*sections, *papers) for number, grid in enumerate(one.grids)]
+    for (one, number, grid), name in zip(grids, _file_names([(one, grid) for one, _, grid in grids]), strict=True):
+        texts[f"tables/{name}.csv"] = forms.comma_separated(grid)
+        texts[f"tables/{name}.tex"] = forms.latex(grid, _under(one, number), label=name)
     return texts
+
+
+def _file_names(grids: Sequence[tuple[Section, Grid]]) -> list[str]:
+    """Section and table, and a digest of the title where two would be the same file."""
+    names = [f"{one.name}-{grid.name}" for one, grid in grids]
+    counts = Counter(name.casefold() for name in names)
+    return [
+        name if counts[name.casefold()] == 1 else f"{name}-{digest(f'{name} {grid.title}')}"
+        for name, (_, grid) in zip(names, grids, strict=True)
+    ]
 
 
 def _pages(sections: Sequence[Section]) -> str:

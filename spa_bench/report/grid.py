@@ -16,6 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table as Boxes
 
+from spa_bench.analysis.settings import digest
 from spa_bench.terminal import printable_line
 
 LATEX = {
@@ -25,6 +26,8 @@ LATEX = {
 }  # fmt: skip
 """Characters that LaTeX reads as commands, or does not have in every font."""
 
+LONGEST = 60
+"""Characters of a part of a file name."""
 FORMULA = re.compile(r"\s*[=+\-@]")
 NUMBER = re.compile(r"-|[+-]?[\d.,]+( to [+-]?[\d.,]+)?")
 """A cell that begins like a formula and is none; others are kept from being computed by a spreadsheet."""
@@ -35,7 +38,7 @@ class Grid:
     """A table as it is printed. The first column names the row."""
 
     name: str
-    """In file names: letters, digits and `-`."""
+    """In file names, made by `slug`."""
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -97,8 +100,12 @@ def _whole_parts(cell: str) -> list[str]:
 
 
 def slug(text: str) -> str:
-    """The text in letters, digits and `-`, for a file name."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-") or "x"
+    r"""The text for a file name and a `\label`: ASCII letters, digits and `-_.=`, not empty, no dot at either end.
+
+    Cut after `LONGEST` characters; a cut one ends in a digest of the whole.
+    """
+    found = re.sub(r"[^A-Za-z0-9_.=-]+", "-", text).strip("-.") or "x"
+    return found if len(found) <= LONGEST else f"{found[:LONGEST]}-{digest(text)}"
 
 
 def _harmless(cell: str) -> str:

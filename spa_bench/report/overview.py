@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from spa_bench.analysis.published import PUBLISHED, Sources
-from spa_bench.report.grid import Grid, slug
+from spa_bench.report.grid import Grid
+from spa_bench.report.names import headings
 from spa_bench.report.render import Section, percent, shown_facts, with_interval
 from spa_bench.report.table import Row, Table
-
-TELLING = (
-    *("world", "split", "tasks", "model", "protocol", "outcome", "max_steps", "temperature"),
-    *("training_budget", "evaluation_set"),
-)
-"""What tables are told apart by, the first that does."""
-
-
-def names(tables: Sequence[Table]) -> list[str]:
-    """A short name for each table, no two alike: the world, and what else it takes to tell it from the others."""
-    found = [str(table.about["world"]) for table in tables]
-    for fact in TELLING[1:]:
-        common = Counter(found)
-        values = [str(table.about.get(fact)) for table in tables]
-        found = [
-            f"{name}, {value}" if common[name] > 1 and _differs(values, found, name) else name
-            for name, value in zip(found, values, strict=True)
-        ]
-    counts = Counter(found)
-    seen: Counter[str] = Counter()
-    for place, name in enumerate(found):
-        if counts[name] > 1:
-            seen[name] += 1
-            found[place] = f"{name} ({seen[name]})"
-    return found
 
 
 def overview(tables: Sequence[Table]) -> Section | None:
     """Method by world: success, outcome, grounding accuracy, turns, reported numbers; None for a single table."""
-    shown = [(name, table) for name, table in zip(names(tables), tables, strict=True) if table.rows]
+    shown = [(name, table) for name, table in zip(headings(tables), tables, strict=True) if table.rows]
     if len(shown) < 2:
         return None
     sources = Sources()
@@ -55,15 +30,6 @@ def overview(tables: Sequence[Table]) -> Section | None:
     cells = zip(*(column for _, column in columns), strict=True)
     grid = Grid("overview", "method by world", [head for head, _ in columns], [list(row) for row in cells])
     return Section("worlds", [grid], [*notes, *sources.notes()])
-
-
-def section_names(tables: Sequence[Table]) -> list[str]:
-    """As `names`, for files."""
-    return [slug(name) for name in names(tables)]
-
-
-def _differs(values: Sequence[str], found: Sequence[str], name: str) -> bool:
-    return len({value for value, other in zip(values, found, strict=True) if other == name}) > 1
 
 
 def _columns(name: str, rows: Sequence[Row | None]) -> list[tuple[str, list[str]]]:

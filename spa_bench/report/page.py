@@ -17,12 +17,13 @@ from typing import Any
 
 from spa_bench.analysis.groups import VARYING, judge
 from spa_bench.analysis.runs import DAMAGED, PANELS, find
+from spa_bench.analysis.settings import settings_text
 from spa_bench.audit import saved
 from spa_bench.core import UserError
 from spa_bench.report.contents import Contents, contents
 from spa_bench.report.page_audits import is_audit, read_audit
 from spa_bench.report.page_episodes import FIELDS, Book, Episode, Shelf, episode, shortened
-from spa_bench.report.render import Section
+from spa_bench.report.render import DIFFER, Section
 from spa_bench.report.table import Table
 from spa_bench.runs.folder import read_run
 from spa_bench.runs.journal import Journal
@@ -129,6 +130,7 @@ def _plain(table: Table, section: Section) -> dict[str, Any]:
         {"name": grid.name, "title": grid.title, "header": grid.header, "rows": grid.rows} for grid in section.grids
     ]
     about = {name.replace("_", " "): value for name, value in table.about.items() if value is not None}
+    about |= {DIFFER: settings_text(table.settings)} if table.settings else {}
     return {"about": about, "grids": parts, "notes": [printable_line(note) for note in section.notes]}
 
 

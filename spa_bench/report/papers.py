@@ -177,7 +177,7 @@ def _table(column: Column, tables: Sequence[Table]) -> tuple[Table | None, str]:
     # More methods first: a lone run beside a comparison is an afterthought. The order of equals is that of `tables`.
     table = max(found, key=lambda one: len(one.rows))
     more = f"; the one with most rows of {len(found)} tables, give folders to choose" if len(found) > 1 else ""
-    return table, f"{shown_facts(table)}{more}"
+    return table, f"{shown_facts(table, settings=True)}{more}"
 
 
 def _cell(table: Table | None, line: Line, metric: str) -> str:

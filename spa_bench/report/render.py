@@ -13,6 +13,7 @@ from rich.console import Console
 from spa_bench.analysis.differences import Difference, Resolution
 from spa_bench.analysis.groups import START
 from spa_bench.analysis.published import PUBLISHED, Sources
+from spa_bench.analysis.settings import settings_text
 from spa_bench.core import BUCKETS
 from spa_bench.report import grid as grid_forms
 from spa_bench.report.ablations import Ablation
@@ -43,6 +44,8 @@ OUTCOMES = (
 )
 
 
+DIFFER = "settings that differ"
+"""Before the settings in which a table differs from others of its world and split."""
 COMPARED = ("Δ success (pp)", "95 % CI (tasks)", "95 % CI (tasks and seeds)", "p", "p (Holm)")
 """Columns of a difference."""
 
@@ -125,8 +128,13 @@ def _results(table: Table, published: Mapping[str, str]) -> Grid:
         ]
         for row in table.rows
     ]
-    title = f"{table.about['world']}, {table.about['split']}, n={table.about['n']}"
-    return Grid("results", title, [*header, *beside], rows)
+    return Grid("results", titled(table, f"n={table.about['n']}"), [*header, *beside], rows)
+
+
+def titled(table: Table, *more: str) -> str:
+    """World, split, `more`, and the settings in which the table differs from others of its world and split."""
+    settings = [settings_text(table.settings)] if table.settings else []
+    return ", ".join([str(table.about["world"]), str(table.about["split"]), *more, *settings])
 
 
 def _published(table: Table) -> tuple[dict[str, str], list[str]]:
@@ -279,21 +287,22 @@ def _ranges(limits: tuple[int, int] | None) -> Mapping[str, str]:
     return {"short": f" 1-{limits[0]}", "medium": f" {limits[0] + 1}-{limits[1]}", "long": f" >{limits[1]}"}
 
 
-def shown_facts(table: Table) -> str:
-    """What a note about a table beside others says of it."""
+def shown_facts(table: Table, settings: bool = False) -> str:
+    """A table in a note beside others; with `settings` those in which it differs from them."""
     told = ("tasks", "split", "n", "seeds", "evaluation_set", "model", "protocol", "checkpoint")
-    return _facts({name: table.about.get(name) for name in told})
+    return _facts({name: table.about.get(name) for name in told}, table.settings if settings else {})
 
 
-def _facts(about: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in about.items() if value is not None)
+def _facts(about: Mapping[str, Any], settings: Mapping[str, str]) -> str:
+    facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in about.items() if value is not None)
+    return f"{facts}; {DIFFER}: {settings_text(settings)}" if settings else facts
 
 
 def footer(table: Table) -> list[str]:
     """What stands under every grid of a table: what it is about, what happened, how to read it."""
     power = [_power(table.resolution)] if table.rows else []
     start = [SFT] if any(row.label == START for row in table.rows) else []
-    said = [DIFFERENCES] if table.differences else []
-    said += [VARIATION] if table.variation else []
-    said += [OUTCOMES] if table.graded else []
-    return [_facts(table.about), *table.notes, *power, *start, *([NOTE] if table.rows else []), *said]
+    read = [DIFFERENCES] if table.differences else []
+    read += [VARIATION] if table.variation else []
+    read += [OUTCOMES] if table.graded else []
+    return [_facts(table.about, table.settings), *table.notes, *power, *start, *([NOTE] if table.rows else []), *read]

@@ -78,7 +78,9 @@ class Table:
     variation: tuple[Variation, ...]
     resolution: Resolution
     notes: tuple[str, ...]
-    """Whatever a reader must know before trusting a number: left-out runs, damage, unequal starts."""
+    """What may invalidate a number: left-out runs, damage, unequal warm starts."""
+    settings: Mapping[str, str]
+    """Settings in which it differs from other tables of its world and split; values as text."""
 
 
 def tables(paths: Iterable[Path], baseline: str | None = None) -> list[Table]:
@@ -139,6 +141,7 @@ def _table(group: Group, baseline: str | None) -> Table:
             *_notes(done, group.methods),
             *alone,
         ),
+        settings=group.settings,
     )
 
 

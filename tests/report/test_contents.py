@@ -17,7 +17,7 @@ from spa_bench.audit import saved
 from spa_bench.core import UserError
 from spa_bench.report.contents import Contents, gather
 from spa_bench.report.grid import Grid
-from spa_bench.report.overview import names
+from spa_bench.report.names import headings
 from spa_bench.report.papers import PAPERS, fill
 from spa_bench.report.render import Section, as_markdown
 
@@ -162,14 +162,14 @@ def test_splits_of_one_world_stand_side_by_side_and_are_named(tmp_path: Path):
     for split in ("valid_seen", "valid_unseen"):
         write_run(tmp_path, eval={"split": split})
     contents = gather([tmp_path])
-    assert names(contents.tables) == ["alfworld, valid_seen", "alfworld, valid_unseen"]
-    assert {one.name for one in contents.sections()} >= {"alfworld-valid-seen", "alfworld-valid-unseen"}
+    assert headings(contents.tables) == ["alfworld, valid_seen", "alfworld, valid_unseen"]
+    assert {one.name for one in contents.sections()} >= {"alfworld-valid_seen", "alfworld-valid_unseen"}
 
 
-def test_tables_that_differ_in_nothing_that_is_printed_are_numbered(tmp_path: Path):
+def test_tables_that_differ_in_one_setting_are_named_by_it(tmp_path: Path):
     for rate in (1e-5, 2e-5):
         write_run(tmp_path, ppo={"learning_rate": rate})
-    assert names(gather([tmp_path]).tables) == ["alfworld (1)", "alfworld (2)"]
+    assert headings(gather([tmp_path]).tables) == [f"alfworld, ppo.learning_rate={rate}" for rate in ("1e-5", "2e-5")]
 
 
 def test_published_numbers_stand_in_their_own_column_and_change_none_of_ours(tmp_path: Path):
@@ -289,7 +289,7 @@ def test_an_audit_is_a_table_of_the_report_with_or_without_runs(tmp_path: Path):
     assert [line[0] for line in found.rows] == ["clock *", "even", "last *", "spa"]
     assert "Spearman" in found.header and found.header[0] == "method"
     write_run(tmp_path)
-    assert [one.name for one in gather([tmp_path]).sections()][:1] == ["alfworld"]
+    assert [one.name for one in gather([tmp_path]).sections()][:1] == ["alfworld-valid_unseen"]
     (path / "audit.json").write_text("{}")
     contents = gather([tmp_path])
     assert not contents.audits and len(contents.problems) == 1

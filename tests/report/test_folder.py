@@ -173,7 +173,7 @@ def test_report_of_nothing_readable_says_so_and_fails(tmp_path: Path):
     done = invoke("report", str(tmp_path))
     assert done.exit_code == 2
     assert "left out: " in done.stdout and "is not from spa-bench" in done.stdout
-    assert "error: no run that can be reported in" in done.stderr
+    assert "error: no readable run or audit in" in done.stderr
     assert not (tmp_path / "report").exists()
 
 

@@ -94,7 +94,8 @@ def test_no_cell_leaves_its_place(header: list[str], row: list[str]):
 
 @given(HOSTILE)
 def test_a_slug_names_a_file(text: str):
-    assert re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", slug(text))
+    assert re.fullmatch(r"[A-Za-z0-9_=-]([A-Za-z0-9_.=-]*[A-Za-z0-9_=-])?", slug(text))
+    assert len(slug(text)) <= 67 and not slug(text).startswith("-")
 
 
 def test_a_narrow_terminal_folds_names_and_never_numbers():

@@ -109,7 +109,10 @@ const INTERVAL = /^([+-]?[\d.]+)(?:-| to )([+-]?[\d.]+)$/;
 
 function tableSection(table, number) {
   const { about } = table;
-  const title = [about.world, about.split, about.tasks && `${about.tasks} tasks`].filter(Boolean).join(" · ");
+  const differ = about["settings that differ"];
+  const title = [about.world, about.split, about.tasks && `${about.tasks} tasks`, differ && visible(differ)]
+    .filter(Boolean)
+    .join(" · ");
   const facts = Object.entries(about).map(([name, value]) =>
     el("div", {}, el("dt", {}, name), el("dd", {}, visible(Array.isArray(value) ? value.join(", ") : String(value)))),
   );
