@@ -29,10 +29,10 @@ class Section(BaseModel):
 
 
 class WorldConfig(Section):
-    """Which tasks are played, and how."""
+    """The tasks and their environment."""
 
-    tasks: Literal["builtin", "official"] = Field("builtin", description="generated tasks, or official games in `data`")
-    data: str | None = Field(None, description="folder of official games; default: the data cache")
+    tasks: Literal["builtin", "official"] = Field("builtin", description="generated tasks, or official data in `data`")
+    data: str | None = Field(None, description="folder of official data; default: the data cache")
     max_steps: int | None = Field(None, ge=1, description="episode limit; default: the world's own for these tasks")
     train_tasks: int | None = Field(None, ge=1, description="use only the first N train tasks of a fixed shuffle")
     options: dict[str, Any] = Field(default_factory=dict, description="further arguments of the world's constructor")
@@ -70,7 +70,7 @@ class ModelConfig(Section):
     @field_validator("heads")
     @classmethod
     def _even_width(cls, heads: int, info: ValidationInfo) -> int:
-        """Rotary embeddings turn pairs of numbers. Asked whatever the model is; only the embedded one heeds it."""
+        """Rotary embeddings rotate pairs of numbers. Checked for every model; only the embedded one uses it."""
         hidden = info.data.get("hidden", 2 * heads)  # absent where it is wrong itself
         if hidden % (2 * heads):
             raise PydanticCustomError("heads", f"must divide model.hidden={hidden} into parts of an even width")
@@ -85,7 +85,7 @@ class WarmStartConfig(Section):
         0.05,
         ge=0,
         lt=1,
-        description="share of turns where the teacher errs to show recovery (DART); .05: 45 % success, 0: 44 %",
+        description="share of expert turns with an error, to show recovery (DART); .05: 45 % success, 0: 44 %",
     )
     epochs: float = Field(1.0, gt=0, description="generated tasks are many: one pass; SPA: 3")
     learning_rate: float = Field(3e-3, gt=0, description="for the embedded model; any other: `OTHER_MODELS`")
@@ -95,7 +95,7 @@ class WarmStartConfig(Section):
 
 
 class ExploreConfig(Section):
-    """Episodes of the warm-started policy that reward methods learn from."""
+    """Episodes of the warm start that reward methods learn from."""
 
     tasks: int = Field(48, ge=1, description="train tasks explored")
     samples: int = Field(4, ge=1, description="episodes per task (SPA: 10)")
@@ -105,16 +105,18 @@ class PPOConfig(Section):
     """Proximal policy optimisation over turns or tokens."""
 
     iterations: int = Field(6, ge=0)
-    env_steps: int = Field(3000, ge=1, description="environment steps per iteration: the dose, equal for all methods")
+    env_steps: int = Field(
+        3000, ge=1, description="environment steps per iteration; times `iterations`: the training budget"
+    )
     match: Literal["collected", "env-steps", "tokens"] = Field(
         "collected",
-        description="what all spend alike: steps collected, or steps or sampled tokens with a method's extra ones",
+        description="the training budget: env steps collected, or env steps or sampled tokens with method overhead",
     )
-    trees: int = Field(16, ge=1, description="tasks played at once by methods that branch (3SPO: 16)")
+    trees: int = Field(16, ge=1, description="tasks played in parallel by methods that branch (3SPO: 16)")
     samples: int = Field(
-        4, ge=1, description="episodes per task, a group (GiGPO and 3SPO, with ten times the steps: 8)"
+        4, ge=1, description="episodes per task, the group size (GiGPO and 3SPO, with ten times the steps: 8)"
     )
-    epochs: int = Field(1, ge=1, description="passes over each iteration's episodes (SPA: 1); fresh ones teach more")
+    epochs: int = Field(1, ge=1, description="passes over each iteration's episodes (SPA: 1)")
     minibatches: int = Field(8, ge=1, description="optimiser steps per pass (cleanrl: 4 in each of 4 passes)")
     microbatch: int = Field(16, ge=1, description="episodes per forward pass; gradients accumulate over a minibatch")
     learning_rate: float = Field(5e-4, gt=0, description="for the embedded model; any other: `OTHER_MODELS`")
@@ -136,7 +138,7 @@ class PPOConfig(Section):
 
 
 class EvalConfig(Section):
-    """The held-out panel, each task played exactly once."""
+    """The evaluation set, each task played exactly once."""
 
     split: Literal["valid_seen", "valid_unseen"] = "valid_unseen"
     tasks: int | None = Field(None, ge=1, description="the first N of a fixed shuffle; default: the whole split")
@@ -150,7 +152,7 @@ class RunConfig(Section):
     reward: str
     reward_options: dict[str, Any] = Field(default_factory=dict, description="arguments of the method's constructor")
     seed: int = Field(0, ge=0)
-    batch: int = Field(256, ge=1, description="live games; changes speed, not results")
+    batch: int = Field(256, ge=1, description="parallel episodes; changes speed, not results")
     world: WorldConfig = Field(default_factory=lambda: WorldConfig())
     model: ModelConfig = Field(default_factory=lambda: ModelConfig())
     warm_start: WarmStartConfig = Field(default_factory=lambda: WarmStartConfig())
@@ -168,7 +170,7 @@ start's rate is that of SPA's scripts, PPO's that of StepTool, both for 3B model
 
 
 def build(values: Mapping[str, Any]) -> RunConfig:
-    """Validate nested values; raises UserError with one line that names the key and the nearest known one."""
+    """Validate nested values; raises UserError with one line that names the key and the closest known one."""
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:

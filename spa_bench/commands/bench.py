@@ -1,8 +1,8 @@
-"""`spa-bench bench`: how fast a world is on this machine, as its environment is used: observation, list of admissible
-actions, grounding signal and the oracle's progress included.
+"""`spa-bench bench`: the speed of a world on this machine: observation, admissible actions, grounding signal and the
+oracle's progress included.
 
-Processor time, not wall time: it says the same on a busy machine. Ratios to upstream simulators are measured by the
-files in tests/benchmarks, where both run.
+CPU time, not wall time: it is the same on a busy machine. Ratios to upstream simulators are measured by the files in
+tests/benchmarks, where both run.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Measurement:
 
 
 def measure(make: Callable[[], TextEnv], seconds: float) -> Iterator[Measurement]:
-    """Open the world and use it for some processor seconds in each of the ways in which training does."""
+    """Open the world and use it for some CPU seconds in each way that training does."""
     world = make()
-    yield _repeat("open the world and list its held-out tasks", 0.0, [""], lambda _: world.tasks(SPLIT))
+    yield _repeat("load the world and list its held-out tasks", 0.0, [""], lambda _: world.tasks(SPLIT))
     keys = sorted((task.key for task in world.tasks(SPLIT)), key=lambda key: derive_seed("bench", key))
     yield _repeat("reset", seconds, keys, lambda key: _begin(world, key))
     rng = np.random.default_rng(derive_seed("bench"))
@@ -48,8 +48,8 @@ def measure(make: Callable[[], TextEnv], seconds: float) -> Iterator[Measurement
     def chance(admissible: Sequence[str]) -> str:
         return admissible[int(rng.integers(len(admissible)))] if admissible else ""
 
-    yield _steps("step, a random admissible action", seconds, world, keys, chance)
-    yield _steps("step, the expert's next action", seconds, world, keys, lambda _: world.expert_action())
+    yield _steps("step, uniformly random admissible action", seconds, world, keys, chance)
+    yield _steps("step, the expert's action", seconds, world, keys, lambda _: world.expert_action())
     _begin(world, keys[0])
     yield _repeat("snapshot and restore", seconds, range(1000), lambda _: world.restore(world.snapshot()))
 
@@ -60,7 +60,7 @@ def show(measured: Iterable[Measurement], stream: TextIO, as_json: bool) -> None
         print(json.dumps([asdict(one) | {"each": one.each} for one in measured], indent=1), file=stream)
         return
     for one in measured:
-        rate = f"{1 / one.each:,.0f} a second, " if one.count > 1 else ""
+        rate = f"{1 / one.each:,.0f}/s, " if one.count > 1 else ""
         print(f"{one.what}: {rate}{1e6 * one.each:,.1f} us each, {one.count:,} times", file=stream, flush=True)
 
 

@@ -1,7 +1,7 @@
-"""The command line: reads words, calls one function, prints the result.
+"""The command line: parses arguments, calls one function, prints the result.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 done; 1 a defect, with traceback;
-2 something the user can mend, in one line; 130 interrupted.
+2 an error that the user can fix, in one line; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Referee for step-level rewards."""
+    """Benchmark for step-level rewards of language-model agents."""
 
 
 def _print_configs(configs: Sequence[RunConfig], as_json: bool) -> None:
-    """One alone is a file for `--config`; of several, each is one, under a comment that names it."""
+    """As TOML for `--config`; several configurations each under a comment that names the run."""
     plain = [config.model_dump(mode="json") for config in configs]
     if as_json:
         print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=1))
@@ -90,14 +90,14 @@ def _print_configs(configs: Sequence[RunConfig], as_json: bool) -> None:
 
 
 def _rows(configs: Sequence[RunConfig]) -> list[str]:
-    """What the rows of the table of these runs are called."""
+    """Labels of the rows in the table of these runs."""
     from spa_bench.analysis.groups import START
 
     return list(dict.fromkeys([START, *(reward_label(config.reward, config.reward_options) for config in configs)]))
 
 
 def _print_finished(configs: Sequence[RunConfig], results: Path, as_json: bool, baseline: str | None) -> None:
-    """The table of a comparison in which a run has failed; nothing where none has finished."""
+    """Print the table of a comparison in which a run has failed; nothing where none has finished."""
     from spa_bench.training.experiment import is_finished
 
     folders = {path: config for config in configs if (path := run_path(results, config)).is_dir()}
@@ -112,7 +112,7 @@ def _print_finished(configs: Sequence[RunConfig], results: Path, as_json: bool, 
 def run(
     env: Env = None,
     reward: Reward = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything; default 0.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed; default 0.")] = None,
     model: Model = None,
     tasks: Tasks = None,
     data: Data = None,
@@ -123,7 +123,7 @@ def run(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Train with one reward and evaluate; the same command resumes an unfinished run."""
+    """Train with one reward method and evaluate; the same command resumes an unfinished run."""
     flags = Flags(env, model, tasks, data, None, config, assign or ())
     with aside():
         settings = flags.config(reward=reward, seed=seed)
@@ -143,12 +143,15 @@ def run(
 @command
 def compare(
     env: Env = None,
-    reward: Annotated[str, typer.Option(help="Reward methods, separated by commas. NAME:OPTION=VALUE.")] = "",
+    reward: Annotated[
+        str, typer.Option(help="Reward methods, separated by commas; with options NAME:OPTION=VALUE.")
+    ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds for each method.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of parallel runs.")] = 1,
     match: Annotated[
-        str | None, typer.Option(help="Equal dose in `env-steps` or `tokens`, a method's extra ones included.")
+        str | None,
+        typer.Option(help="Equal training budget in `env-steps` or `tokens`, method overhead counted."),
     ] = None,
     baseline: Baseline = None,
     model: Model = None,
@@ -161,10 +164,10 @@ def compare(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Train with several rewards from the same start, and print one table."""
+    """Train with several reward methods from the same warm start, and print one table."""
     names = methods(reward)
     if not names:
-        raise UserError("no --reward: name the methods to compare, for example --reward sparse,ppo")
+        raise UserError("no --reward: give the methods to compare, for example --reward sparse,ppo")
     matched = [] if match is None else [f"ppo.match={match}"]
     flags = Flags(env, model, tasks, data, None, config, [*(assign or ()), *matched])
     with aside():
@@ -193,10 +196,10 @@ def compare(
 def evaluate(
     env: Env = None,
     agent: Annotated[str | None, typer.Option(help="`expert`, `random`, or `causal-lm`: the configured model.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Run folder whose last checkpoint is played.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Run folder whose last checkpoint is evaluated.")] = None,
     model: Model = None,
     split: Split = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the agent's chance; default 0.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed of the agent; default 0.")] = None,
     tasks: Tasks = None,
     data: Data = None,
     assign: Assign = None,
@@ -204,7 +207,7 @@ def evaluate(
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Play every task of a held-out split once, and print the table."""
+    """Evaluate an agent: play every task of a held-out split once, and print the table."""
     if sum(choice is not None for choice in (agent, checkpoint, model)) != 1:
         raise UserError("eval needs exactly one of --agent, --checkpoint and --model")
     flags = Flags(env, model, tasks, data, split, config, assign or ())
@@ -222,7 +225,7 @@ def evaluate(
 @command
 def play(
     env: Env = None,
-    task: Annotated[str | None, typer.Option(help="Key of the task; default: the first of the split.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task key; default: the first of the split.")] = None,
     split: Annotated[str, typer.Option(help="`train`, `valid_seen` or `valid_unseen`.")] = "valid_unseen",
     tasks: Tasks = None,
     data: Data = None,
@@ -243,10 +246,10 @@ def bench(
     tasks: Tasks = None,
     data: Data = None,
     assign: Assign = None,
-    seconds: Annotated[float, typer.Option(min=0.01, help="Processor seconds for each measurement.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0.01, help="CPU seconds for each measurement.")] = 2.0,
     as_json: Json = False,
 ) -> None:
-    """Measure how fast a world is on this machine, with all that an agent and a reward need of each step."""
+    """Measure the speed of a world on this machine: reset, step and snapshot, oracle progress included."""
     from spa_bench.commands.bench import measure, show
     from spa_bench.commands.play import build_world
 
@@ -258,16 +261,20 @@ def bench(
 @command
 def audit(
     env: Env = None,
-    reward: Annotated[str, typer.Option(help="Methods, separated by commas; default: all. NAME:OPTION=VALUE.")] = "",
+    reward: Annotated[
+        str, typer.Option(help="Reward methods, separated by commas; default: all; with options NAME:OPTION=VALUE.")
+    ] = "",
     recorded: Annotated[
-        Path | None, typer.Option("--from", help="Run folder whose last episodes are priced, instead of fresh ones.")
+        Path | None, typer.Option("--from", help="Run folder whose last episodes are used, instead of new ones.")
     ] = None,
-    groups: Annotated[int, typer.Option(min=1, help="Tasks that are played.")] = 50,
-    samples: Annotated[int, typer.Option(min=1, help="Episodes of each.")] = 4,
-    points: Annotated[int, typer.Option(min=0, help="Steps whose effect is executed.")] = 100,
-    alternatives: Annotated[int, typer.Option(min=1, help="Episodes played on, before and after each step.")] = 4,
-    probes: Annotated[int, typer.Option(min=0, help="Tasks on which the laws are probed.")] = 12,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything; default 0.")] = None,
+    groups: Annotated[int, typer.Option(min=1, help="Number of tasks.")] = 50,
+    samples: Annotated[int, typer.Option(min=1, help="Episodes per task.")] = 4,
+    points: Annotated[int, typer.Option(min=0, help="Steps whose counterfactual effect is measured.")] = 100,
+    alternatives: Annotated[
+        int, typer.Option(min=1, help="Continuations sampled before and after each of these steps.")
+    ] = 4,
+    probes: Annotated[int, typer.Option(min=0, help="Tasks for the probes (loops, idle episodes, step limit).")] = 12,
+    seed: Annotated[int | None, typer.Option(help="Random seed; default 0.")] = None,
     model: Model = None,
     tasks: Tasks = None,
     data: Data = None,
@@ -276,7 +283,7 @@ def audit(
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Measure credit itself: every method prices the same episodes; no policy is trained."""
+    """Audit credit assignment: every method rewards the same episodes; no policy is trained."""
     from spa_bench.commands.evaluate import methods_to_audit, settings_to_audit
 
     flags = Flags(env, model, tasks, data, None, config, assign or ())
@@ -306,7 +313,7 @@ app.command()(report.view)
 @app.command()
 @command
 def doctor(results: Results = RESULTS, as_json: Json = False) -> None:
-    """Check this machine: versions, processor, memory, disk, data."""
+    """Check this machine: versions, device, memory, disk, data."""
     from spa_bench.commands.doctor import examine, show
 
     checks = examine(results)
@@ -320,12 +327,12 @@ def doctor(results: Results = RESULTS, as_json: Json = False) -> None:
 def check_method(
     reward: Reward = None,
     assign: Annotated[list[str] | None, typer.Option("--set", help="reward_options.NAME=VALUE; repeatable.")] = None,
-    seconds: Annotated[float, typer.Option(min=0, help="Processor time that it may take.")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=0, help="CPU seconds for the check.")] = 60.0,
     as_json: Json = False,
 ) -> None:
-    """Try a reward method on made-up episodes: every law, a line each, what it costs and whom it is like."""
+    """Run the contract tests of a reward method on synthetic episodes; report its cost and the most similar method."""
     if reward is None:
-        raise UserError("no --reward: name a method, or a file of your own as path.py:Class")
+        raise UserError("no --reward: give the name of a method, or your own file as path.py:Class")
     from spa_bench.contract.check import examine, options, show
 
     name, own_options = method_options(reward)

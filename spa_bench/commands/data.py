@@ -11,20 +11,20 @@ import typer
 from spa_bench.commands.words import Json, command, progress
 from spa_bench.core import UserError
 
-app = typer.Typer(no_args_is_help=True, help="Official data: fetch it, prove that it is complete.")
+app = typer.Typer(no_args_is_help=True, help="Official data: download, build, verify.")
 
 
 @app.command(name="get")
 @command
 def get(
     env: Annotated[str, typer.Argument(help="World, such as alfworld.")],
-    data: Annotated[Path | None, typer.Option(help="Folder to make; default: in the cache.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Target folder; default: in the cache.")] = None,
     source: Annotated[
-        list[Path] | None, typer.Option("--from", help="Folder or archive at hand, instead of a download; repeatable.")
+        list[Path] | None, typer.Option("--from", help="Local folder or archive, instead of a download; repeatable.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fetch the official tasks, check every file, and put them where `--tasks official` looks."""
+    """Download the official tasks, check every file, and store them where `--tasks official` looks."""
     from spa_bench.commands import official as door
 
     door.show(door.get(env, data, source or [], progress(as_json)), sys.stdout, as_json)
@@ -33,15 +33,15 @@ def get(
 @app.command(name="build")
 @command
 def build(
-    env: Annotated[str, typer.Argument(help="World whose data are made of files at hand.")],
-    items: Annotated[Path, typer.Option(help="File of the things in the world; may end in .gz.")],
+    env: Annotated[str, typer.Argument(help="World whose data are built from local files, such as webshop.")],
+    items: Annotated[Path, typer.Option(help="File of the products; may end in .gz.")],
     attributes: Annotated[Path, typer.Option(help="File of their attributes.")],
-    human: Annotated[Path | None, typer.Option(help="File of instructions by people.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder to make; default: in the cache.")] = None,
-    tagger: Annotated[str, typer.Option(help="What finds nouns: `auto`, `approximate` or a spaCy model.")] = "auto",
+    human: Annotated[Path | None, typer.Option(help="File of human instructions.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Target folder; default: in the cache.")] = None,
+    tagger: Annotated[str, typer.Option(help="Noun tagger: `auto`, `approximate` or a spaCy model.")] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Make a world's data of upstream's files, official or not; what is there already is not made twice."""
+    """Build a world's data from upstream's files; data that are there already are kept."""
     from spa_bench.commands import official as door
 
     files = {"items": items, "attributes": attributes} | ({} if human is None else {"human": human})
@@ -55,7 +55,7 @@ def verify(
     data: Annotated[Path | None, typer.Option(help="Folder to check; default: in the cache.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Prove that the official tasks are complete, unchanged and split without overlap."""
+    """Verify that the official tasks are complete and unchanged, and that their splits do not overlap."""
     from spa_bench.commands import official as door
 
     found = door.verify(env, data)

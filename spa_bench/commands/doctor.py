@@ -92,7 +92,7 @@ def _torch() -> Check:
     try:
         import torch
     except (ImportError, OSError) as error:
-        return Check("torch device", "bad", f"torch cannot be imported: {error}", "install torch again")
+        return Check("torch device", "bad", f"torch cannot be imported: {error}", "reinstall torch")
     from spa_bench.training.policy import WIDE, choose_device, choose_precision
 
     device = choose_device("auto")
@@ -112,7 +112,7 @@ def _memory() -> Check:
 def _folder(name: str, folder: Path) -> Check:
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        return Check(name, "bad", f"{folder} cannot be written", f"choose another folder for {name}")
+        return Check(name, "bad", f"{folder} is not writable", f"choose another folder for {name}")
     free = shutil.disk_usage(existing).free
     return Check(
         name,
@@ -135,7 +135,7 @@ def _data() -> Iterator[Check]:
             present = data_folder(env).is_dir()
         except UserError:
             return
-        found = "present" if present else "absent; the built-in tasks need none"
+        found = "present" if present else "absent; not needed for built-in tasks"
         yield Check(f"official data of {env}", "good" if present else "note", found, "" if present else _get(env))
 
 

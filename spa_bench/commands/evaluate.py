@@ -1,4 +1,4 @@
-"""What `spa-bench eval` plays: a scripted agent, a model as it is, or the last checkpoint of a run."""
+"""What `spa-bench eval` evaluates: a scripted agent, a model as it is, or the last checkpoint of a run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from spa_bench.runs.folder import read_run
 POLICY = "policy"
 """Name of the agent where a language model plays."""
 LANGUAGE_MODEL = "causal-lm"
-"""The member of the room that such an agent is; alone it means the configured model."""
+"""Name of that agent's class in `agents`; as `--agent` it means the configured model."""
 
 
 def settings_for(flags: Flags, agent: str | None, checkpoint: Path | None, seed: int | None) -> tuple[RunConfig, str]:
     """Configuration and agent of an evaluation, checked before torch is loaded.
 
-    A checkpoint brings its run's configuration: world, model and prompt are those it was trained with, and only the
-    panel, `--set` and the data folder may differ. Without one, `reward` names what is played, as no reward is used.
+    A checkpoint has its run's configuration: world, model and prompt are those it was trained with, and only the
+    evaluation set, `--set` and the data folder may differ. Without one, `reward` holds the agent's name.
     """
     if checkpoint is not None:
         return _of_checkpoint(flags, checkpoint, seed, "--checkpoint"), POLICY
@@ -36,12 +36,12 @@ def settings_for(flags: Flags, agent: str | None, checkpoint: Path | None, seed:
 
 
 def methods_to_audit(wanted: Sequence[str]) -> list[str]:
-    """The wanted methods, or else all that can be loaded, and the placebos, which the others are measured against."""
+    """The wanted methods, or all that can be loaded, and the placebos, which the others are compared with."""
     known: dict[str, type[RewardMethod]] = {}
     for name in registry.names("rewards"):
         try:
             known[name] = registry.find("rewards", name)
-        except UserError:  # another package's: it is named where somebody asks for it
+        except UserError:  # of another package: the error is shown where the method is asked for by name
             continue
     placebos = [name for name, method in known.items() if method.placebo]
     return list(dict.fromkeys([*(wanted or known), *placebos]))
@@ -60,9 +60,9 @@ def _of_checkpoint(flags: Flags, checkpoint: Path, seed: int | None, option: str
     """The configuration of a run but for what the flags change; `option` is how its folder was given."""
     stored = read_run(checkpoint)["config"]
     if flags.env is not None and flags.env != stored.get("env"):
-        raise UserError(f"{checkpoint} was trained in {stored.get('env')}, not in {flags.env}: leave --env out")
+        raise UserError(f"{checkpoint} was trained in {stored.get('env')}, not in {flags.env}: omit --env")
     if flags.file is not None:
-        raise UserError(f"{option} brings its own configuration: change single settings with --set, not --config")
+        raise UserError(f"{option} has its own configuration: use --set instead of --config")
     for section, values in Flags(data=flags.data, tasks=flags.tasks, split=flags.split).values().items():
         stored[section] = {**stored[section], **values}
     return build(override(stored, flags.assignments) | ({} if seed is None else {"seed": seed}))

@@ -1,4 +1,4 @@
-"""`spa-bench new`: files to start from."""
+"""`spa-bench new`: template files."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import typer
 
 from spa_bench.commands.words import command
 
-app = typer.Typer(no_args_is_help=True, help="Start something of your own: files that work, to be changed.")
+app = typer.Typer(no_args_is_help=True, help="Create working template files.")
 
 
 @app.callback()
 def new() -> None:
-    """Start something of your own: files that work, to be changed."""
+    """Create working template files."""
 
 
 @app.command(name="reward")
 @command
 def reward(
-    name: Annotated[str, typer.Argument(help="What the method is called, such as my-method.")],
-    folder: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("."),
+    name: Annotated[str, typer.Argument(help="Name of the method, such as my-method.")],
+    folder: Annotated[Path, typer.Option(help="Target folder.")] = Path("."),
 ) -> None:
-    """Write a small reward method that works, and its test."""
+    """Create a small working reward method and its test."""
     from spa_bench.contract import scaffold
 
     file, test, address = scaffold.reward(name, folder)

@@ -1,7 +1,7 @@
-"""Official data from the command line: finds the world's own `data` module by name and shows what it found.
+"""Official data from the command line: finds the world's own `data` module by name and prints its result.
 
-A world that has official tasks has a module `data` beside its environment with `get(target, sources, note)` and
-`verify(folder)`, which both return a `Finding`. Where its files must be made into something else first, it also has
+A world with official tasks has a module `data` beside its environment with `get(target, sources, note)` and
+`verify(folder)`, which both return a `Finding`. Where its data must be built from other files, it also has
 `build(target, files, ...)`, which returns a `Built`.
 """
 
@@ -35,7 +35,7 @@ class Finding(Protocol):
 
     @property
     def problem(self) -> str | None:
-        """One line on what is wrong and how to mend it; None where all is well."""
+        """One line on what is wrong and how to fix it; None where nothing is wrong."""
 
 
 class DataModule(Protocol):
@@ -88,12 +88,12 @@ class Shown:
 
 
 def get(env: str, target: Path | None, sources: Sequence[Path], progress: Progress) -> Finding:
-    """Fetch or take over the official tasks of a world."""
+    """Download or copy the official tasks of a world."""
     return _module(env).get(target or data_folder(env), sources, progress.note)
 
 
 def command(env: str) -> str:
-    """What to type to get the official tasks of a world. UserError where it has none."""
+    """The command that gets the official tasks of a world. UserError where it has none."""
     return str(getattr(_module(env), "GET", f"spa-bench data get {env}"))
 
 
@@ -103,7 +103,7 @@ def verify(env: str, folder: Path | None) -> Finding:
 
 
 def build(env: str, target: Path | None, files: Mapping[str, Path], tagger: str, progress: Progress) -> Built:
-    """Make a world's data of files at hand. Raises UserError where the world's data are not made but fetched."""
+    """Build a world's data from local files. Raises UserError where the world's data are downloaded instead."""
     builder = cast(Builder | None, getattr(_module(env), "build", None))
     if builder is None:
         raise UserError(f"the data of {env} are not built from files: run `{command(env)}`")
@@ -140,5 +140,5 @@ def show(found: Finding, stream: TextIO, as_json: bool) -> None:
 def _module(env: str) -> DataModule:
     package = registry.find("environments", env).__module__.rpartition(".")[0]
     if not package or importlib.util.find_spec(f"{package}.data") is None:
-        raise UserError(f"environment {env} has no official data to fetch")
+        raise UserError(f"environment {env} has no official data")
     return cast(DataModule, importlib.import_module(f"{package}.data"))

@@ -1,4 +1,4 @@
-"""From the words of a command line to a checked configuration, without loading torch.
+"""From command-line options to a checked configuration, without loading torch.
 
 Order of precedence: defaults, then the world's own, then those for models other than the embedded one, then the file of
 `--config`, then `--set`, then the options with names of their own.
@@ -19,7 +19,7 @@ from spa_bench.core import UserError
 
 @dataclass(frozen=True)
 class Flags:
-    """What `run`, `compare` and `eval` have in common; None where nothing was said."""
+    """Options that `run`, `compare` and `eval` share; None where not given."""
 
     env: str | None = None
     model: str | None = None
@@ -50,10 +50,10 @@ class Flags:
             values["reward"], own_options = method_options(str(values["reward"]))
             if own_options:
                 values["reward_options"] = {**_section(values, "reward_options"), **own_options}
-        for key, room in (("env", "environments"), ("reward", "rewards")):
-            if key not in values:
-                known = registry.names("environments" if room == "environments" else "rewards")
-                raise UserError(f"no --{key}: choose one of {', '.join(known)}")
+        if "env" not in values:
+            raise UserError(f"no --env: choose one of {', '.join(registry.names('environments'))}")
+        if "reward" not in values:
+            raise UserError(f"no --reward: choose one of {', '.join(registry.names('rewards'))}")
         worlds = registry.find("environments", str(values["env"])).settings
         models = {} if _section(values, "model").get("name", EMBEDDED) == EMBEDDED else OTHER_MODELS
         own = {
@@ -91,7 +91,7 @@ def method_options(reward: str) -> tuple[str, dict[str, Any]]:
 
 
 def check(config: RunConfig) -> None:
-    """Refuse, before anything heavy is loaded, names and method options that do not exist."""
+    """Refuse unknown names and method options before torch is loaded."""
     registry.find("environments", config.env)
     registry.build("rewards", config.reward, **config.reward_options)
 

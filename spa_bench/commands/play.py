@@ -1,6 +1,6 @@
-"""A person plays a task in the terminal: the same world, prompts and faults that an agent meets.
+"""A person plays a task in the terminal, with the same world, observations and faults as an agent.
 
-Reads lines and writes lines, so that it works in a pipe. What the world says is shown with control characters escaped.
+Reads lines and writes lines, so that it works in a pipe. Control characters in the world's text are escaped.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from spa_bench.core import Task, TextEnv, UserError
 from spa_bench.terminal import printable, printable_line
 
 HELP = """\
-Write a command of the world, or one of these:
-:help        this list and the world's own commands
-:hint        what the searching expert would do now
-:admissible  everything that would be executed now
-:undo        take the last step back
+Enter an action of the world, or one of these:
+:help        this list and the world's instructions
+:hint        the expert's next action
+:admissible  all admissible actions
+:undo        undo the last step
 :quit        leave"""
 
 
@@ -40,11 +40,11 @@ def find_task(world: TextEnv, split: str, key: str | None) -> Task:
 
 
 Side = tuple[str, dict[str, Any]]
-"""What one character is told: observation and info."""
+"""One character's observation and info."""
 
 
 class Game:
-    """One task under a person's hands; where several act at once, the person writes for each of them in turn."""
+    """One task played by a person; with several characters, the person enters an action for each in turn."""
 
     def __init__(self, world: TextEnv, task: Task, *, oracle: bool = False) -> None:
         self.world, self.task, self.oracle = world, task, oracle
@@ -86,9 +86,9 @@ class Game:
             if word in commands:
                 commands[word]()
             else:
-                self._say(f"no command {printable_line(word, 40)}: :help lists them")
+                self._say(f"unknown command {printable_line(word, 40)}: :help lists the commands")
         elif self.over:
-            self._say("the episode is over: :undo takes the last step back, :quit leaves")
+            self._say("the episode is over: :undo undoes the last step, :quit leaves")
         elif word:
             self._written.append(text)
             if len(self._written) == len(self.sides):
@@ -135,7 +135,7 @@ class Game:
         if self._written:
             self._written.pop()
         elif not self._past:
-            self._say("nothing to take back")
+            self._say("nothing to undo")
         else:
             state, self.sides = self._past.pop()
             self.world.restore(state)

@@ -1,4 +1,4 @@
-"""`spa-bench report` and `view`: what was found."""
+"""`spa-bench report` and `view`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from spa_bench.terminal import printable_line
 
 @command
 def report(
-    folders: Annotated[list[Path] | None, typer.Argument(help="Folders of runs; default: results.")] = None,
+    folders: Annotated[list[Path] | None, typer.Argument(help="Folders with runs or audits; default: results.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write into; default: `report` in the first of the folders.")
     ] = None,
     paper: Annotated[str | None, typer.Option(help="Print the tables of a paper: spa, 3spo or stepagent.")] = None,
     intervals: Annotated[
-        str | None, typer.Option(help="Longest task of each step interval, such as 5,10,15; default: the world's.")
+        str | None, typer.Option(help="Longest task of each step interval, such as 5,10,15; default: by world.")
     ] = None,
     baseline: Baseline = None,
-    html: Annotated[Path | None, typer.Option(help="Write the page alone, into this file.")] = None,
-    episodes: Annotated[int | None, typer.Option(min=1, help="Most episodes of each run in the page.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write only the page, into this file.")] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, help="Maximum number of episodes per run in the page.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the tables of finished runs, and write them with figures and a page to open in a browser."""
+    """Print the tables of finished runs, and write them with figures and a web page."""
     wanted = folders or [RESULTS]
     if html is not None:
         from spa_bench.report import serve as viewer
@@ -45,7 +45,7 @@ def report(
         return
     render.show_sections(found.sections() if paper is None else found.paper(paper), sys.stdout)
     if not found.tables and not found.audits:
-        raise UserError(f"no run that can be reported in {', '.join(map(str, wanted))}")
+        raise UserError(f"no readable run or audit in {', '.join(map(str, wanted))}: see the reasons above")
     from spa_bench.report import folder as report_folder
 
     written = report_folder.write(found, wanted, out or wanted[0] / "report", baseline, cuts, episodes)
@@ -60,14 +60,14 @@ def view(
     results: Annotated[Path, typer.Argument(help="Folder of results.")] = RESULTS,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0: any free one.")] = 0,
 ) -> None:
-    """Show a folder of results in the browser; the page follows runs while they go on."""
+    """Serve the page of a results folder on this machine; it follows runs while they go on."""
     from spa_bench.report.serve import serve
 
     serve(results, port, sys.stdout)
 
 
 def _cuts(words: str | None) -> list[int] | None:
-    """`5,10,15` as numbers, which rise."""
+    """`5,10,15` as increasing numbers."""
     from spa_bench.analysis.step_intervals import step_intervals
 
     if words is None:

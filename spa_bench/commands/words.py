@@ -1,4 +1,4 @@
-"""What several commands have in common: their words, how they end, how they print."""
+"""What several commands share: options, error handling, printing."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ P = ParamSpec("P")
 
 Env = Annotated[str | None, typer.Option(help="World, such as alfworld.")]
 Reward = Annotated[str | None, typer.Option(help="Reward method, or path.py:Class; with options NAME:OPTION=VALUE.")]
-Model = Annotated[str | None, typer.Option(help="`embedded`, a folder, or a Hub id.")]
-Tasks = Annotated[str | None, typer.Option(help="`builtin` or `official`.")]
-Data = Annotated[str | None, typer.Option(help="Folder of official games; implies --tasks official.")]
-Split = Annotated[str | None, typer.Option(help="`valid_seen` or `valid_unseen`.")]
+Model = Annotated[str | None, typer.Option(help="Language model: `embedded`, a folder, or a Hub id.")]
+Tasks = Annotated[str | None, typer.Option(help="Tasks: `builtin` or `official`.")]
+Data = Annotated[str | None, typer.Option(help="Folder of official data; implies --tasks official.")]
+Split = Annotated[str | None, typer.Option(help="Held-out split: `valid_seen` or `valid_unseen`.")]
 Assign = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as section.key=value; repeatable.")]
 File = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]
 Results = Annotated[Path, typer.Option(help="Folder of results.")]
@@ -34,13 +34,11 @@ Baseline = Annotated[
     ),
 ]
 Track = Annotated[
-    str | None, typer.Option(help="Show the metrics in `tensorboard`, `trackio` or `wandb` too; offline.")
+    str | None, typer.Option(help="Also log the metrics to `tensorboard`, `trackio` or `wandb`; offline.")
 ]
 DryRun = Annotated[
     bool,
-    typer.Option(
-        "--dry-run", help="Print the resolved configuration and stop; of several, each under a comment that names it."
-    ),
+    typer.Option("--dry-run", help="Print the resolved configuration of each run and exit."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
@@ -48,12 +46,12 @@ RESULTS = Path("results")
 
 
 def aside() -> contextlib.redirect_stdout[TextIO]:
-    """A context in which whatever a method or a world prints goes to standard error: it is no part of the results."""
+    """A context in which what a method or a world prints goes to standard error, apart from the results."""
     return contextlib.redirect_stdout(sys.stderr)
 
 
 def command(function: Callable[P, None]) -> Callable[P, None]:
-    """A command whose foreseeable ends are one line and an exit code; everything else keeps its traceback."""
+    """A command that ends with one line and an exit code on a UserError; other errors keep their traceback."""
 
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -70,12 +68,12 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 
 
 def progress(as_json: bool) -> Progress:
-    """Where a command says how far it is: nowhere, when its output is for a program."""
+    """Progress on standard error; none with --json."""
     return Progress.quiet() if as_json else Progress()
 
 
 def print_tables(folders: Sequence[Path], as_json: bool, baseline: str | None = None) -> None:
-    """The tables of run folders, on standard output."""
+    """Print the tables of run folders on standard output."""
     from spa_bench.report.render import show
     from spa_bench.report.table import tables
 
@@ -83,7 +81,7 @@ def print_tables(folders: Sequence[Path], as_json: bool, baseline: str | None = 
 
 
 def say_what_is_next(results: Path, as_json: bool) -> None:
-    """How to get more out of finished runs; on standard error, for a person."""
+    """Print the next command on standard error; nothing with --json."""
     if not as_json:
         where = "" if results == RESULTS else f" {shlex.quote(str(results))}"
-        print(printable_line(f"figures, LaTeX and a page to open: spa-bench report{where}"), file=sys.stderr)
+        print(printable_line(f"for figures, LaTeX and a web page: spa-bench report{where}"), file=sys.stderr)

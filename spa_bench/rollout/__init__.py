@@ -1,1 +1,1 @@
-"""Worlds and agents brought together: episodes played from the start, in branches, and on from the middle."""
+"""Episodes of an agent in a world: from the start, in branches, and continued from environment snapshots."""

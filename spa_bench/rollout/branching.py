@@ -1,9 +1,9 @@
 """Rollouts that a method steers: it says how many replies are tried at each state, from 0 (cut off) to many.
 
-Read `Grower.round` first. Every task in play has a tree of episodes. One of them is under way; where several replies
-are tried, each is executed from a snapshot of the world, the episode goes on with the one that `rewards` pays most, and
-when it is over the tree goes back to the others, best first (depth-first search with ranked backtracking). A tree that
-has nowhere to go back to starts its task anew, until it has as many finished episodes as a group has.
+Read `Grower.round` first. Every task in play has a tree of episodes, one of them active. Where several replies are
+tried, each is executed from an environment snapshot; the episode continues with the one of the highest reward, and when
+it is over the tree goes back to the others, best first (depth-first search with ranked backtracking). A tree with none
+left restarts its task, until it has as many finished episodes as the group size.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from spa_bench.method import RewardMethod
 from spa_bench.rollout.player import Episode, Game, Request, advance, begin
 
 BARREN = 1000
-"""Trees without a single step, one after another, after which a method is taken to cut off everything."""
+"""Consecutive trees without a step after which the method is assumed to cut off everything."""
 
 
 def branches(method: RewardMethod) -> bool:
@@ -34,7 +34,7 @@ class Path:
     episode: Episode
     state: Any
     learned: int
-    """Its first steps are no news any more: of another episode, or already handed to the trainer."""
+    """Number of first steps that are not new: those of another episode, or already given to the trainer."""
     parent: int | None = None
     """Number of the episode that its first steps are recorded in."""
     told: bool = False
@@ -53,7 +53,7 @@ class Tree:
     env: TextEnv
     current: Path | None = None
     waiting: list[Path] = field(default_factory=list)
-    """Replies that were tried and not gone on with; the last one is the next."""
+    """Replies that were tried and not continued; the last one is the next."""
     finished: int = 0
     asked: int = 0
     """Conversations opened: each has a seed of its own."""
@@ -72,7 +72,7 @@ class Harvest:
 
 
 class Grower:
-    """Plays trees side by side until so many environment steps have been taken, alternatives included."""
+    """Plays trees in parallel until the budget of environment steps is spent, alternatives included."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class Grower:
             if count := self._count(tree):
                 return tree, count
             self.trees[place] = Tree(next(self.games), tree.env)
-        raise UserError(f"branch gave 0 at the start of {BARREN} episodes in a row: nothing can be played")
+        raise UserError(f"branch gave 0 at the start of {BARREN} episodes in a row: no episode can be played")
 
     def _count(self, tree: Tree) -> int:
         """How many replies are tried in this tree now; 0 where it is done."""
@@ -148,7 +148,7 @@ class Grower:
                 tree.current = path
                 return count
             if not path.episode.steps:
-                # The task is given up before its first step. That is no episode, and to ask again would be no use.
+                # Given up before its first step: no episode, and asking again would give the same answer.
                 del self.paths[path.number]
                 return 0
             path.episode.truncated = True
@@ -157,7 +157,7 @@ class Grower:
         return 0
 
     def _go_back(self, tree: Tree) -> Path:
-        """The best reply that was not gone on with, or the task from its start."""
+        """The best reply that was not continued, or the task from its start."""
         if tree.waiting:
             path = tree.waiting.pop()
             path.episode.conversation.past = path.tokens()
@@ -202,11 +202,11 @@ class Grower:
 
     def _choose(self, tree: Tree, tries: list[Path]) -> None:
         """Close what is over, go on with the best of the others, keep the rest for later; of equal actions one."""
-        paid = [0.0]
+        rewards = [0.0]
         if len(tries) > 1:
-            paid = [float(steps[-1]) for steps in self.rewards([path.episode.trajectory() for path in tries])]
+            rewards = [float(steps[-1]) for steps in self.rewards([path.episode.trajectory() for path in tries])]
         alive: dict[str, Path] = {}
-        for index in sorted(range(len(tries)), key=lambda index: -paid[index]):
+        for index in sorted(range(len(tries)), key=lambda index: -rewards[index]):
             path = tries[index]
             if path.episode.over:
                 self._close(tree, path)

@@ -241,9 +241,9 @@ class Player:
     def _together(self, budget: int | None, done: int, spent: int) -> int:
         """Games that begin together: with a budget, about as many as it will see to their end.
 
-        What begins and does not fit is played for nothing: with `batch` games at once that was half the budget in
-        ALFWorld and two thirds of it in WebShop. A game is taken to be as long as those before it (`done` of them, of
-        `spent` steps), and at first as long as one can be.
+        Games that begin and do not fit are wasted: with `batch` games at once that was half the budget in ALFWorld and
+        two thirds of it in WebShop. A game is assumed to be as long as those before it (`done` of them, of `spent`
+        steps), and at first as long as possible.
         """
         if budget is None:
             return self.batch
@@ -252,7 +252,7 @@ class Player:
         return min(self.batch, math.ceil((budget - spent) / length))
 
     def worlds(self, count: int) -> list[TextEnv]:
-        """So many of the player's worlds, made where there are not enough yet."""
+        """The first `count` of the player's worlds, made where missing."""
         while len(self.envs) < count:
             self.envs.append(self.make_env())
         return self.envs[:count]

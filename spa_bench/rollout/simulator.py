@@ -1,7 +1,7 @@
-"""Plays the policy on from the middle of recorded episodes: what Monte-Carlo values and executed counterfactuals need.
+"""Continues recorded episodes with the policy, for Monte Carlo values and executed counterfactuals.
 
-A recording holds no state of the world, so its actions are played once more from the start, and snapshots are taken
-wherever an episode is to go on.
+A record holds no state of the environment, so its actions are replayed from the start, and environment snapshots are
+taken where an episode is to be continued.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from spa_bench.rollout.player import Game, Player, play_out, resume
 class PlayedOn:
     """`method.Simulator` over the worlds of a player and one agent; counts what it spends.
 
-    A world has to repeat itself: raises UserError where the recorded actions lead to other observations, and where
+    A world must be deterministic: raises UserError where the recorded actions lead to other observations, and where
     several characters act at once, because the others' actions are not in the record.
     """
 
     def __init__(self, player: Player, agent: Agent) -> None:
         self.player, self.agent = player, agent
         self.env_steps = 0
-        """Steps played beyond the prefixes. Going back to a state is not counted: a snapshot does it."""
+        """Steps played beyond the prefixes. Restoring a snapshot is not counted."""
         self.tokens = 0
         """Tokens that the agent has read and written for it, where it is a language model."""
         self.tokens_sampled = 0
@@ -34,7 +34,7 @@ class PlayedOn:
     ) -> list[list[Trajectory]]:
         """See `method.Simulator`."""
         if over := [prefix for prefix in prefixes if prefix.terminated or prefix.truncated]:
-            raise ValueError(f"task {over[0].task.key}: an episode that is over cannot be played on")
+            raise ValueError(f"task {over[0].task.key}: an episode that is over cannot be continued")
         states = snapshots(self.player.worlds(1)[0], prefixes)
         # Episodes of similar length are played together, so that little of a batch waits or is padding.
         order = sorted(range(len(prefixes)), key=lambda index: (len(prefixes[index]), index))
@@ -66,16 +66,16 @@ class PlayedOn:
 
 
 def read(prefix: Trajectory) -> int:
-    """Tokens that an agent reads of a past: those since its last restart, once for all that go on from there."""
+    """Tokens that an agent reads of a prefix: those since its last restart, once for all its continuations."""
     tokens = [step.tokens for step in prefix.steps if step.tokens]
     first = max((turn for turn, one in enumerate(tokens) if one.restart), default=0)
     return sum(one.size for one in tokens[first:])
 
 
 def snapshots(env: TextEnv, prefixes: Sequence[Trajectory]) -> list[Any]:
-    """The world's state at the end of each prefix; what several begin with is played once."""
+    """The environment snapshot at the end of each prefix; shared beginnings are replayed once."""
     if env.characters > 1:
-        raise UserError("an episode with several characters cannot be played on: set world.options.characters=1")
+        raise UserError("an episode with several characters cannot be continued: set world.options.characters=1")
     order = sorted(range(len(prefixes)), key=lambda i: _path(prefixes[i]))
     found: list[Any] = [None] * len(prefixes)
     path: list[tuple[tuple[str, ...], Any]] = []
@@ -87,7 +87,7 @@ def snapshots(env: TextEnv, prefixes: Sequence[Trajectory]) -> list[Any]:
             path.pop()
         observation = _back(env, prefix, path, (head, *actions))
         if observation != prefix.final_observation:
-            raise UserError(f"task {prefix.task.key}: the recorded actions lead elsewhere in this world")
+            raise UserError(f"task {prefix.task.key}: the recorded actions lead to another state in this world")
         found[index] = path[-1][1]
     return found
 

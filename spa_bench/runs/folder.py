@@ -1,8 +1,8 @@
 """The run folder: configuration, episodes, metrics and checkpoints that survive a kill at any moment.
 
-`<results>/runs/<env>/<reward>/<seed>-<hash8>/` holds `run.json`, `episodes.jsonl`, `prices.jsonl` (what each step of
-training earned), `metrics.jsonl`, `checkpoints/` and `lock`. Separate from the experiment, and without torch, so that a
-report reads what a run wrote years later on another machine.
+`<results>/runs/<env>/<reward>/<seed>-<hash8>/` holds `run.json`, `episodes.jsonl`, `prices.jsonl` (the rewards of
+training steps), `metrics.jsonl`, `checkpoints/` and `lock`. Separate from the experiment, and without torch, so that a
+report can read it on any machine.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ SCHEMA = 1
 """Version of the layout of a run folder; a folder with a higher one is refused."""
 
 PINNED = {
-    "panel": "another panel of held-out tasks",
+    "panel": "another evaluation set",
     "buckets": "other limits of short and long tasks",
     "prompt": "another prompt",
-    "reward_code": "the reward's code as it was before it was edited",
+    "reward_code": "another version of the reward's code: editing the file invalidates the run",
 }
-"""Facts that decide results beside the configuration: where one changed, a run is not resumed."""
+"""Facts that determine results beside the configuration: where one has changed, a run is not resumed. `panel` is the
+evaluation set."""
 
 
 def config_hash(config: RunConfig) -> str:
@@ -69,7 +70,7 @@ class RunFolder:
             raise UserError(f"cannot create {path}: {error.strerror}; choose another folder with --results") from None
         folder = cls(path)
         if not folder._lock.acquire(wait=False):
-            raise UserError(f"{path} is in use by {folder._lock.holder()}: wait for it, or end it")
+            raise UserError(f"{path} is in use by {folder._lock.holder()}: wait for it, or stop it")
         try:
             remove_unfinished(path)
             remove_unfinished(folder.checkpoints)
@@ -92,7 +93,7 @@ class RunFolder:
             raise UserError(f"{self.path} holds a run of another configuration: choose another --results folder")
         for name, what in PINNED.items():
             if wanted.get(name) != stored["facts"].get(name):
-                raise UserError(f"{self.path} was made with {what}: move the folder away to start afresh")
+                raise UserError(f"{self.path} was made with {what}; move the folder away to start again")
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +104,7 @@ class RunFolder:
         self.close()
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Release the folder for other processes."""
         self._lock.release()
 
     @contextmanager
@@ -128,7 +129,7 @@ class RunFolder:
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """The content of a folder's `run.json`: `schema`, `config`, `facts`; UserError where it is none of ours."""
+    """The content of a folder's `run.json`: `schema`, `config`, `facts`; UserError where spa-bench did not write it."""
     file = path / "run.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))

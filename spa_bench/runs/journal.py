@@ -1,4 +1,4 @@
-"""Rows of JSON in a file that only grows: what episodes, metrics and prices are kept in."""
+"""Append-only JSON lines: the files of episodes, metrics and rewards."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Journal:
         try:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
             try:
-                data = _mended(handle) + data
+                data = _repaired(handle) + data
                 if os.write(handle, data) < len(data):
                     raise OSError(0, "the disk took only a part")
                 os.fsync(handle)
@@ -43,7 +43,7 @@ class Journal:
                 sync_names(self.path.parent)
         except OSError as error:
             raise UserError(
-                f"cannot write {self.path}: {error.strerror}; earlier rows are intact: mend it and run the same command"
+                f"cannot write {self.path}: {error.strerror}; earlier rows are intact: fix it and run the same command"
             ) from error
 
     def read(self) -> tuple[list[dict[str, Any]], int]:
@@ -65,8 +65,8 @@ class Journal:
             raise ValueError(f"{self.path.name}: a row holds NaN, infinity or itself ({error}): {_bad(row)}") from None
 
 
-def _mended(handle: int) -> bytes:
-    """What must come before the next row. The part of a row that a kill left is cut off: it will be written again."""
+def _repaired(handle: int) -> bytes:
+    """What must come before the next row. A partial row, left by a kill, is cut off: it will be written again."""
     size = os.lseek(handle, 0, os.SEEK_END)
     tail = b""
     while b"\n" not in tail and len(tail) < size:

@@ -1,4 +1,4 @@
-"""What runs and methods are called: in folders, in messages, in tables."""
+"""Names of runs and methods: in folders, in messages, in tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def run_name(path: Path) -> str:
-    """What a folder below the results is called, the same on every machine: `alfworld/spa/0-1a2b3c4d`."""
+    """Name of a folder below the results, the same on every machine: `alfworld/spa/0-1a2b3c4d`."""
     return "/".join(path.parts[-3:])
 
 

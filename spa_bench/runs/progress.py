@@ -1,6 +1,6 @@
-"""Progress on standard error: bars for a person, plain lines for a log file, nothing for a program.
+"""Progress on standard error: bars on a terminal, plain lines in a log file, nothing with --json.
 
-Standard output stays free for results. Separate from the experiment, which only says what it has done.
+Standard output stays free for results.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ INTERVAL = 15.0
 
 
 def seconds_left(done: float, total: float, seconds: float) -> float | None:
-    """Seconds that the rest takes at the rate so far; None where there is no rate yet."""
+    """Estimated seconds for the rest at the rate so far; None where there is no rate yet."""
     if done <= 0 or seconds <= 0:
         return None
     return max(0.0, total - done) * seconds / done

@@ -1,8 +1,8 @@
-"""Metrics shown in TensorBoard, trackio or wandb while a run goes on: always on this machine, never over a network.
+"""Metrics in TensorBoard, trackio or wandb while a run goes on: always on this machine, never over a network.
 
-`metrics.jsonl` stays the truth. A tracker is a process of its own that reads it as it grows, from its first row: what a
-killed run has left is sent again into an emptied tracker, so that no point is lost or there twice. In a process of its
-own a library may raise, hang, print or crash without touching the run; it ends when the run ends, in whatever way.
+`metrics.jsonl` is authoritative. A tracker is a separate process that reads it as it grows, from its first row: the
+rows of a killed run are sent again to an emptied tracker, so that no point is lost or doubled. A library that raises,
+hangs, prints or crashes there does not affect the run; the process ends when the run ends.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ def tracked(name: str | None, folder: Path, progress: Progress) -> Iterator[None
     try:
         process.start()
     except OSError as error:
-        progress.note(f"no {name}: {error}; metrics.jsonl is written all the same")
+        progress.note(f"no {name}: {error}; metrics.jsonl is still written")
     theirs.close()
     try:
         yield
     finally:
         ours.close()
         if process.pid is not None and (problem := _end(process, folder / LOG)):
-            progress.note(f"{name} does not show all of this run ({problem}); metrics.jsonl does. See {folder / LOG}")
+            progress.note(f"{name} is incomplete ({problem}); metrics.jsonl is complete. See {folder / LOG}")
 
 
 def _end(process: Any, log: Path) -> str | None:
@@ -126,7 +126,7 @@ def _go_offline() -> None:
 
 
 def points(rows: Iterable[Mapping[str, Any]]) -> list[tuple[int, dict[str, float]]]:
-    """What a tracker is told of the rows of `metrics.jsonl`: the step, and the numbers as `iteration/kl`.
+    """The rows of `metrics.jsonl` for a tracker: the step, and the numbers as `iteration/kl`.
 
     The step is the number of iterations done, for stages too: no tracker takes a step smaller than the last one.
     """

@@ -1,9 +1,9 @@
 """The training budget: how much a run may spend, and what one more iteration may cost.
 
-By default every method collects the same number of environment steps, and what it spends beyond them (continuations
-from snapshots, passes of an encoder) is on top and printed. A matched budget includes it instead: a
-method that spends more on each step then learns from fewer of them. Tokens are those that the policy writes: what is
-only read, by it or by an encoder, is printed and is no part of the budget.
+By default every method collects the same number of environment steps; its overhead (continuations from environment
+snapshots, passes of an encoder) is not counted, but reported. A matched budget counts it: a method with more overhead
+then learns from fewer steps. Tokens are those that the policy samples; tokens that are only read, by it or by an
+encoder, are reported and not counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Budget:
     longest: int
     """Environment steps of the longest game: less cannot be collected."""
     tokens_a_step: float
-    """Tokens sampled for one step when the warm start explored: what `tokens` is counted in."""
+    """Tokens sampled per step when the warm start explored: the rate that `tokens` is counted with."""
     iterations: int = 0
     collected: int = 0
     """Environment steps of the iterations so far."""
@@ -51,13 +51,13 @@ class Budget:
     def next(self) -> int:
         """Environment steps that the next iteration collects; 0 when the run is over.
 
-        In a matched budget an iteration is as long as what is left pays for, at the price of a step so far.
+        In a matched budget an iteration is as long as the rest of the budget allows, at the cost of a step so far.
         """
         if self.settings.match == "collected":
             return self.settings.env_steps if self.iterations < self.settings.iterations else 0
         first = self.tokens_a_step if self.settings.match == "tokens" else 1.0
-        price = self.spent / self.collected if self.collected else first
-        left = int((self.total - self.spent - self.fitted) / price) if price > 0 else 0
+        cost = self.spent / self.collected if self.collected else first
+        left = int((self.total - self.spent - self.fitted) / cost) if cost > 0 else 0
         steps = min(self.settings.env_steps, left)
         return steps if steps >= self.longest else 0
 
@@ -68,7 +68,7 @@ class Budget:
 
 
 def so_far(budget: Budget, rows: Iterable[Mapping[str, Any]]) -> Budget:
-    """The budget with everything counted that is on record; of a repeated iteration the last row counts."""
+    """The budget with all logged rows counted; of a repeated iteration the last row counts."""
     spent: dict[Any, Mapping[str, Any]] = {}
     for row in rows:
         if row.get("kind") == "iteration" or row.get("stage") == "fit reward":

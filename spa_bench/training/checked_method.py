@@ -1,7 +1,7 @@
-"""A reward method as the trainer asks it: what it raises or gives wrongly ends the run with its name and the place.
+"""A reward method as the trainer calls it: an exception or a wrong value ends the run with its name and the place.
 
-A method may be anyone's code. Everything it is asked for goes through here, so that a slip of its author is told from
-one of ours, and a wrong number never reaches an update.
+A method may be third-party code. All calls go through here, so that its errors are distinguished from ours, and a wrong
+number never reaches an update.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from spa_bench.method_errors import MethodError, method_call
 
 
 class CheckedMethod:
-    """The method's calls, checked. Raises MethodError for whatever the method did wrong."""
+    """The method's calls, checked. Raises MethodError for exceptions and wrong values."""
 
     def __init__(self, name: str, method: RewardMethod) -> None:
         self.name, self.method = name, method
@@ -110,7 +110,7 @@ class CheckedMethod:
 
 
 def extra_information(method: RewardMethod) -> str | None:
-    """What a method is told that others are not, as tables say it."""
+    """Information that the method has and others have not, as tables print it."""
     told = {
         "expert episodes": method.uses_experts,
         "the oracle's progress": method.uses_oracle,

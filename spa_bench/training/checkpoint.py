@@ -1,4 +1,4 @@
-"""Everything an interrupted run needs to go on: weights, value head, optimiser, method. Safetensors and JSON only."""
+"""Everything an interrupted run needs to resume: weights, value head, optimiser, method. Safetensors and JSON only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands do: one run, a comparison of several, an evaluation.
+"""One run, a comparison of several, an evaluation.
 
 Everything is a function of the configuration. The stages of a run are in `stages`, what all methods share in
 `training.start`.
@@ -35,14 +35,14 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
     """One method, one world, one seed, from tasks to an evaluated policy; returns the run folder.
 
     Finished runs return at once. `track` names a tracker that shows the metrics too; it is no part of the
-    configuration, for it changes no result. Raises UserError for anything the user can mend, TrainingError where going
+    configuration, for it changes no result. Raises UserError for anything the user can fix, TrainingError where going
     on would train on wrong numbers.
     """
     trackers.check(track)
     method = make_method(config)
     common = start.begin(config)
     if config.ppo.env_steps < (longest := common.make_env().max_steps * common.characters):
-        raise UserError(f"ppo.env_steps must be at least {longest}: one whole game has to fit in an iteration")
+        raise UserError(f"ppo.env_steps must be at least {longest}: an iteration must hold one whole episode")
     path = run_path(results, config)
     own = {"reward_code": code_hash(method), "extra_information": extra_information(method)}
     with (
@@ -107,18 +107,18 @@ def compare(
 
 
 def refuse_namesakes(configs: Iterable[RunConfig]) -> None:
-    """UserError where two methods would have one row in a table: their classes and files are called the same."""
+    """UserError where two methods would share a row in a table: their files and classes have the same names."""
     found: dict[str, str] = {}
     for config in configs:
         label = reward_label(config.reward, config.reward_options)
         if found.setdefault(label, config.reward) != config.reward:
             raise UserError(
-                f"{found[label]} and {config.reward} would both be called {label} in tables: rename one file or class"
+                f"{found[label]} and {config.reward} would both be {label} in tables: rename one file or class"
             )
 
 
 def _timed(config: RunConfig, results: Path, progress: Progress, track: str | None) -> float:
-    """Seconds that a run takes here: of a pool, the time in which it waited for its turn does not count."""
+    """Seconds that a run takes, without the time that it waited in a pool."""
     started = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # a process of a pool has a standard output of its own to keep clean
         run(config, results, progress, track)
@@ -126,13 +126,13 @@ def _timed(config: RunConfig, results: Path, progress: Progress, track: str | No
 
 
 def time_left(took: Sequence[float], rest: int, jobs: int) -> str:
-    """What `rest` runs will take, `jobs` at a time, after some that took so many seconds; empty before there is one."""
+    """Estimated time of `rest` runs, `jobs` in parallel, from the seconds of finished ones; empty without any."""
     seconds = seconds_left(len(took), len(took) + rest, sum(took) / jobs)
     return about(seconds) if seconds else ""
 
 
 def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Path, progress: Progress) -> Path:
-    """Play the held-out panel once; returns a folder that the table reads like a run's.
+    """Play the evaluation set once; returns a folder that the table reads like a run's.
 
     `agent` is a scripted one, or anything else for the language model: the last checkpoint of the run folder
     `checkpoint`, or the configured model as it is (for `embedded`: the warm start, as untrained weights say nothing).
@@ -160,8 +160,8 @@ def last_policy(run_folder: Path) -> Path:
     found = sorted((run_folder / "checkpoints").glob("[0-9]*/policy"))
     if not found and is_finished(RunFolder(run_folder)):
         raise UserError(
-            f"{run_folder} trained nothing (ppo.iterations=0), so it has no checkpoint: its warm start is what "
-            "`eval --model` plays, and `audit` without --from"
+            f"{run_folder} has no checkpoint, as it was not trained (ppo.iterations=0): use `eval --model` or `audit` "
+            "without --from for its warm start"
         )
     if not found:
         raise UserError(f"{run_folder} has no checkpoint: finish the run first")

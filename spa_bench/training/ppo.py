@@ -24,7 +24,7 @@ class TrainingError(UserError):
 
 @dataclass(frozen=True)
 class Sample:
-    """One episode, priced. All arrays are over its N sampled tokens."""
+    """One episode with its advantages. All arrays are over its N sampled tokens."""
 
     sequences: Sequences
     old_logprobs: Floats
@@ -162,8 +162,8 @@ def _step(
 def _clipped(policy: Policy, largest: float) -> float:
     """Clip the gradients and return the norm of the network's; not finite where the value head's is not.
 
-    The value head's apart: they grow with the scale of a method's rewards, and together with them a method that pays
-    more would move the policy less.
+    The value head's are clipped separately: they grow with the scale of a method's rewards, and clipped together,
+    larger rewards would mean smaller updates of the policy.
     """
     network, head = (
         torch.nn.utils.clip_grad_norm_(part.parameters(), largest).item() for part in (policy.model, policy.value)

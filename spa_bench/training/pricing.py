@@ -58,7 +58,7 @@ class Reference:
     def __init__(self, policy: Policy, microbatch: int) -> None:
         self.policy, self.microbatch = policy, microbatch
         self.extra_tokens = 0
-        """Tokens encoded for a method alone, beyond the pass that every method pays for."""
+        """Tokens encoded for a method alone, beyond the pass that all methods need."""
         self._known: dict[int, tuple[Trajectory, Scored]] = {}
 
     def score(self, trajectories: Sequence[Trajectory], episodes: Sequence[Sequences]) -> list[Scored]:
@@ -81,7 +81,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Priced:
-    """A batch of episodes with what each step earned."""
+    """A batch of episodes with the reward of each step."""
 
     samples: list[Sample]
     rewards: list[Floats]
@@ -98,7 +98,7 @@ def price(
     sampler_tolerance: float,
     finished: Sequence[Trajectory] | None = None,
 ) -> Priced:
-    """PPO samples of freshly collected episodes; of a branch, only from its `branch` on.
+    """PPO samples of newly collected episodes; of a branch, only from its `branch` on.
 
     `finished` are the episodes that the method observes, where not all of these are over. Raises TrainingError where
     the sampler's log-probs are not the policy's, MethodError where a reward is not finite or misshapen.
@@ -154,8 +154,8 @@ def stream(rewards: Floats, episode: Sequences, level: Level, penalty: Floats) -
 def decision_values(values: Floats, episode: Sequences, level: Level) -> Floats:
     """The critic before each decision, and 0 after the last.
 
-    Zero also where the step limit ended the episode: the limit is part of the task (success within it is what is
-    scored), so a cut-off episode has nothing to hope for. Bootstrapping there would credit running out of time.
+    Zero also where the step limit ended the episode: the limit is part of the task (success within it is the score), so
+    a truncated episode has no further reward. Bootstrapping there would credit running out of time.
     """
     return np.append(values if level == "token" else values[episode.starts], 0.0)
 

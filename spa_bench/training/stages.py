@@ -32,7 +32,7 @@ from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.policy import Policy
 
 TOLERANCES = {"fp32": {"ratio": 1e-3, "kl": 1e-4, "sampler": 1e-3}, "bf16": {"ratio": 0.3, "kl": 1e-4, "sampler": 0.1}}
-"""How far log-probs that should be equal may be apart. Measured on the embedded default on a CPU: fp32 agrees to 1e-5;
+"""Tolerated difference of log-probs that should be equal. Measured on the embedded default on a CPU: fp32 to 1e-5;
 bf16 rounds a log-prob by up to some 0.1, and a batch of another shape rounds differently."""
 
 
@@ -51,7 +51,7 @@ class Clock:
 
 @dataclass
 class Learner:
-    """What changes while a run learns, and what it spends beyond what every run spends."""
+    """The state that training changes, and the method's overhead."""
 
     agent: start.LanguageModel
     policy: Policy
@@ -60,7 +60,7 @@ class Learner:
     simulator: PlayedOn
 
     def extra(self) -> dict[str, int]:
-        """Tokens and environment steps that the method alone has cost since this was last asked."""
+        """The method's overhead, in tokens and environment steps, since the last call."""
         reference, simulator = self.reference, self.simulator
         spent = {
             "extra_tokens": reference.extra_tokens + simulator.tokens,
@@ -73,14 +73,14 @@ class Learner:
 
 @dataclass
 class Evaluation:
-    """Playing the held-out panel into a folder, resumable."""
+    """Plays the evaluation set into a folder, resumable."""
 
     common: start.Start
     folder: RunFolder
     progress: Progress
 
     def play(self, agent: Any) -> None:
-        """Each task of the panel once."""
+        """Each task of the evaluation set once."""
         config, clock = self.common.config, Clock()
         agent.temperature = config.eval.temperature
         requests = start.make_requests(self.common, "eval", 0, self.common.panel, 1)
@@ -164,18 +164,16 @@ class Run(Evaluation):
         self.folder.metrics.append({"kind": "done"})
 
     def _same_start(self, weights: str) -> None:
-        """Another version of a library or of our code makes another warm start; nothing measured against one is worth
-        anything beside the other.
-        """
+        """Another version of a library or of our code makes another warm start; results are not comparable across."""
         rows, _ = self.folder.metrics.read()
         if {row["weights"] for row in rows if row.get("stage") == "warm start" and "weights" in row} - {weights}:
             raise UserError(
                 f"{self.folder.path} began from another warm start, made by other code or other versions: "
-                "go on with those, or remove the folder to begin anew"
+                "continue with those, or remove the folder to start again"
             )
 
     def _copy_panel(self, explored: Path) -> None:
-        """The warm start's episodes on the panel belong to every run, so that its folder tells the whole story."""
+        """Copy the warm start's episodes on the evaluation set, so that the run folder is complete."""
         have = self.recorded("warm_start", 0)
         for index, trajectory in enumerate(start.read_episodes(explored / "panel.jsonl")):
             if index not in have:
@@ -236,7 +234,7 @@ class Run(Evaluation):
         return so_far(budget, self.folder.metrics.read()[0])
 
     def _iterate(self, iteration: int, steps: int, learner: Learner) -> dict[str, Any]:
-        """Collect, price, update, keep: once, or again and again while trees grow."""
+        """Collect episodes, compute rewards, update, save a checkpoint; repeatedly while trees grow."""
         clock = Clock()
         self.checked.place = f"iteration {iteration}"
         if branches(self.method):
@@ -248,8 +246,8 @@ class Run(Evaluation):
             self._record_prices(iteration, dict(zip(played, rewards, strict=True)))
         if not figures["updates"]:
             raise ppo.TrainingError(
-                f"{self.checked.place}: no loss or gradient was finite, nothing was learned: "
-                f"what {self.checked.name} pays is too large, or the learning rate is"
+                f"{self.checked.place}: no loss or gradient was finite, so there was no update: "
+                f"the rewards of {self.checked.name} or the learning rate are too large"
             )
         row: dict[str, Any] = {"kind": "iteration", "iteration": iteration, "seconds": clock.lap()}
         row |= metrics.collected(trajectories) | figures | {"env_steps": steps} | learner.extra()
@@ -272,9 +270,9 @@ class Run(Evaluation):
         part: int = 0,
         finished: Sequence[Trajectory] | None = None,
     ) -> tuple[list[Floats], dict[str, float]]:
-        """Price fresh episodes and update the policy; `part` counts the updates of one iteration."""
+        """Compute the rewards of new episodes and update the policy; `part` counts the updates of one iteration."""
         if not trajectories:
-            raise ppo.TrainingError(f"{self.checked.place}: no episode came to its end; raise ppo.env_steps")
+            raise ppo.TrainingError(f"{self.checked.place}: no episode ended; raise ppo.env_steps")
         settings = self.config.ppo.model_copy(update={"minibatches": minibatches})
         tolerance = TOLERANCES[self.common.precision]
         priced = pricing.price(
@@ -342,7 +340,7 @@ class Run(Evaluation):
         return [trajectory for _, _, trajectory in grown], metrics.merged(parts)
 
     def _record_prices(self, iteration: int, prices: Mapping[int, Floats]) -> None:
-        """What the method paid: one row for each episode by its index, one number for each of its own steps."""
+        """The method's rewards: one row for each episode by its index, one number for each of its own steps."""
         have = set()
         if iteration == self.resumed:
             have = {row.get("index") for row in self.folder.prices.scan() if row and row.get("iteration") == iteration}
@@ -382,7 +380,7 @@ class Run(Evaluation):
 
 
 def used(budget: Budget) -> int:
-    """How much of its budget is gone."""
+    """The part of the budget that is spent, in its unit."""
     return int(budget.collected if budget.settings.match == "collected" else budget.fitted + budget.spent)
 
 

@@ -1,7 +1,7 @@
-"""The common start: tasks, warm-started policy and explored episodes, made once and shared by every method.
+"""The common start: tasks, warm start and explored episodes, made once and shared by every method.
 
-Everything here depends on world, model and seed, never on the reward, so it lives in a content-addressed cache:
-whoever compares methods compares them from the same bytes.
+Everything here depends on world, model and seed, never on the reward, so it lives in a content-addressed cache: all
+methods start from the same bytes.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Start:
 
     @property
     def panel_hash(self) -> str:
-        """Identifies the held-out panel in every table: the world's settings and task keys, wherever its data lie."""
+        """Hash of the evaluation set, as in every table: the world's settings and task keys, wherever its data lie."""
         world = self.config.world.model_dump() | {"data": None}
         return _digest([self.config.env, world, [task.key for task in self.panel]])[:12]
 
@@ -106,7 +106,7 @@ class Start:
 
 
 def begin(config: RunConfig) -> Start:
-    """Find the world and fix tasks and panel; nothing is played yet."""
+    """Make the world, and fix the train tasks and the evaluation set; nothing is played yet."""
     torch.set_num_threads(config.model.threads)
     quiet_libraries()
     make_env = world(config)
@@ -132,7 +132,7 @@ def hidden_size(config: RunConfig) -> int:
 
 
 def quiet_libraries() -> None:
-    """Transformers and datasets draw bars of their own over ours; their warnings stay."""
+    """Turn off the progress bars of transformers and datasets; their warnings stay."""
     import datasets  # type: ignore[import-untyped]
     from transformers.utils import logging
 
@@ -179,7 +179,7 @@ def warm_start(start: Start, progress: Progress) -> Path:
 
 
 def explore(start: Start, policy_folder: Path, progress: Progress) -> Path:
-    """Folder with the warm start's own episodes on train tasks (`explore.jsonl`) and on the panel (`panel.jsonl`)."""
+    """Folder with the warm start's episodes on train tasks (`explore.jsonl`) and the evaluation set (`panel.jsonl`)."""
     config = start.config
     identity = [policy_folder.name, config.explore.model_dump(), config.eval.model_dump(), config.ppo.temperature]
     key = _digest([*identity, config.batch, start.panel_hash])[:16]
@@ -222,7 +222,7 @@ def read_episodes(path: Path) -> list[Trajectory]:
 
 
 def experts(start: Start, count: int, progress: Progress, slip: float = 0.0) -> list[Trajectory]:
-    """Successful episodes among `count` of the searching expert on train tasks, cycling: slips differ every time."""
+    """Successful episodes among `count` of the searching expert on train tasks, cycling, each with other slips."""
     agent = registry.build("agents", "expert", prompt=start.prompt, slip=slip)
     tasks = start.train_tasks(count)
     with progress.stage("demonstrate", total=len(tasks)) as stage:
@@ -234,7 +234,7 @@ def experts(start: Start, count: int, progress: Progress, slip: float = 0.0) -> 
 
 
 def demonstrations(start: Start, agent: LanguageModel, count: int, progress: Progress) -> list[Trajectory]:
-    """What a method that needs experts is shown: episodes without slips, in the policy's tokens."""
+    """Demonstrations for methods that need experts: episodes without slips, in the policy's tokens."""
     instructions = start.make_env().instructions
     return [in_tokens(agent, instructions, trajectory) for trajectory in experts(start, count, progress)]
 

@@ -32,15 +32,15 @@ def test_every_measurement_counts_what_was_done():
     world = Counted()
     found = {one.what: one for one in bench.measure(lambda: world, 0.02)}  # type: ignore[arg-type,return-value]
     assert list(found) == [
-        "open the world and list its held-out tasks",
+        "load the world and list its held-out tasks",
         "reset",
-        "step, a random admissible action",
-        "step, the expert's next action",
+        "step, uniformly random admissible action",
+        "step, the expert's action",
         "snapshot and restore",
     ]
-    steps = found["step, a random admissible action"].count + found["step, the expert's next action"].count
+    steps = found["step, uniformly random admissible action"].count + found["step, the expert's action"].count
     assert world.calls["step"] == steps > 2
-    assert world.calls["expert_action"] == found["step, the expert's next action"].count
+    assert world.calls["expert_action"] == found["step, the expert's action"].count
     assert world.calls["snapshot"] == world.calls["restore"] == found["snapshot and restore"].count
     assert world.calls["reset"] > found["reset"].count
     assert all(one.seconds > 0 for one in found.values())
@@ -49,7 +49,7 @@ def test_every_measurement_counts_what_was_done():
 def test_a_rate_is_count_over_time():
     stream = io.StringIO()
     bench.show([Measurement("reset", 50, 0.1)], stream, False)
-    assert stream.getvalue() == "reset: 500 a second, 2,000.0 us each, 50 times\n"
+    assert stream.getvalue() == "reset: 500/s, 2,000.0 us each, 50 times\n"
 
 
 def test_json_has_the_raw_numbers():

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from invoked import invoke
 from written_runs import write_run
 
-import spa_bench
+import spa_bench.training
 from spa_bench import registry
 from spa_bench.commands.doctor import examine
 from spa_bench.commands.options import Flags, to_toml
@@ -65,7 +65,7 @@ def shell(*words: str, text: bool = True, **options: Any) -> subprocess.Complete
         (["run", "--env", "alfworld", "--reward", "sparse", "--config", "absent.toml"], "cannot read configuration"),
         (["run", "--env", "alfworld", "--reward", "sparse", "--tasks", "offical"], "setting world.tasks"),
         (["run", "--env", "alfworld", "--reward", "sparse", "--track", "mlflow"], "known: tensorboard, trackio, wandb"),
-        (["compare", "--env", "alfworld"], "no --reward: name the methods"),
+        (["compare", "--env", "alfworld"], "no --reward: give the methods"),
         (["compare", "--env", "alfworld", "--reward", "sparse,gipgo"], "no reward 'gipgo'"),
         (
             ["compare", "--env", "alfworld", "--reward", "sparse,spa:alpha=2", "--baseline", "spa"],
@@ -201,7 +201,7 @@ def experiment(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
         return answer(results, config)
 
     found.run, found.compare, found.evaluate = run, compare, evaluate
-    monkeypatch.setattr(spa_bench, "experiment", found, raising=False)
+    monkeypatch.setattr(spa_bench.training, "experiment", found, raising=False)
     monkeypatch.setitem(sys.modules, "spa_bench.training.experiment", found)
     return found
 
@@ -211,7 +211,7 @@ def test_a_comparison_says_how_to_get_more_and_json_does_not(
 ):
     monkeypatch.chdir(tmp_path)
     words = ["compare", "--env", "alfworld", "--reward", "sparse", "--seeds", "1"]
-    assert invoke(*words).stderr.endswith("figures, LaTeX and a page to open: spa-bench report\n")
+    assert invoke(*words).stderr.endswith("for figures, LaTeX and a web page: spa-bench report\n")
     assert "spa-bench report" not in invoke(*words, "--json").stderr
     elsewhere = str(tmp_path / "my runs")
     assert invoke(*words, "--results", elsewhere).stderr.endswith(f"spa-bench report '{elsewhere}'\n")
@@ -294,14 +294,14 @@ def test_eval_of_a_checkpoint_keeps_the_settings_of_its_run(experiment: types.Si
     ((config, agent, checkpoint),) = experiment.asked
     assert (config.reward, config.seed, config.model.hidden, agent, checkpoint) == ("ppo", 7, 64, "policy", path)
     assert (config.eval.split, config.eval.tasks) == ("valid_seen", 5)
-    assert "leave --env out" in invoke(*words, "--env", "other").stderr
+    assert "omit --env" in invoke(*words, "--env", "other").stderr
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--seed", "-1"], "setting seed: input should be greater than or equal to 0 (got -1)"),
-        (["--config", "x.toml"], "{} brings its own configuration"),
+        (["--config", "x.toml"], "{} has its own configuration"),
     ],
 )
 @pytest.mark.parametrize("command", [["eval", "--checkpoint"], ["audit", "--from"]])
@@ -325,7 +325,7 @@ def test_a_run_that_trained_nothing_says_so_instead_of_asking_to_be_finished(tmp
 
     with pytest.raises(UserError, match="has no checkpoint: finish the run first"):
         last_policy(write_run(tmp_path, seed=1, metrics=[]))
-    with pytest.raises(UserError, match=r"trained nothing \(ppo\.iterations=0\)"):
+    with pytest.raises(UserError, match=r"not trained \(ppo\.iterations=0\)"):
         last_policy(write_run(tmp_path, ppo={"iterations": 0}))
 
 
@@ -352,7 +352,7 @@ def test_where_a_run_of_a_comparison_failed_the_table_of_the_others_comes_before
     assert references == [f"**difference of success from {reference}" for reference in ["warm start", *chosen]]
     assert "left out, failed (no idea): alfworld/uniform/0-" in found.stdout
     assert found.stderr.splitlines() == [
-        f"figures, LaTeX and a page to open: spa-bench report {tmp_path}",
+        f"for figures, LaTeX and a web page: spa-bench report {tmp_path}",
         "error: uniform has no idea",
     ]
 

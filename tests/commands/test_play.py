@@ -91,14 +91,14 @@ def test_progress_is_hidden_unless_it_is_asked_for():
 
 def test_undo_takes_back_one_step_even_the_last_one():
     said = play(":undo\ngo\ngo\ngo\n:undo\ngo\n")
-    assert "nothing to take back" in said
+    assert "nothing to undo" in said
     assert said.count("solved in 3 turns") == 2
 
 
 def test_hint_admissible_and_help_cost_no_turn():
     said = play(":help\n:hint\n:admissible\n:nonsense\n\ngo\ngo\ngo\n")
     assert ":undo" in said and "Write `go`." in said
-    assert "no command :nonsense" in said
+    assert "unknown command :nonsense" in said
     assert "solved in 3 turns" in said
 
 

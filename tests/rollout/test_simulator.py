@@ -123,7 +123,7 @@ def test_what_cannot_be_played_on_is_refused():
     simulator = PlayedOn(Player(maker("alfworld"), 2), agent)
     with pytest.raises(ValueError, match="is over"):
         simulator([replace(episode.until(2), truncated=True)], 1, seed=0)
-    with pytest.raises(UserError, match="lead elsewhere"):
+    with pytest.raises(UserError, match="lead to another state"):
         simulator([replace(episode.until(2), final_observation="a beach")], 1, seed=0)
     two = Player(lambda: registry.build("environments", "virtualhome", train=24, valid=6, characters=2), 2)
     with pytest.raises(UserError, match="characters=1"):

@@ -302,7 +302,7 @@ def test_a_folder_of_another_configuration_or_panel_is_refused(tmp_path: Path):
     for config in (CONFIG.model_copy(update={"seed": 1}), build({"env": "alfworld", "reward": "ppo"})):
         with pytest.raises(UserError, match="another configuration"):
             RunFolder.open(tmp_path / "run", config, {"panel": "ab", "buckets": (1, 2)})
-    with pytest.raises(UserError, match="another panel"):
+    with pytest.raises(UserError, match="another evaluation set"):
         RunFolder.open(tmp_path / "run", CONFIG, {"panel": "cd", "buckets": (1, 2)})
     assert (tmp_path / "run/run.json").read_bytes() == before
     with RunFolder.open(tmp_path / "run", CONFIG, {"panel": "ab", "buckets": (1, 2)}):

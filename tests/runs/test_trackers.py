@@ -362,7 +362,7 @@ def test_a_library_that_cannot_write_is_noted_once_and_the_run_goes_on(
         folder.metrics.extend(ROWS)
     said = capfd.readouterr()
     assert said.out == "" and said.err.count("\n") == 1
-    assert said.err.startswith(f"{library} does not show all of this run (")
+    assert said.err.startswith(f"{library} is incomplete (")
     assert folder.metrics.read() == (ROWS, 0)
 
 
@@ -474,7 +474,7 @@ def test_whatever_a_library_does_the_run_goes_on(
     said = capfd.readouterr()
     assert said.out == ""
     log = folder.path / "tracker.log"
-    assert said.err == f"wandb does not show all of this run ({reason}); metrics.jsonl does. See {log}\n"
+    assert said.err == f"wandb is incomplete ({reason}); metrics.jsonl is complete. See {log}\n"
 
 
 def test_a_tracker_that_cannot_even_complain_is_no_reason_to_stop(
@@ -484,7 +484,7 @@ def test_a_tracker_that_cannot_even_complain_is_no_reason_to_stop(
     (folder.path / "tracker.log").mkdir()
     with trackers.tracked("wandb", folder.path, Progress("lines")):
         folder.metrics.extend(ROWS)
-    assert "wandb does not show all of this run (exit code 1); metrics.jsonl does." in capfd.readouterr().err
+    assert "wandb is incomplete (exit code 1); metrics.jsonl is complete." in capfd.readouterr().err
 
 
 def test_a_machine_without_room_for_a_process_is_no_reason_to_stop(

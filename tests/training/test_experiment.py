@@ -300,7 +300,10 @@ def test_a_run_is_not_resumed_with_an_edited_reward(tmp_path: Path) -> None:
     path = run(settings, tmp_path / "results")
     assert run(settings, tmp_path / "results") == path
     source.write_text(code + "    # another idea\n")
-    with pytest.raises(UserError, match="the reward's code as it was before it was edited: move the folder away"):
+    with pytest.raises(
+        UserError,
+        match="another version of the reward's code: editing the file invalidates the run; move the folder away",
+    ):
         run(settings, tmp_path / "results")
 
 
