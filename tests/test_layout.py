@@ -88,9 +88,18 @@ def every(module: str, *kinds: type[ast.AST]) -> list[ast.AST]:
     return [node for node in ast.walk(tree(module)) if isinstance(node, kinds)]
 
 
-MODULES = pytest.mark.parametrize("module", modules())
-IN_ROOMS = pytest.mark.parametrize("module", [m for m in modules() if room_of(m)])
-IN_HOUSE = pytest.mark.parametrize("module", house())
+def in_rooms() -> list[str]:
+    return [module for module in modules() if room_of(module)]
+
+
+def at(module: str, node: ast.AST) -> str:
+    """Where something stands, as a line of a failure: `name.py:12: the code`."""
+    return f"{modules()[module].relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)[:120]}"
+
+
+def none(wrong: list[str]) -> None:
+    """All that is wrong, one a line."""
+    assert not wrong, "\n" + "\n".join(wrong)
 
 
 # The house as packages
@@ -194,41 +203,51 @@ def test_a_circle_is_found():
 # Doors
 
 
-@IN_ROOMS
-def test_a_room_knows_the_vocabulary_and_itself_only(module):
-    room = room_of(module)
-    ours = {name for name in imports(module) if name.split(".")[0] == "spa_bench" and room_of(name) != room}
-    assert ours <= {"spa_bench.core", "spa_bench.method", "spa_bench.credit", "spa_bench.files"}
+def test_a_room_knows_the_vocabulary_and_itself_only():
+    vocabulary = {"spa_bench.core", "spa_bench.method", "spa_bench.credit", "spa_bench.files"}
+    wrong = [
+        f"{module} -> {name}"
+        for module in in_rooms()
+        for name in sorted(imports(module) - vocabulary)
+        if name.split(".")[0] == "spa_bench" and room_of(name) != room_of(module)
+    ]
+    none(wrong)
 
 
-@IN_ROOMS
-def test_a_world_does_not_know_another_world(module):
+def test_a_world_does_not_know_another_world():
     worlds = {name.replace("-", "_") for name in registry.names("environments")}
-    parts = module.split(".")
-    if parts[1] == "environments" and len(parts) > 2 and parts[2] in worlds:
-        met = {name.split(".")[2] for name in imports(module) if name.startswith("spa_bench.environments.")}
-        assert met & worlds <= {parts[2]}
+    wrong = []
+    for module in in_rooms():
+        parts = module.split(".")
+        if parts[1] == "environments" and len(parts) > 2 and parts[2] in worlds:
+            met = {name.split(".")[2] for name in imports(module) if name.startswith("spa_bench.environments.")}
+            wrong += [f"{module} -> {world}" for world in sorted(met & worlds - {parts[2]})]
+    none(wrong)
 
 
-@IN_HOUSE
-def test_only_the_registry_knows_who_lives_in_a_room(module):
-    met = {name for name in imports(module) if room_of(name)}
-    # The package registers its worlds with Gymnasium by importing the room, which imports no world.
-    assert met <= ({"spa_bench.environments"} if module == "spa_bench" else set())
-    if module != "spa_bench.registry":
-        texts = [node.value for node in every(module, ast.Constant) if isinstance(node.value, str)]
-        assert not [text for text in texts if re.fullmatch(rf"spa_bench\.({'|'.join(ROOMS)})\.[\w.:]+", text)]
+def test_only_the_registry_knows_who_lives_in_a_room():
+    inhabitant = re.compile(rf"spa_bench\.({'|'.join(ROOMS)})\.[\w.:]+")
+    wrong = []
+    for module in house():
+        met = {name for name in imports(module) if room_of(name)}
+        # The package registers its worlds with Gymnasium by importing the room, which imports no world.
+        met -= {"spa_bench.environments"} if module == "spa_bench" else set()
+        wrong += [f"{module} -> {name}" for name in sorted(met)]
+        if module != "spa_bench.registry":
+            texts = [node for node in every(module, ast.Constant) if isinstance(node.value, str)]
+            wrong += [at(module, node) for node in texts if inhabitant.fullmatch(node.value)]
+    none(wrong)
 
 
 LIGHT = [m for m in house() if m not in FACE and folder_of(m) not in ("commands", "audit", "training")]
 """Everything but what trains a policy, audits one or starts either."""
 
 
-@pytest.mark.parametrize("module", LIGHT)
-def test_what_reads_and_what_prices_loads_no_deep_learning_and_knows_no_room(module):
-    reached = reach(module)
-    assert not heavy(reached)
-    assert not {name for name in reached if room_of(name)}
+def test_what_reads_and_what_prices_loads_no_deep_learning_and_knows_no_room():
+    reached = {module: reach(module) for module in LIGHT}
+    rooms = {module: {name for name in names if room_of(name)} for module, names in reached.items()}
+    wrong = {module: sorted(heavy(names) | rooms[module]) for module, names in reached.items()}
+    none([f"{module}: {', '.join(names)}" for module, names in wrong.items() if names])
 
 
 def test_importing_the_package_and_the_report_loads_no_deep_learning():
@@ -241,73 +260,90 @@ def test_importing_the_package_and_the_report_loads_no_deep_learning():
 # Words and size
 
 
-@MODULES
-def test_no_file_and_no_class_has_a_name_that_says_nothing(module):
-    assert not {"utils", "util", "helpers", "helper", "common", "misc"} & set(module.split("."))
-    names = [node.name for node in every(module, ast.ClassDef)]
-    assert not [name for name in names if re.search(r"^Base[A-Z]|Manager$|Helper$|Utils?$", name)]
+def test_no_file_and_no_class_has_a_name_that_says_nothing():
+    empty = {"utils", "util", "helpers", "helper", "common", "misc"}
+    wrong = [module for module in modules() if empty & set(module.split("."))]
+    for module in modules():
+        names = [node.name for node in every(module, ast.ClassDef)]
+        wrong += [f"{module}: {name}" for name in names if re.search(r"^Base[A-Z]|Manager$|Helper$|Utils?$", name)]
+    none(wrong)
 
 
-@MODULES
-def test_a_file_fits_in_a_head(module):
-    assert len(modules()[module].read_text(encoding="utf-8").splitlines()) <= LONGEST
+def test_a_file_fits_in_a_head():
+    lines = {module: len(file.read_text(encoding="utf-8").splitlines()) for module, file in modules().items()}
+    none([f"{module}: {count} lines" for module, count in lines.items() if count > LONGEST])
 
 
-@MODULES
-def test_a_function_fits_on_a_screen(module):
-    for function in every(module, ast.FunctionDef, ast.AsyncFunctionDef):
-        lines = function.end_lineno - function.lineno + 1
-        assert lines <= LONGEST_FUNCTION, f"{modules()[module].name}: {function.name} has {lines} lines"
+def test_a_function_fits_on_a_screen():
+    lengths = [
+        (f"{module}.{function.name}", function.end_lineno - function.lineno + 1)
+        for module in modules()
+        for function in every(module, ast.FunctionDef, ast.AsyncFunctionDef)
+    ]
+    assert lengths
+    none([f"{name}: {count} lines" for name, count in lengths if count > LONGEST_FUNCTION])
 
 
-@MODULES
-def test_a_file_says_what_it_is(module):
-    assert ast.get_docstring(tree(module)) or not tree(module).body
+def test_a_file_says_what_it_is():
+    none([module for module in modules() if tree(module).body and not ast.get_docstring(tree(module))])
 
 
 # Dangers
 
 
-@IN_HOUSE
-def test_nothing_is_decided_by_the_name_of_a_method_or_a_world(module):
+def test_nothing_is_decided_by_the_name_of_a_method_or_a_world():
     """The trainer reads class flags. Comparing with a name, or matching on it, is the `if method == ...` of old."""
     names = {*registry.names("rewards"), *registry.names("environments")}
-    for node in every(module, ast.Compare, ast.MatchValue):
-        said = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
-        assert not said & names, f"{modules()[module].name}:{node.lineno}: {ast.unparse(node)}"
+
+    def said(node: ast.AST) -> set[str]:
+        parts = ast.walk(node)
+        return {part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+
+    compared = [(module, node) for module in house() for node in every(module, ast.Compare, ast.MatchValue)]
+    none([at(module, node) for module, node in compared if said(node) & names])
 
 
-@MODULES
-def test_no_door_is_left_open_to_code_in_data(module):
-    assert not {name.split(".")[0] for name in imports(module)} & {"pickle", "cPickle", "dill", "cloudpickle", "shelve"}
-    for call in every(module, ast.Call):
-        where = f"{modules()[module].name}:{call.lineno}"
-        called = ast.unparse(call.func)
-        assert called not in {"eval", "exec", "yaml.load", "os.system"}, where
-        for keyword in call.keywords:
-            safe = not isinstance(keyword.value, ast.Constant) or keyword.value.value is not False
-            assert keyword.arg != "weights_only" or safe, where
+def test_no_door_is_left_open_to_code_in_data():
+    loaders = {"pickle", "cPickle", "dill", "cloudpickle", "shelve"}
+    wrong = [f"{module}: loads pickles" for module in modules() if {n.split(".")[0] for n in imports(module)} & loaders]
+    calls = [(module, call) for module in modules() for call in every(module, ast.Call)]
+    for module, call in calls:
+        unsafe = [k for k in call.keywords if isinstance(k.value, ast.Constant) and k.value.value is False]
+        if ast.unparse(call.func) in {"eval", "exec", "yaml.load", "os.system"} or any(
+            keyword.arg == "weights_only" for keyword in unsafe
+        ):
+            wrong.append(at(module, call))
+    assert calls
+    none(wrong)
 
 
-@MODULES
-def test_no_exception_is_swallowed_whole(module):
-    for handler in every(module, ast.ExceptHandler):
-        where = f"{modules()[module].name}:{handler.lineno}"
-        assert handler.type is not None, f"{where}: bare except"
-        caught = {ast.unparse(part) for part in ast.walk(handler.type) if isinstance(part, ast.expr)}
-        if "BaseException" in caught:
-            assert any(isinstance(node, ast.Raise) for node in ast.walk(handler)), f"{where}: does not raise again"
-        if module != "spa_bench.commands.cli":
-            assert "Exception" not in caught, where
+def test_no_exception_is_swallowed_whole():
+    wrong = []
+    handlers = [(module, handler) for module in modules() for handler in every(module, ast.ExceptHandler)]
+    for module, handler in handlers:
+        kinds = ast.walk(handler.type) if handler.type else ()
+        caught = {ast.unparse(part) for part in kinds if isinstance(part, ast.expr)}
+        raises = any(isinstance(node, ast.Raise) for node in ast.walk(handler))
+        if handler.type is None:
+            wrong.append(f"{at(module, handler)}: bare except")
+        if "BaseException" in caught and not raises:
+            wrong.append(f"{at(module, handler)}: does not raise again")
+        if "Exception" in caught and module != "spa_bench.commands.cli":
+            wrong.append(f"{at(module, handler)}: too wide")
+    assert handlers
+    none(wrong)
 
 
-@MODULES
-def test_chance_comes_from_explicit_generators(module):
+def test_chance_comes_from_explicit_generators():
     """Of the module `random` only the class with a seed is used, or its state kept and restored around a library."""
-    assert not {name for node in every(module, ast.ImportFrom) if node.module == "random" for name in node.names}
-    for node in every(module, ast.Attribute):
-        if isinstance(node.value, ast.Name) and node.value.id == "random" and "random" in imports(module):
-            assert node.attr in {"Random", "getstate", "setstate"}, f"{modules()[module].name}:{node.lineno}"
+    wrong = []
+    for module in (m for m in modules() if any(name.split(".")[0] == "random" for name in imports(m))):
+        wrong += [at(module, node) for node in every(module, ast.ImportFrom) if node.module == "random"]
+        for node in every(module, ast.Attribute):
+            of_random = isinstance(node.value, ast.Name) and node.value.id == "random"
+            if of_random and node.attr not in {"Random", "getstate", "setstate"}:
+                wrong.append(at(module, node))
+    none(wrong)
 
 
 @pytest.mark.parametrize("folder", ["spa_bench", *ROOMS, "docs", "tests"])
