@@ -132,7 +132,7 @@ def test_what_cannot_be_played_on_is_refused():
 
 def test_a_language_model_goes_on_from_recorded_tokens_as_if_it_had_never_stopped():
     """Greedy, so that a conversation taken up in the middle has to say what the uninterrupted one said."""
-    settings = config(model={"hidden": 32, "layers": 1, "heads": 2, "context": 130, "max_new_tokens": 10})
+    settings = config(model={"hidden": 32, "layers": 1, "heads": 2, "context": 130, "max_new_tokens": 10, "threads": 1})
     common = start.begin(settings)
     agent = start.load_policy(common, None)
     agent.temperature = 0.0
