@@ -194,9 +194,9 @@ def python(code: str, *arguments: object, **options: object) -> subprocess.Popen
 OPEN = """
 import os, signal, sys
 from pathlib import Path
-from spa_bench import paths
+from spa_bench import files
 from spa_bench.config import RunConfig
-from spa_bench.records import RunFolder
+from spa_bench.runs.folder import RunFolder
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -231,7 +231,7 @@ def test_a_kill_before_the_rename_leaves_the_last_good_checkpoint(tmp_path: Path
         'with RunFolder.open(Path(sys.argv[1]), RunConfig(env="alfworld", reward="sparse"), {}) as folder:\n'
         "    with folder.checkpoint(2) as build:\n"
         '        (build / "weights").write_text("half")\n'
-        "        paths.os.replace = die"
+        "        files.os.replace = die"
     )
     child = python(code, tmp_path / "run")
     child.communicate()
@@ -246,7 +246,7 @@ def test_a_kill_before_the_rename_leaves_the_last_good_checkpoint(tmp_path: Path
 
 def test_a_kill_while_run_json_is_written_leaves_a_folder_that_can_be_opened(tmp_path: Path):
     code = OPEN + (
-        'paths.os.replace = die\nRunFolder.open(Path(sys.argv[1]), RunConfig(env="alfworld", reward="sparse"), {})'
+        'files.os.replace = die\nRunFolder.open(Path(sys.argv[1]), RunConfig(env="alfworld", reward="sparse"), {})'
     )
     child = python(code, tmp_path / "run")
     child.communicate()
@@ -349,7 +349,7 @@ def test_facts_hold_no_secret_no_host_and_no_home(monkeypatch: pytest.MonkeyPatc
 BUILD = """
 import sys
 from pathlib import Path
-from spa_bench.records import cache_entry
+from spa_bench.files import cache_entry
 print("up", flush=True)
 sys.stdin.readline()
 with cache_entry(Path(sys.argv[1]), "warm-start", "ab12") as entry:

@@ -293,12 +293,13 @@ def test_every_point_is_shown_once_without_network_prompt_or_noise(
     code = f"""
     import json, sys, time
     from pathlib import Path
-    from spa_bench import records, trackers
+    from spa_bench.runs import trackers
+    from spa_bench.runs.journal import Journal
     from spa_bench.runs.progress import Progress
     path = Path(sys.argv[1])
     with trackers.tracked({library!r}, path, Progress("lines")):
         for row in json.loads(sys.argv[2]):
-            records.Journal(path / "metrics.jsonl").append(row)
+            Journal(path / "metrics.jsonl").append(row)
             time.sleep(0.4)
     """
     ours, terminal = pytest.importorskip("pty").openpty()
