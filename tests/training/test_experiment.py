@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import preloaded
 import pytest
 from tiny import config
 
@@ -62,24 +62,14 @@ def iterations(path: Path) -> list[dict[str, Any]]:
     return [row for row in metrics(path) if row["kind"] == "iteration"]
 
 
-def start_command(settings: RunConfig, results: Path) -> subprocess.Popen[bytes]:
-    code = (
-        "import json, sys; from pathlib import Path; from spa_bench.training import experiment;"
-        "from spa_bench.config import build; from spa_bench.runs.progress import Progress;"
-        "experiment.run(build(json.loads(sys.argv[1])), Path(sys.argv[2]), Progress.quiet())"
-    )
-    command = [sys.executable, "-c", code, settings.model_dump_json(), str(results)]
-    return subprocess.Popen(command, env=os.environ | {"HF_HUB_OFFLINE": "1"})
-
-
-def kill_when(process: subprocess.Popen[bytes], reached: Any, deadline: float = 120) -> bool:
+def kill_when(process: BaseProcess, reached: Any, deadline: float = 120) -> bool:
     """Kill -9 once `reached` is true; False where the process ended by itself first."""
     limit = time.monotonic() + deadline
-    while process.poll() is None:
+    while process.is_alive():
         if reached():
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            return True
+            process.kill()
+            process.join()
+            return process.exitcode == -signal.SIGKILL
         assert time.monotonic() < limit, "the run neither ended nor came so far"
         time.sleep(0.002)
     return False
@@ -104,7 +94,10 @@ def test_a_run_killed_at_many_points_ends_like_one_that_was_not(tmp_path: Path) 
         lambda: lines(rough / "episodes.jsonl") >= total - 3,  # in the evaluation
         lambda: lines(rough / "metrics.jsonl") >= rows - 1,
     ]
-    killed = sum(kill_when(start_command(settings, tmp_path / "rough"), point) for point in points)
+    killed = sum(
+        kill_when(preloaded.start(experiment.run, settings, tmp_path / "rough", Progress.quiet()), point)
+        for point in points
+    )
     assert killed >= 5, f"only {killed} kills came in time"
     run(settings, tmp_path / "rough")
     assert episodes(rough) == episodes(calm)
@@ -125,7 +118,9 @@ def without_seconds(path: Path) -> Any:
 def compared(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     os.environ["SPA_BENCH_CACHE"] = str(cache)
     configs = [config(reward=reward, seed=seed) for reward in ("sparse", "ppo", "spa", "shuffled") for seed in (0, 1)]
-    return experiment.compare(configs, tmp_path_factory.mktemp("compared"), 2, Progress.quiet())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "ProcessPoolExecutor", preloaded.pool)
+        return experiment.compare(configs, tmp_path_factory.mktemp("compared"), 2, Progress.quiet())
 
 
 def test_every_method_starts_from_the_same_bytes(compared: list[Path]) -> None:
@@ -256,7 +251,8 @@ def test_a_run_is_not_resumed_from_another_warm_start(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_run_that_fails_does_not_stop_the_others(jobs: int, tmp_path: Path) -> None:
+def test_a_run_that_fails_does_not_stop_the_others(jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "ProcessPoolExecutor", preloaded.pool)
     broken = tmp_path / "broken.py"
     code = "from spa_bench.rewards.sparse import Sparse\n\n\nclass Broken(Sparse):\n"
     broken.write_text(code + "    def rewards(self, group):\n        raise ValueError('no idea')\n")
