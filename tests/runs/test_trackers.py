@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import preloaded
 import pytest
 from tiny import config
 
-from spa_bench.config import RunConfig
 from spa_bench.core import UserError
 from spa_bench.runs import trackers
 from spa_bench.runs.folder import RunFolder, run_path
@@ -317,25 +317,16 @@ def test_every_point_is_shown_once_without_network_prompt_or_noise(
         assert secret not in told
 
 
-def start_command(settings: RunConfig, results: Path, library: str) -> subprocess.Popen[bytes]:
-    code = (
-        "import json, sys; from pathlib import Path; from spa_bench.training import experiment;"
-        "from spa_bench.config import build; from spa_bench.runs.progress import Progress;"
-        "experiment.run(build(json.loads(sys.argv[1])), Path(sys.argv[2]), Progress.quiet(), sys.argv[3])"
-    )
-    return subprocess.Popen([sys.executable, "-c", code, settings.model_dump_json(), str(results), library])
-
-
 def test_a_run_that_was_killed_and_resumed_has_each_point_once(library: str, tmp_path: Path) -> None:
     settings = config()
     path = run_path(tmp_path, settings)
-    process = start_command(settings, tmp_path, library)
+    process = preloaded.start(experiment.run, settings, tmp_path, Progress.quiet(), library)
     deadline = time.monotonic() + 120
     while not (path / "checkpoints/0001").exists() or not (path / "tracker.log").exists():
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.is_alive() and time.monotonic() < deadline
         time.sleep(0.005)
     process.kill()
-    process.wait()
+    process.join()
     rows, _ = Journal(path / "metrics.jsonl").read()
     assert not any(row["kind"] == "done" for row in rows), "the kill came too late to tell anything"
     assert experiment.run(settings, tmp_path, Progress.quiet(), library) == path
@@ -344,9 +335,10 @@ def test_a_run_that_was_killed_and_resumed_has_each_point_once(library: str, tmp
     same(library, path)
 
 
-def test_runs_side_by_side_are_all_shown(tmp_path: Path) -> None:
+def test_runs_side_by_side_are_all_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the three, trackio keeps all runs in one file."""
     needs(library := "trackio")
+    monkeypatch.setattr(experiment, "ProcessPoolExecutor", preloaded.pool)
     configs = [config(reward=reward) for reward in ("sparse", "uniform")]
     paths = experiment.compare(configs, tmp_path, 2, Progress.quiet(), library)
     assert paths == [run_path(tmp_path, settings) for settings in configs], "the tracker is in no hash"
@@ -455,7 +447,7 @@ def test_a_tracker_ends_when_its_run_is_killed(fake: Callable[..., None], folder
         ("os._exit(7)", "exit code 7"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "exit code -9"),
         ("sys.exit(3)", "exit code 3"),
-        ("time.sleep(1000)", "it did not finish in 3 s"),
+        ("time.sleep(1000)", "it did not finish in 1 s"),
     ],
 )
 def test_whatever_a_library_does_the_run_goes_on(
@@ -467,7 +459,8 @@ def test_whatever_a_library_does_the_run_goes_on(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     fake(body)
-    monkeypatch.setattr(trackers, "PATIENCE", 3.0)
+    if "sleep" in body:  # the others end by themselves, on a busy machine later than on an idle one
+        monkeypatch.setattr(trackers, "PATIENCE", 1.0)
     with trackers.tracked("wandb", folder.path, Progress("lines")):
         for row in ROWS:
             folder.metrics.append(row)
