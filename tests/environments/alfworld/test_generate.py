@@ -26,6 +26,12 @@ def cache(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def panel():
+    """The folder of the default panel, in the session's own cache."""
+    return generate.ensure()
+
+
 def contents(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -35,13 +41,13 @@ def folders(parent: Path) -> list[str]:
     return sorted(path.name for path in parent.iterdir() if path.is_dir())
 
 
-def test_the_default_panel_is_the_frozen_one(cache):
-    manifest = generate.ensure() / tasks.MANIFEST
+def test_the_default_panel_is_the_frozen_one(panel):
+    manifest = panel / tasks.MANIFEST
     assert hashlib.sha256(manifest.read_bytes()).hexdigest() == generate.PANEL
 
 
-def test_the_length_buckets_of_the_default_panel_are_all_well_filled(cache):
-    games = tasks.folder(generate.ensure())
+def test_the_length_buckets_of_the_default_panel_are_all_well_filled(panel):
+    games = tasks.folder(panel)
     for split, least in (("train", 0.2), ("valid_seen", 0.15), ("valid_unseen", 0.15)):
         steps = [task.expert_steps for task in games.tasks(split)]
         for low, high in ((0, 7), (7, 10), (10, 99)):
