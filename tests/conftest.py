@@ -1,4 +1,4 @@
-"""What holds for all tests: one torch thread, a cache of the session's own, and no silent skipping of real data."""
+"""What holds for all tests: examples, one torch thread, a cache of the session, and no silent skipping of real data."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Two torch threads on a busy machine of two cores are several times slower than one. Read when torch is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The default run has the same examples for everyone; `--hypothesis-profile=random` draws others, and five times as
+# many. How long one takes depends on what else the machine does, so it decides nothing.
+UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("derandomised", derandomize=True, database=None, max_examples=100, **UNTIMED)
+settings.register_profile("random", derandomize=False, print_blob=True, max_examples=500, **UNTIMED)
+settings.load_profile("derandomised")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,12 +27,6 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     yield
     if before is None:
         os.environ.pop("SPA_BENCH_CACHE", None)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Two torch threads on a busy machine of two cores are several times slower than one."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(wrapper=True)

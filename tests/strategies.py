@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from spa_bench.core import Fault, Step, Task, Tokens, Trajectory
@@ -13,6 +14,14 @@ HOSTILE = st.text(alphabet=st.characters(), max_size=20) | st.sampled_from(
     ["", "\x00", "\ud800", "\r\n\u2028", "a" * 300]
 )
 """Any text at all: NUL, lone surrogates and odd line ends included."""
+
+
+def max_examples(count: int, *quiet: HealthCheck) -> settings:
+    """`count` examples where a property of the profile in force has 100 by default, without these health checks."""
+    usual = settings.default
+    assert usual is not None
+    quiet = (*usual.suppress_health_check, *quiet)
+    return settings(max_examples=count * usual.max_examples // 100, suppress_health_check=quiet)
 
 
 def task(key: str = "heat/egg/1", split: str = "train") -> Task:

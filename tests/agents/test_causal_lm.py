@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import max_examples
 from tiny import TEXTS, language_model
 
 from spa_bench import registry
@@ -150,7 +151,7 @@ def test_temperature_zero_is_greedy_and_temperature_flattens() -> None:
     assert lp == pytest.approx(float(torch.tensor([0.0, 0.5, 1.5]).log_softmax(-1)[2]), abs=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@max_examples(60)
 @given(st.text(max_size=200))
 def test_any_text_survives_the_embedded_tokenizer(text: str) -> None:
     chat = AGENT.chat

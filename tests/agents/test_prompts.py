@@ -1,7 +1,7 @@
 """Reply formats: what is rendered is read back, and no text, however hostile, does more than fail to parse."""
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import HOSTILE
 
@@ -124,7 +124,6 @@ def test_the_expert_says_the_teachers_action_in_the_form_of_a_reply(prompt):
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**62), st.integers(0, 3)), min_size=1, max_size=6), st.data())
-@settings(deadline=None)
 def test_a_random_reply_depends_on_seed_and_turn_alone(episodes, data):
     agent = registry.build("agents", "random", prompt=PROMPTS["action"])
     commands = tuple(f"go to desk {i}" for i in range(20))

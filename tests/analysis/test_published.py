@@ -15,7 +15,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import HOSTILE
 
@@ -287,7 +287,6 @@ LINES = load()
 KNOWN = text_of(*map(cells, LINES))
 
 
-@settings(deadline=None)
 @given(HOSTILE | st.text(alphabet=',"\r\n019.', max_size=60), st.booleans())
 def test_any_text_gives_rows_or_a_user_error(text, after_the_header):
     try:
@@ -298,7 +297,6 @@ def test_any_text_gives_rows_or_a_user_error(text, after_the_header):
         assert rows == () and text == ""
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_damaged_file_gives_the_same_facts_or_a_user_error(data):
     start = data.draw(st.integers(0, len(KNOWN)))
@@ -311,7 +309,6 @@ def test_a_damaged_file_gives_the_same_facts_or_a_user_error(data):
         assert all(row.source and row.confidence in CONFIDENCE and row.value.is_finite() for row in rows)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(LINES), max_size=8))
 def test_what_is_written_is_read_again(rows):
     assert parse(text_of(*map(cells, rows)), "again.csv") == tuple(rows)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from figure_runs import STEPS, group, run
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import max_examples
 from written_runs import write_run
 
 from spa_bench.analysis.groups import collect
@@ -101,7 +102,7 @@ def test_rows_stand_by_method_and_interval_and_the_baseline_is_none():
 wins = st.lists(st.integers(0, 1), min_size=len(STEPS), max_size=len(STEPS)).map(lambda row: "".join(map(str, row)))
 
 
-@settings(max_examples=15, deadline=None)
+@max_examples(15)
 @given(st.lists(st.tuples(wins, wins), min_size=1, max_size=3), st.randoms(use_true_random=False))
 def test_the_order_of_runs_and_episodes_does_not_matter(pairs, random):
     runs = [
@@ -114,7 +115,7 @@ def test_the_order_of_runs_and_episodes_does_not_matter(pairs, random):
     assert improvements(group(*turned)).rows == improvements(group(*runs)).rows
 
 
-@settings(max_examples=15, deadline=None)
+@max_examples(15)
 @given(wins)
 def test_a_method_that_does_the_same_improves_by_nothing(won):
     for row in improvements(group(run("ppo", won), run("spa", won)), cuts=(5, 10)).rows:
@@ -123,7 +124,7 @@ def test_a_method_that_does_the_same_improves_by_nothing(won):
         assert (row.low, row.high) == (None, None)
 
 
-@settings(max_examples=15, deadline=None)
+@max_examples(15)
 @given(wins, wins, st.lists(st.integers(1, 25), min_size=1, max_size=4, unique=True).map(sorted))
 def test_every_task_is_in_one_interval(ppo, spa, cuts):
     rows = improvements(group(run("ppo", ppo), run("spa", spa)), cuts=cuts).rows

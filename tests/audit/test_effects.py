@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import groups
+from strategies import groups, max_examples
 
 from spa_bench.audit.effects import Effect, choose_points, effects
 from spa_bench.contract.fakes import fake_simulator
@@ -171,7 +171,7 @@ def test_episodes_with_an_error_count_for_nothing() -> None:
     assert [e.effect for e in found] == pytest.approx([0.0, 0.5 - 0.5 / 3])
 
 
-@settings(max_examples=25, deadline=None)
+@max_examples(25)
 @given(made=groups(), order=st.randoms(use_true_random=False), seed=st.integers(0, 3))
 def test_order_and_company_change_no_effect(made: list[list[Trajectory]], order: object, seed: int) -> None:
     trajectories = [trajectory for group in made for trajectory in group]
@@ -195,7 +195,7 @@ def _said(found: list[Effect], trajectories: list[Trajectory]) -> Counter[tuple[
 # Points
 
 
-@settings(max_examples=60, deadline=None)
+@max_examples(60)
 @given(made=groups(), count=st.integers(0, 30), seed=st.integers(0, 3))
 def test_points_are_different_steps_of_episodes_without_error_and_as_many_as_there_can_be(
     made: list[list[Trajectory]], count: int, seed: int

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from strategies import groups
+from strategies import groups, max_examples
 
 from spa_bench.audit import equivalence, measures
 from spa_bench.audit.effects import Effect
@@ -142,7 +142,7 @@ def test_tasks_of_two_splits_are_two_tasks():
     assert equivalence.return_gap([first, other], [arr(0), arr(1)]).pairs == 0
 
 
-@settings(max_examples=40, deadline=None)
+@max_examples(40)
 @given(groups(), st.randoms())
 def test_whoever_pays_the_outcome_in_any_split_conserves_the_return(found, random):
     trajectories = [one for group in found for one in group if one.steps]
@@ -681,7 +681,7 @@ def test_episodes_with_errors_and_without_steps_count_for_nothing():
     assert audit([*lost, *trajectories], [rewards[0] + 9, arr(), *rewards]) == audit(trajectories, rewards)
 
 
-@settings(max_examples=60, deadline=None)
+@max_examples(60)
 @given(groups(), st.data())
 def test_any_recording_gives_numbers_or_none(found, data):
     trajectories = [one for group in found for one in group]

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_audits import LIMITS, RECORDED, SMALL, paid, priced
-from strategies import groups
+from strategies import groups, max_examples
 
 from spa_bench.audit import saved
 from spa_bench.audit.show import columns, footer, show, to_json
@@ -95,7 +95,7 @@ AUDITS = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@max_examples(30)
 @given(audit=AUDITS)
 def test_any_audit_comes_back_with_none_for_what_is_not_finite(tmp_path_factory: pytest.TempPathFactory, audit: Audit):
     folder = tmp_path_factory.mktemp("any")
@@ -103,7 +103,7 @@ def test_any_audit_comes_back_with_none_for_what_is_not_finite(tmp_path_factory:
     assert to_json(saved.load(folder)) == to_json(audit)
 
 
-@settings(max_examples=30, deadline=None)
+@max_examples(30)
 @given(grouped=groups(), numbers=st.randoms(use_true_random=False))
 def test_any_episodes_and_prices_come_back(tmp_path_factory: pytest.TempPathFactory, grouped: Any, numbers: Any):
     found = [one for group in grouped for one in group]
@@ -131,7 +131,7 @@ def test_audits_are_found_below_a_folder_each_once_and_unfinished_ones_are_not(f
 # What is none of ours
 
 
-@settings(max_examples=60, deadline=None)
+@max_examples(60)
 @given(at=st.integers(0, 10**6))
 def test_a_torn_audit_is_refused_wherever_it_ends(tmp_path_factory: pytest.TempPathFactory, at: int):
     folder = tmp_path_factory.mktemp("torn")
@@ -151,7 +151,7 @@ PLACES = list(leaves(to_json(SMALL)))
 ODD = st.sampled_from([None, "x", -1, 0.5, True, [], {}, [1], {"a": 1}, 10**400, 1e999])
 
 
-@settings(max_examples=150, deadline=None)
+@max_examples(150)
 @given(where=st.sampled_from(PLACES), odd=ODD, gone=st.booleans())
 def test_a_damaged_audit_is_refused_or_still_one_that_can_be_shown(
     tmp_path_factory: pytest.TempPathFactory, where: tuple[Any, ...], odd: Any, gone: bool

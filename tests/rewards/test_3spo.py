@@ -8,9 +8,9 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import episode, groups
+from strategies import episode, groups, max_examples
 
 from spa_bench import registry
 from spa_bench.contract.laws import check_reward
@@ -37,7 +37,7 @@ def tried(action: str, then: str, outcome: float = 0.0, past: int = 1) -> Trajec
     return replace(whole, steps=(*whole.steps[:-1], last), final_observation=then, branch=past)
 
 
-@settings(max_examples=25, deadline=None)
+@max_examples(25)
 @given(made=groups(), key=st.sampled_from(["task", "history", "released"]))
 def test_the_contract_tests_pass_on_random_groups(made, key):
     check_reward(partial(method, key=key), made)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from hypothesis import given, settings
-from strategies import episode, groups, task
+from hypothesis import given
+from strategies import episode, groups, max_examples, task
 
 from spa_bench import credit, registry
 from spa_bench.contract.laws import check_reward
@@ -93,7 +93,7 @@ SEEN = [
         partial(counted, *SEEN, alpha=1.0),
     ],
 )
-@settings(max_examples=25, deadline=None)
+@max_examples(25)
 @given(made=groups())
 def test_every_comparison_passes_the_contract_tests_on_random_groups(method, made):
     check_reward(method, made)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from hypothesis import given, settings
-from strategies import episode, groups, trajectories
+from hypothesis import given
+from strategies import episode, groups, max_examples, trajectories
 from torch import Tensor
 
 from spa_bench.contract.fakes import fake_encoder, fake_simulator
@@ -75,7 +75,7 @@ PRICED = [episode(1.0), episode(0.0, [False]), episode(0.3, [])]
     ],
     ids=str,
 )
-@settings(max_examples=12, deadline=None)
+@max_examples(12)
 @given(made=groups())
 def test_the_contract_tests_pass_on_random_groups(method, made):
     check_reward(partial(method, **SMALL), made)
@@ -281,7 +281,7 @@ def test_the_kept_network_is_that_of_the_least_error_held_out(errors, patience, 
 
 
 @given(trajectories(min_steps=2))
-@settings(deadline=None, max_examples=15)
+@max_examples(15)
 def test_no_step_of_rudder_but_the_last_is_paid_by_what_comes_after(trajectory):
     method = ready(RUDDER(hidden=4, epochs=10, patience=10))
     method.fit(EXPLORED, [])

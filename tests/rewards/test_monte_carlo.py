@@ -11,9 +11,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import episode, groups, task, trajectories
+from strategies import episode, groups, max_examples, task, trajectories
 
 from spa_bench import credit, registry
 from spa_bench.contract.fakes import fake_simulator
@@ -84,13 +84,13 @@ def spoken(trajectory: Trajectory, *counts: int) -> Trajectory:
 @pytest.mark.parametrize(
     "method", [MonteCarlo, partial(MonteCarlo, states=0, samples=1), partial(MonteCarlo, states=1)]
 )
-@settings(max_examples=25, deadline=None)
+@max_examples(25)
 @given(made=groups())
 def test_it_passes_the_contract_tests_on_random_groups(method, made):
     check_reward(method, made)
 
 
-@settings(max_examples=25, deadline=None)
+@max_examples(25)
 @given(st.lists(trajectories(), min_size=1, max_size=5), st.integers(0, 3))
 def test_an_episode_earns_its_outcome_less_the_mean_of_its_task(group, states):
     method, _ = ready(by_chance, states=states)
@@ -285,7 +285,7 @@ def test_other_words_another_task_and_another_character_are_other_states():
 
 
 @given(st.permutations(range(6)))
-@settings(max_examples=15, deadline=None)
+@max_examples(15)
 def test_neither_the_questions_nor_the_answers_depend_on_the_order(order):
     """Twins that differ in what no policy reads are one state, measured by the same one of them in any order."""
     twin = long(1.0, 4, "a")

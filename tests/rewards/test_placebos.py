@@ -13,10 +13,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
-from strategies import episode, groups, trajectories
+from strategies import episode, groups, max_examples, trajectories
 
 from spa_bench import registry
 from spa_bench.contract.fakes import fake_encoder
@@ -66,7 +66,7 @@ def walked(outcome: float, start: float, progress: Sequence[float]) -> Trajector
         partial(TimeOnly, hidden=4, epochs=2, exact=False, bonus="sum"),
     ],
 )
-@settings(max_examples=25, deadline=None)
+@max_examples(25)
 @given(made=groups())
 def test_every_placebo_passes_the_contract_tests_on_random_groups(method, made):
     check_reward(method, made)
@@ -153,7 +153,7 @@ def test_all_on_last_by_hand():
 
 
 @given(trajectories(min_steps=1))
-@settings(deadline=None, max_examples=20)
+@max_examples(20)
 def test_all_on_last_has_the_sums_of_spa(trajectory):
     (placebo,), (spa,) = learned(AllOnLast).rewards([trajectory]), learned(SPA).rewards([trajectory])
     assert placebo[-1] == pytest.approx(spa.sum(), abs=1e-12)
@@ -189,7 +189,7 @@ def test_time_only_by_hand():
 
 
 @given(trajectories(min_steps=1))
-@settings(deadline=None, max_examples=20)
+@max_examples(20)
 def test_what_happened_is_no_matter_to_the_clock(trajectory):
     method = learned(TimeOnly)
     other = episode(trajectory.outcome, [False] * len(trajectory), "another/task", "quite other words")

@@ -8,9 +8,9 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import episode, groups, task, trajectories
+from strategies import episode, groups, max_examples, task, trajectories
 
 from spa_bench import credit, registry
 from spa_bench.contract.fakes import fake_encoder
@@ -46,7 +46,7 @@ GROUP = [
 
 
 @pytest.mark.parametrize("method", [SPAReleased, partial(SPAReleased, position=False, beta=-2)])
-@settings(max_examples=25, deadline=None)
+@max_examples(25)
 @given(made=groups())
 def test_it_passes_the_contract_tests_on_random_groups(method, made):
     check_reward(method, made)
@@ -83,7 +83,7 @@ def some(draw: st.DrawFn) -> list[Trajectory]:
     return [replace(t, steps=tuple(replace(s, observation=draw(texts)) for s in t.steps)) for t in made]
 
 
-@settings(max_examples=50, deadline=None)
+@max_examples(50)
 @given(some(), st.sampled_from([0.0, 0.5, 2.0]))
 def test_it_is_the_algorithm_of_the_code(group, beta):
     same(SPAReleased(beta=beta).rewards(group), written_out(group, beta))
@@ -146,7 +146,7 @@ def test_it_is_not_spa_and_has_no_estimator_to_fit():
     assert released.state_dict() == {}
 
 
-@settings(max_examples=25, deadline=None)
+@max_examples(25)
 @given(st.lists(trajectories(min_steps=1), min_size=2, max_size=5))
 def test_without_its_bonus_and_its_factor_it_is_leave_one_out(group):
     bare = SPAReleased(beta=0.0, position=False).rewards(group)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
-from strategies import episode, groups, trajectories
+from strategies import episode, groups, max_examples, trajectories
 
 from spa_bench import registry
 from spa_bench.contract.fakes import fake_encoder
@@ -64,7 +64,7 @@ def test_every_method_passes_the_contract_tests(name):
 
 
 @pytest.mark.parametrize("method", [Sparse, PPO, lambda: quick(SPA), lambda: quick(Shuffled)])
-@settings(max_examples=25, deadline=None)
+@max_examples(25)
 @given(made=groups())
 def test_every_method_passes_the_contract_tests_on_random_groups(method, made):
     check_reward(method, made)
@@ -473,7 +473,7 @@ def test_r2_is_zero_for_a_network_that_says_the_mean():
 
 
 @given(st.floats(-3, 3), st.floats(-3, 3), trajectories(min_steps=1))
-@settings(deadline=None, max_examples=20)
+@max_examples(20)
 def test_contribution_and_grounding_are_weighted_exactly(alpha, beta, trajectory):
     method = fitted(alpha=alpha, beta=beta)
     (c,) = method.contributions([trajectory])
@@ -486,7 +486,7 @@ def test_contribution_and_grounding_are_weighted_exactly(alpha, beta, trajectory
 
 
 @given(trajectories(min_steps=1), trajectories(min_steps=1))
-@settings(deadline=None, max_examples=20)
+@max_examples(20)
 def test_no_grounded_failure_earns_more_than_any_success(win, loss):
     """This is what the paper's sum of bonuses breaks."""
     method = fitted()
@@ -496,7 +496,7 @@ def test_no_grounded_failure_earns_more_than_any_success(win, loss):
 
 
 @given(trajectories(min_steps=1))
-@settings(deadline=None, max_examples=20)
+@max_examples(20)
 def test_exact_contributions_add_up_to_the_outcome_and_change_no_step_but_the_last(trajectory):
     free, exact = fitted(exact=False), fitted()
     (loose,), (tight,) = free.contributions([trajectory]), exact.contributions([trajectory])
@@ -505,7 +505,7 @@ def test_exact_contributions_add_up_to_the_outcome_and_change_no_step_but_the_la
 
 
 @given(trajectories(min_steps=2), st.booleans())
-@settings(deadline=None, max_examples=20)
+@max_examples(20)
 def test_no_step_is_paid_by_what_comes_after_it(trajectory, shorter):
     """All but the last: a reward that looked ahead would pay for delay, whatever its sum."""
     method = fitted()
@@ -622,7 +622,6 @@ def test_options_out_of_range_are_refused(options):
 
 
 @given(trajectories())
-@settings(deadline=None)
 def test_an_episode_digest_tells_what_happened_and_not_who_played(trajectory):
     assert episode_digest(trajectory) == episode_digest(replace(trajectory, start_progress=0.9))
     assert episode_digest(trajectory) != episode_digest(replace(trajectory, final_observation="\ud800 other"))
@@ -631,7 +630,7 @@ def test_an_episode_digest_tells_what_happened_and_not_who_played(trajectory):
 
 
 @given(groups())
-@settings(deadline=None, max_examples=25)
+@max_examples(25)
 def test_a_shuffled_episode_does_not_depend_on_its_peers(made):
     method = quick(Shuffled)
     method.encoder = fake_encoder

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import max_examples
 
 from spa_bench import files
 from spa_bench.config import RunConfig, build
@@ -73,7 +74,7 @@ def trajectories(draw: st.DrawFn) -> Trajectory:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@max_examples(150)
 @given(trajectory=trajectories())
 def test_a_trajectory_comes_back_equal_to_the_bit(tmp_path_factory: pytest.TempPathFactory, trajectory: Trajectory):
     journal = Journal(tmp_path_factory.mktemp("journal") / "episodes.jsonl")

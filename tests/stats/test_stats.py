@@ -10,10 +10,11 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats as scipy_stats
+from strategies import max_examples
 
 from spa_bench.core import Floats
 from spa_bench.stats import (
@@ -46,7 +47,7 @@ GRADED = arrays.arrays(
     elements=st.one_of(st.sampled_from([0.0, 1 / 3, 0.5, 2 / 3, 1.0]), st.floats(0, 1)),
 )
 SCORES = st.one_of(BINARY, GRADED)
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = max_examples(60)
 
 
 @pytest.fixture(autouse=True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import max_examples
 
 from spa_bench.training.warm_start import BLOCK, _schedule
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=300), st.floats(0.2, 3.0), st.integers(1, 9))
-@settings(deadline=None, max_examples=50)
+@max_examples(50)
 def test_every_pass_shows_every_example_once_and_the_last_one_a_part(lengths, epochs, batch):
     order = _schedule(np.array(lengths), epochs, batch, np.random.default_rng(0)).tolist()
     assert len(order) == round(epochs * len(lengths))

@@ -14,8 +14,9 @@ import pytest
 from alfworld_play import SMALL, begin, finish
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from strategies import max_examples
 
 from spa_bench import registry
 from spa_bench.core import Task, UserError
@@ -186,7 +187,7 @@ HOSTILE = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@max_examples(60, HealthCheck.function_scoped_fixture)
 @given(text=HOSTILE)
 def test_no_text_can_break_or_change_an_episode(env: ALFWorld, text: str) -> None:
     _, before = begin(env, 3)

@@ -5,8 +5,9 @@ import json
 from functools import cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import max_examples
 
 from spa_bench.environments.alfworld import expert, generate
 from spa_bench.environments.alfworld.engine import Engine, Game
@@ -70,7 +71,7 @@ def test_every_task_is_won_with_admissible_commands_only(home):
 
 @every_home
 @given(st.integers(0, 29), st.integers(0, 2**32))
-@settings(max_examples=150, deadline=None)
+@max_examples(150)
 def test_it_wins_after_whatever_somebody_else_has_done(home, number, seed):
     dice = Dice("stroll", seed)
     engine, player = stroll(games(home)[number], dice, dice.between(0, 40))
@@ -78,7 +79,7 @@ def test_it_wins_after_whatever_somebody_else_has_done(home, number, seed):
 
 
 @given(st.integers(0, 29), st.integers(0, 2**32))
-@settings(max_examples=50, deadline=None)
+@max_examples(50)
 def test_it_depends_on_nothing_but_the_visible_history(number, seed):
     dice = Dice("twin", seed)
     engine, player = stroll(games("hard")[number], dice, dice.between(0, 20))

@@ -8,8 +8,9 @@ from functools import cache
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import max_examples
 
 from spa_bench.environments.alfworld import expert, generate, oracle, rooms
 from spa_bench.environments.alfworld.engine import Engine, Game, State
@@ -81,7 +82,7 @@ def search(game: Game, state: State, limit: int) -> int | None:
 
 
 @given(st.integers(0, 29), st.integers(0, 2**32))
-@settings(max_examples=25, deadline=None)
+@max_examples(25)
 def test_no_search_finds_a_shorter_or_only_a_longer_plan(number, seed):
     game = games("tiny")[number]
     dice = Dice("search", seed)
@@ -93,7 +94,6 @@ def test_no_search_finds_a_shorter_or_only_a_longer_plan(number, seed):
 
 @every_home
 @given(st.integers(0, 29), st.integers(0, 2**32))
-@settings(max_examples=100, deadline=None)
 def test_every_state_is_one_step_from_the_best_of_its_successors(home, number, seed):
     # with "0 if and only if won", this equation at every state has the true distances as its only finite solution
     game = games(home)[number]
@@ -108,7 +108,7 @@ def test_every_state_is_one_step_from_the_best_of_its_successors(home, number, s
 
 @every_home
 @given(st.integers(0, 29), st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@max_examples(60)
 def test_the_plan_wins_in_as_many_steps_as_remain(home, number, seed):
     game = games(home)[number]
     dice = Dice("plan", seed)

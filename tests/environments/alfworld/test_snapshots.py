@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from alfworld_play import SMALL, begin, finish
 from gymnasium.error import ResetNeeded
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from strategies import max_examples
 
 from spa_bench.environments.alfworld.env import ALFWorld
 
@@ -27,7 +28,7 @@ def env() -> ALFWorld:
     return ALFWorld(**SMALL)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@max_examples(40, HealthCheck.function_scoped_fixture)
 @given(
     choices=st.lists(st.integers(0, 10**6), min_size=1, max_size=30), cut=st.integers(0, 30), index=st.integers(0, 35)
 )

@@ -8,8 +8,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import max_examples
 from virtualhome_home import (
     ANNA,
     APPLE,
@@ -668,7 +669,7 @@ COMMANDS = st.tuples(
 
 
 @given(profile=st.sampled_from(PROFILES), commands=st.lists(COMMANDS, max_size=12))
-@settings(max_examples=400, deadline=None)
+@max_examples(400)
 def test_any_command_has_an_outcome_and_a_failure_changes_nothing(profile: Profile, commands: list[Any]) -> None:
     w = World(compile_graph(home(characters=2), "home"), profile)
     for action, objects, character, names in commands:
@@ -706,7 +707,7 @@ def wild_homes(draw: st.DrawFn) -> dict[str, Any]:
     profile=st.sampled_from(PROFILES),
     choices=st.lists(st.integers(0, 10**6), min_size=1, max_size=25),
 )
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@max_examples(400)
 def test_in_any_home_everything_ends_and_nothing_crashes(
     data: dict[str, Any], profile: Profile, choices: list[int]
 ) -> None:

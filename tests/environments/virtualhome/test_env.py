@@ -9,8 +9,9 @@ import gymnasium
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from strategies import max_examples
 
 from spa_bench import registry
 from spa_bench.core import Task, UserError
@@ -217,7 +218,7 @@ def test_case_and_spaces_do_not_matter(env: VirtualHome) -> None:
     assert env.step(f"  {command.upper().replace(' ', '   ')} ")[:4] == plain[:4]
 
 
-@settings(max_examples=60, deadline=2000, suppress_health_check=QUIET)
+@max_examples(60, *QUIET)
 @given(texts=st.lists(st.text(max_size=40), min_size=1, max_size=6), index=st.integers(0, 59))
 def test_any_text_is_answered(env: VirtualHome, texts: list[str], index: int) -> None:
     begin(env, index)
@@ -228,7 +229,7 @@ def test_any_text_is_answered(env: VirtualHome, texts: list[str], index: int) ->
             break
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
+@max_examples(40, *QUIET)
 @given(seed=st.integers(0, 10_000), steps=st.integers(0, 12))
 def test_a_snapshot_goes_on_as_the_original_did_and_pickles(env: VirtualHome, seed: int, steps: int) -> None:
     other = VirtualHome(**SMALL)

@@ -6,8 +6,9 @@ import copy
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import max_examples
 from virtualhome_home import (
     ANNA,
     APPLE,
@@ -145,7 +146,7 @@ def test_a_condition_listed_twice_counts_once():
 
 
 @given(seed=st.integers(0, 10**6), steps=st.integers(0, 12))
-@settings(max_examples=60, deadline=None)
+@max_examples(60)
 def test_satisfied_is_all_of_met_in_any_world(seed, steps):
     rng = random.Random(seed)
     world, done = World(GRAPH), []
@@ -268,7 +269,7 @@ JSON = st.recursive(
 
 
 @given(data=JSON | st.fixed_dictionaries({"actions": JSON, "goal": JSON | st.lists(JSON, max_size=3)}))
-@settings(max_examples=200, deadline=None)
+@max_examples(200)
 def test_any_json_is_a_goal_or_a_clear_error(data):
     before = copy.deepcopy(data)
     try:

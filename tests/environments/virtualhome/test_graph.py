@@ -10,8 +10,9 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import max_examples
 from virtualhome_home import (
     ANNA,
     APPLE,
@@ -215,7 +216,7 @@ def corrupted(draw: st.DrawFn) -> Any:
 
 
 @given(data=corrupted(), strict=st.booleans())
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@max_examples(400)
 def test_a_corrupt_graph_is_a_user_error_or_a_home_that_can_be_played(data: Any, strict: bool) -> None:
     try:
         graph = compile_graph(data, "scene.json", strict=strict, known=["cup"] if strict else None)
@@ -302,7 +303,7 @@ def test_a_line_that_is_no_step_is_named(text: str, complaint: str) -> None:
 
 
 @given(text=st.text() | st.text("[]<>(). 1WALK\n", max_size=60))
-@settings(max_examples=300, deadline=None)
+@max_examples(300)
 def test_any_text_is_a_program_or_a_user_error(text: str) -> None:
     try:
         script = parse_script(text)

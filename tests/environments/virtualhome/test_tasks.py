@@ -10,8 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from strategies import max_examples
 from virtualhome_home import ANNA, CUP, CURTAIN, FRIDGE, KITCHEN, TABLE, TV, TWIN, edge, home, node
 
 from spa_bench.core import UserError
@@ -76,7 +77,7 @@ def test_a_class_is_numbered_only_where_there_are_several_of_it():
 
 
 @given(classes=st.lists(st.sampled_from(["cup", "cup 1", "cup 1 1", "cup 2", "a b", "7", "cup 01"]), max_size=9))
-@settings(max_examples=200, deadline=None)
+@max_examples(200)
 def test_names_and_nodes_belong_to_each_other_one_by_one(classes: list[str]):
     more = [node(100 + n, name, "x") for n, name in enumerate(classes)]
     graph = compile_graph(home(add=more), "home")
@@ -111,7 +112,7 @@ def randomly(seed: int, steps: int = 8) -> World:
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@max_examples(40)
 def test_a_difference_brings_one_graph_to_the_other(seed: int):
     other = compile_graph(to_json(randomly(seed)), "other")
     step = difference(GRAPH, other)
@@ -217,7 +218,7 @@ ANYTHING = st.recursive(
 
 
 @given(part=st.sampled_from(["changes", "final", "goal", "program"]), value=ANYTHING)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@max_examples(150, HealthCheck.function_scoped_fixture)
 def test_whatever_a_task_line_holds_is_a_task_or_a_clear_error(tmp_path: Path, part: str, value: object):
     stored(tmp_path / "a.jsonl")
     edited(tmp_path / "a.jsonl", 1, lambda task: {**task, part: value})
@@ -231,7 +232,7 @@ def test_whatever_a_task_line_holds_is_a_task_or_a_clear_error(tmp_path: Path, p
 
 
 @given(where=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@max_examples(60, HealthCheck.function_scoped_fixture)
 def test_an_altered_byte_is_noticed_wherever_it_changes_a_task(original: Path, tmp_path: Path, where: float, byte: int):
     root = tmp_path / "set"
     shutil.rmtree(root, ignore_errors=True)

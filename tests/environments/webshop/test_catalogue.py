@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from strategies import HOSTILE
+from strategies import HOSTILE, max_examples
 
 from spa_bench.commands import data as command
 from spa_bench.commands import official as door
@@ -246,7 +246,7 @@ items = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@max_examples(25, HealthCheck.function_scoped_fixture)
 @given(st.lists(items, min_size=1, max_size=6, unique_by=lambda one: one["asin"]))
 def test_any_shop_survives_the_way_to_the_disk(shop: Shop, plain: list[Item]):
     made = shop.of(*plain)

@@ -10,8 +10,9 @@ import gymnasium
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from strategies import max_examples
 
 from spa_bench import registry
 from spa_bench.core import Task, UserError
@@ -183,7 +184,7 @@ HOSTILE = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=QUIET)
+@max_examples(150, *QUIET)
 @given(texts=st.lists(HOSTILE, max_size=4), seed=st.integers(0, 10**6))
 def test_no_text_can_break_an_episode_and_what_is_not_executed_changes_nothing(
     env: WebShop, texts: list[str], seed: int
@@ -213,7 +214,7 @@ def test_no_text_can_break_an_episode_and_what_is_not_executed_changes_nothing(
             return
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
+@max_examples(40, *QUIET)
 @given(seed=st.integers(0, 10**6))
 def test_every_admissible_action_is_executed_and_every_other_click_is_not(env: WebShop, seed: int) -> None:
     dice = Dice("admissible", seed)
@@ -300,7 +301,7 @@ def test_synthetic_goals_are_tasks_too() -> None:
     assert finish(env)[1][2]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
+@max_examples(40, *QUIET)
 @given(seed=st.integers(0, 10**6), difficulty=st.sampled_from(["default", "hard"]))
 def test_a_restored_episode_goes_on_exactly_like_the_original(seed: int, difficulty: str) -> None:
     env, other = (WebShop(**SMALL, difficulty=difficulty) for _ in range(2))
@@ -335,7 +336,7 @@ def test_steps_before_a_snapshot_count_after_it_and_an_ended_episode_stays_ended
         env.step("search[rug]")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
+@max_examples(40, *QUIET)
 @given(seed=st.integers(0, 10**6))
 def test_the_expert_is_a_fresh_one_led_through_the_history_whatever_was_asked_before(seed: int) -> None:
     env = WebShop(**LONG, difficulty="hard")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import webshop_shop
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from strategies import max_examples
 
 from spa_bench.environments.dice import Dice
 from spa_bench.environments.webshop import generate, view
@@ -168,7 +169,7 @@ def test_every_task_is_bought_with_score_1_and_no_product_is_opened_twice(shop, 
 
 
 @given(st.sampled_from(["default", "hard"]), st.integers(0, 199), st.integers(0, 2**32))
-@settings(max_examples=200, deadline=None)
+@max_examples(200)
 @example("hard", 88, 138)  # left among the results of another search, where four wrong products fit
 @example("hard", 84, 9)  # finds a product wanting there that also comes first among its own results
 def test_it_buys_the_right_thing_after_whatever_somebody_else_has_done(shop, number, seed):
@@ -191,7 +192,7 @@ def test_it_buys_the_right_thing_after_whatever_somebody_else_has_done(shop, num
 
 
 @given(st.sampled_from(SHOPS), st.integers(0, 79), st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@max_examples(60)
 def test_it_depends_on_nothing_but_the_visible_history(shop, number, seed):
     dice = Dice("twin", seed)
     engine, expert = begin(shop, goals_of(shop)[number % len(goals_of(shop))])
@@ -391,7 +392,7 @@ CLICKABLE = st.lists(TEXTS | st.sampled_from(["Back to Search", "Buy Now", "red"
 
 
 @given(TEXTS, st.booleans(), st.lists(st.tuples(TEXTS, TEXTS, CLICKABLE), max_size=6))
-@settings(max_examples=300, deadline=None)
+@max_examples(300)
 def test_no_instruction_and_no_page_can_break_it(text: str, built_in: bool, turns: Sequence[Any]) -> None:
     expert = Expert(text, built_in=built_in)
     for action, page, clickables in turns:
@@ -401,7 +402,7 @@ def test_no_instruction_and_no_page_can_break_it(text: str, built_in: bool, turn
 
 
 @given(TEXTS, st.booleans())
-@settings(max_examples=200, deadline=None)
+@max_examples(200)
 @example("i want one", False)
 @example("\u4f60\u597d", False)
 @example("i need a[b", True)

@@ -8,8 +8,9 @@ from itertools import product as ways
 
 import pytest
 import webshop_shop
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import max_examples
 
 from spa_bench.environments.dice import Dice
 from spa_bench.environments.webshop import generate, reward
@@ -201,7 +202,7 @@ def search(engine: Engine, state: State) -> tuple[float, int]:
 
 
 @given(st.sampled_from(SHOPS), st.integers(0, 300), st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@max_examples(60)
 def test_no_search_finds_better_or_shorter_and_none_only_worse_or_longer(shop, number, seed):
     engine, oracle = pick(shop, number)
     dice = Dice("search", seed)
@@ -214,7 +215,6 @@ def test_no_search_finds_better_or_shorter_and_none_only_worse_or_longer(shop, n
 
 
 @given(st.sampled_from(SHOPS), st.integers(0, 300), st.integers(0, 2**32))
-@settings(max_examples=100, deadline=None)
 def test_progress_starts_in_the_middle_ends_with_the_purchase_and_stays_within_bounds(shop, number, seed):
     engine, oracle = pick(shop, number)
     dice = Dice("progress", seed)
@@ -232,7 +232,7 @@ def test_progress_starts_in_the_middle_ends_with_the_purchase_and_stays_within_b
 
 
 @given(st.sampled_from(SHOPS), st.integers(0, 300), st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@max_examples(40)
 def test_every_state_has_a_step_that_brings_it_one_nearer_and_progress_higher(shop, number, seed):
     engine, oracle = pick(shop, number)
     dice = Dice("nearer", seed)
@@ -289,7 +289,7 @@ def brute(sold: Product, goal: Goal, chosen: dict[str, str], price: float) -> tu
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@max_examples(300)
 def test_choices_are_those_of_all_combinations(data):
     values = st.lists(st.sampled_from(VALUES), max_size=4, unique=True).map(tuple)
     options = data.draw(st.dictionaries(st.sampled_from(NAMES), values, max_size=3))

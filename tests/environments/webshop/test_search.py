@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import HOSTILE
+from strategies import HOSTILE, max_examples
 
 from spa_bench.core import UserError
 from spa_bench.environments.webshop import search
@@ -150,7 +150,7 @@ def test_lengths_are_kept_as_lucene_keeps_them() -> None:
     assert (np.diff(classes) > 0).all() and classes[255] == 24 + (15 << 27)
 
 
-@settings(max_examples=40, deadline=None)
+@max_examples(40)
 @given(
     documents=DOCUMENTS,
     query=st.lists(st.sampled_from([*WORDS, "green"]), max_size=6).map(" ".join),
@@ -164,7 +164,7 @@ def test_the_best_are_those_of_a_brute_force_scorer(
         assert build(tmp_path_factory.mktemp("index"), documents).scored(query, k) == brute(documents, query, k)
 
 
-@settings(max_examples=30, deadline=None)
+@max_examples(30)
 @given(documents=DOCUMENTS, block=st.integers(1, 5), chunk=st.integers(1, 20))
 def test_the_block_does_not_show_in_the_files(
     tmp_path_factory: pytest.TempPathFactory, documents: list[str], block: int, chunk: int
@@ -188,7 +188,7 @@ def test_codes_may_be_wide(tmp_path: Path) -> None:
     assert Index.open(tmp_path).scored("red") == expected
 
 
-@settings(max_examples=50, deadline=None)
+@max_examples(50)
 @given(query=HOSTILE)
 def test_any_query_has_an_answer(tmp_path_factory: pytest.TempPathFactory, query: str) -> None:
     folder = tmp_path_factory.getbasetemp() / "any-query"
@@ -266,7 +266,7 @@ def test_files_that_do_not_fit_each_other_are_an_error(
         damaged(tmp_path, sound, name, (tmp_path / "new.npy").read_bytes())
 
 
-@settings(max_examples=120, deadline=None)
+@max_examples(120)
 @given(name=st.sampled_from(NAMES), at=st.integers(0, 1000), value=st.integers(0, 255))
 def test_a_changed_byte_gives_an_answer_or_a_named_error(
     tmp_path_factory: pytest.TempPathFactory, sound: dict[str, bytes], name: str, at: int, value: int
