@@ -18,7 +18,7 @@ TEXTS = (
 )
 
 SETTINGS: dict[str, Any] = {
-    "batch": 8,
+    "batch": 16,
     "world": {"max_steps": 6, "options": {"train": 24, "valid": 6}},
     "model": {
         "hidden": 32,

@@ -288,10 +288,11 @@ def _record(
 def _identity(start: Start) -> list[Any]:
     """What the warm start depends on, beside its own settings."""
     config = start.config
-    versions = {name: facts()["versions"][name] for name in ("torch", "transformers", "trl", "tokenizers")}
+    known = facts()
+    versions = {name: known["versions"][name] for name in ("torch", "transformers", "trl", "tokenizers")}
     tasks = [task.key for task in start.train]
     world, model = config.world.model_dump(), config.model.model_dump()
-    machine = [start.device.type, start.precision, versions, facts()["source"]]
+    machine = [start.device.type, start.precision, versions, known["source"]]
     return [config.env, world, model, config.seed, start.prompt.name, tasks, *machine]
 
 

@@ -80,7 +80,7 @@ def lines(path: Path) -> int:
 
 
 def test_a_run_killed_at_many_points_ends_like_one_that_was_not(tmp_path: Path) -> None:
-    settings = config(reward="spa")
+    settings = config(reward="spa", batch=8)  # several bursts of records in an iteration
     calm = run(settings, tmp_path / "calm")
     rough = run_path(tmp_path / "rough", settings)
     total, rows = lines(calm / "episodes.jsonl"), lines(calm / "metrics.jsonl")
