@@ -320,7 +320,7 @@ def test_without_an_episode_every_use_says_so() -> None:
 
 def test_sources_hold_every_word_of_held_out_episodes() -> None:
     """A tokenizer trained on them meets next to nothing new."""
-    env = VirtualHome(train=600, valid=20)
+    env = VirtualHome(train=220, valid=20)
     known = set(" ".join(env.text_sources()).replace(",", " ").replace(".", " ").split())
     for index in range(10):
         observation, _ = begin(env, index, "valid_seen")
