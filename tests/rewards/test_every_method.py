@@ -36,13 +36,13 @@ def one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def test_every_method_trains_from_the_same_start_with_the_same_training_budget(env: str, tmp_path: Path) -> None:
     for reward in registry.names("rewards"):
         world = {"max_steps": 6, "options": OPTIONS[env]}
-        ppo = SETTINGS["ppo"] | {"iterations": 1, "env_steps": 60, "trees": 3}
+        ppo = SETTINGS["ppo"] | {"iterations": 1, "env_steps": 40, "trees": 3}
         settings = build({"env": env, "reward": reward} | SETTINGS | {"world": world, "ppo": ppo})
         path = experiment.run(settings, tmp_path, Progress.quiet())
         rows, torn = Journal(path / "metrics.jsonl").read()
         (iteration,) = [row for row in rows if row["kind"] == "iteration"]
         assert torn == 0 and rows[-1]["kind"] == "done"
-        assert (iteration["env_steps"], iteration["updates"]) == (60, 2), reward
+        assert (iteration["env_steps"], iteration["updates"]) == (40, 2), reward
         assert (path / "checkpoints/0001/method.safetensors").exists()
     (table,) = tables([tmp_path])
     assert [row.label for row in table.rows] == ["warm start", *registry.names("rewards")]
