@@ -437,16 +437,22 @@ def test_all_figures_repeat_to_the_byte_and_leave_settings_alone(tmp_path: Path)
     assert not any(b"<dc:date>" in content for content in first.values())
 
 
-def test_a_figure_is_the_same_in_any_company(tmp_path: Path):
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The figures of one group."""
+    return written(tmp_path_factory.mktemp("alone"), small())
+
+
+def test_a_figure_is_the_same_in_any_company(alone: dict[str, bytes], tmp_path: Path):
     other = group(run("ppo", "10", world="webshop"), run("spa", "11", world="webshop"))
-    alone, together = written(tmp_path / "a", small()), written(tmp_path / "b", other, small())
+    together = written(tmp_path, other, small())
     own = {name for name in alone if not name.startswith("learning")}
     assert own and {name: together[name] for name in own} == {name: alone[name] for name in own}
     assert {name.split("-")[0] for name in together} == {"alf", "web", "learning"}
 
 
-def test_the_numbers_behind_a_figure_lie_beside_it(tmp_path: Path):
-    found = json.loads(written(tmp_path, small())["alf-2-lengths.json"])
+def test_the_numbers_behind_a_figure_lie_beside_it(alone: dict[str, bytes]):
+    found = json.loads(alone["alf-2-lengths.json"])
     exact = json.loads(json.dumps(asdict(lengths.data(small()))))
     assert found.keys() == exact.keys() and json.dumps(found) != "{}"
     numbers = [(a, b) for a, b in zip(flat(found), flat(exact), strict=True) if isinstance(b, float)]

@@ -18,28 +18,45 @@ from written_runs import FACTS, damaged, write_run
 from spa_bench.audit import saved
 from spa_bench.core import UserError
 from spa_bench.report.contents import gather
-from spa_bench.report.folder import MANIFEST, PAGE, _telling, write
+from spa_bench.report.folder import MANIFEST, PAGE, Written, _telling, write
 from spa_bench.report.render import as_markdown
 
 SMALL_AUDIT = priced(RECORDED)
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    results = tmp_path / "results"
+def two_runs(folder: Path) -> Path:
+    results = folder / "results"
     for reward, wins in (("ppo", "1010"), ("spa", "1110")):
         write_run(results, reward, wins=wins, facts=FACTS | {"protocol": "default"})
     return results
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return two_runs(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Written]:
+    """Results and what was written of them, to be read only: drawing takes most of the time of these tests."""
+    results = two_runs(tmp_path_factory.mktemp("reported"))
+    return results, write(gather([results]), [results], results.parent / "out")
+
+
+@pytest.fixture
+def out(reported: tuple[Path, Written], tmp_path: Path) -> Path:
+    """A report of `results` that may be changed."""
+    return Path(shutil.copytree(reported[1].folder, tmp_path / "out"))
 
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
-def test_every_table_is_there_in_three_forms_and_every_figure_in_two(results: Path, tmp_path: Path):
+def test_every_table_is_there_in_three_forms_and_every_figure_in_two(reported: tuple[Path, Written]):
+    results, written = reported
     found = gather([results])
-    written = write(found, [results], tmp_path / "out")
-    there = files(tmp_path / "out")
+    there = files(written.folder)
     assert sorted([*written.files, MANIFEST]) == sorted(there)
     assert json.loads(there[MANIFEST])["files"] == list(written.files)
     (own,) = found.sections()
@@ -63,27 +80,23 @@ def test_the_page_shows_the_tables_that_were_printed(results: Path, tmp_path: Pa
     assert "| 5-8 (n=1) |" not in tables and '"5-8 (n=1)"' not in page
 
 
-def test_under_each_table_stands_what_it_is_about(results: Path, tmp_path: Path):
-    written = write(gather([results]), [results], tmp_path / "out")
+def test_under_each_table_stands_what_it_is_about(reported: tuple[Path, Written]):
+    written = reported[1]
     for name in written.files:
         if name.endswith(".tex") and "paper" not in name:
-            text = (tmp_path / "out" / name).read_text()
+            text = (written.folder / name).read_text()
             assert "split valid\\_unseen, n 4, seeds [0], evaluation set a1b2c3" in text, name
             assert "checkpoint final" in text and "protocol default" in text, name
 
 
-def test_the_same_folders_give_the_same_bytes_wherever_they_lie(results: Path, tmp_path: Path):
-    shutil.copytree(results, tmp_path / "elsewhere")
-    first, second = (
-        write(gather([folder]), [folder], tmp_path / f"out-{folder.name}").folder
-        for folder in (results, tmp_path / "elsewhere")
-    )
-    assert files(first) == files(second)
+def test_the_same_folders_give_the_same_bytes_wherever_they_lie(reported: tuple[Path, Written], tmp_path: Path):
+    results, first = reported
+    elsewhere = shutil.copytree(results, tmp_path / "elsewhere")
+    second = write(gather([elsewhere]), [elsewhere], tmp_path / "out-elsewhere")
+    assert files(first.folder) == files(second.folder)
 
 
-def test_writing_again_changes_nothing_and_removes_what_is_no_longer_there(results: Path, tmp_path: Path):
-    out = tmp_path / "out"
-    write(gather([results]), [results], out)
+def test_writing_again_changes_nothing_and_removes_what_is_no_longer_there(results: Path, out: Path):
     before = files(out)
     (out / "tables" / "mine.csv").write_text("mine")
     write(gather([results]), [results], out)
@@ -107,9 +120,7 @@ def test_a_folder_of_somebody_else_is_not_touched(results: Path, tmp_path: Path,
     assert files(out) == before
 
 
-def test_a_list_that_was_tampered_with_removes_nothing_outside(results: Path, tmp_path: Path):
-    out = tmp_path / "out"
-    write(gather([results]), [results], out)
+def test_a_list_that_was_tampered_with_removes_nothing_outside(results: Path, out: Path, tmp_path: Path):
     victim = tmp_path / "victim"
     victim.write_text("mine")
     (out / MANIFEST).write_text(json.dumps({"files": ["../victim", str(victim), "tables/../../victim"]}))
