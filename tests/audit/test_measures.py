@@ -479,12 +479,12 @@ def test_the_interval_of_a_random_reward_covers_no_correlation_as_often_as_it_sa
 def test_two_thousand_draws_of_two_hundred_trajectories_are_quick():
     rng = np.random.default_rng(0)
     moments = np.array([measures.rank_moments(rng.normal(size=9), rng.normal(size=9), None) for _ in range(200)])
-    start = time.perf_counter()
+    start = time.process_time()
     resamples = one_task_each(200)
     resamples.fisher_mean(rng.uniform(-1, 1, 200))
     resamples.estimate(moments, measures.partial_correlation)
     measures.pooled_spearman(rng.normal(size=200), rng.normal(size=200), resamples)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 # (c) to (f)

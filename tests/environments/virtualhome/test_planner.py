@@ -377,9 +377,9 @@ IMPOSSIBLE = {
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("what", IMPOSSIBLE)
 def test_no_plan_is_made_for_what_cannot_be(what):
-    began = time.perf_counter()
+    began = time.process_time()
     assert plan(World(graph()), ANNA, IMPOSSIBLE[what]) is None
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_what_somebody_else_holds_is_not_planned_for():
@@ -430,10 +430,10 @@ def test_many_things_take_seconds_at_most():
     things = [n for n in task.graph.nodes if "GRABBABLE" in properties[n] and "SITTABLE" not in properties[n]]
     places = [n for n in task.graph.nodes if "SURFACES" in properties[n] and n not in things]
     goal = Goal(edges=tuple((n, "ON", rng.choice(places)) for n in things))
-    began = time.perf_counter()
+    began = time.process_time()
     commands = plan(World(task.graph), character, goal)
     assert commands is not None and len(commands) > len(things)
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_a_call_takes_a_fraction_of_a_millisecond():
@@ -443,7 +443,7 @@ def test_a_call_takes_a_fraction_of_a_millisecond():
         for action, objects in plan(world, *_asked(task)) or ():
             world.execute(action, objects, task.graph.characters[0])
             done.append(action)
-            began = time.perf_counter()
+            began = time.process_time()
             plan(world, *_asked(task), done)
-            times.append(time.perf_counter() - began)
+            times.append(time.process_time() - began)
     assert statistics.median(times) < 0.003  # measured: 0.00006; the machine may be busy
