@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 # Two torch threads on a busy machine of two cores are several times slower than one. Read when torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,6 +18,15 @@ UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("derandomised", derandomize=True, database=None, max_examples=100, **UNTIMED)
 settings.register_profile("random", derandomize=False, print_blob=True, max_examples=500, **UNTIMED)
 settings.load_profile("derandomised")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure() -> None:
+    """Hypothesis also tries constants of the modules loaded so far, which are others in each process and with each
+    selection of tests. In the default run there are none.
+    """
+    if settings.default is not None and settings.default.derandomize and hasattr(providers, "_get_local_constants"):
+        providers._get_local_constants = providers.Constants
 
 
 @pytest.fixture(scope="session", autouse=True)

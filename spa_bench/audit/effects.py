@@ -113,14 +113,19 @@ def _state(trajectory: Trajectory, turn: int) -> object:
 def _by_task_in_turn(trajectories: Sequence[Trajectory], seed: int) -> list[int]:
     """Positions of the usable episodes: one of each task, then a second one of each, in random order."""
     usable = [i for i, trajectory in enumerate(trajectories) if trajectory.steps and trajectory.error is None]
-    drawn = sorted((derive_seed(seed, _said(trajectories[i])), i) for i in usable)
+    drawn = sorted((derive_seed(seed, _said(trajectories[i])), _ids(trajectories[i]), i) for i in usable)
     rounds: list[tuple[int, int, int]] = []
     met: dict[tuple[str, str], int] = {}
-    for chance, i in drawn:
+    for chance, _, i in drawn:
         task = trajectories[i].task.split, trajectories[i].task.key
         met[task] = met.get(task, 0) + 1
         rounds.append((met[task], chance, i))
     return [i for _, _, i in sorted(rounds)]
+
+
+def _ids(trajectory: Trajectory) -> list[tuple[int, ...]]:
+    """Token ids of the replies: what tells episodes apart that say the same."""
+    return [step.tokens.reply if step.tokens else () for step in trajectory.steps]
 
 
 def _said(trajectory: Trajectory) -> str:

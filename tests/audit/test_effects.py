@@ -211,6 +211,19 @@ def test_points_are_different_steps_of_episodes_without_error_and_as_many_as_the
     assert all(had[i] <= had[j] + 1 for i in had for j, length in enumerate(lengths) if had[j] < length)
 
 
+def test_of_episodes_that_say_the_same_the_tokens_decide_and_not_the_order() -> None:
+    def spelt(*ids: int) -> Trajectory:
+        (one,) = numbered(1, 1)
+        return replace(
+            one, steps=tuple(replace(step, tokens=Tokens((1,), ids, (-0.5,) * len(ids))) for step in one.steps)
+        )
+
+    pair = [spelt(2, 3), spelt(4)]
+    for seed in range(4):
+        ((first, _),), ((second, _),) = choose_points(pair, 1, seed), choose_points(pair[::-1], 1, seed)
+        assert pair[first] == pair[::-1][second]
+
+
 def numbered(count: int, length: int, key: str = "coins") -> list[Trajectory]:
     """Episodes that differ in their words."""
     task = Task("coins", key, "train", "coins", 3)
