@@ -13,7 +13,7 @@ from spa_bench.method_errors import LONGEST, MethodError, method_call
 
 METHOD = """
 import numpy as np
-from spa_bench.core import RewardMethod
+from spa_bench import RewardMethod
 
 class Parent(RewardMethod):
     def rewards(self, group):

@@ -25,7 +25,7 @@ KNOWN = ", ".join(registry.names("rewards"))
 METHOD = """
 from dataclasses import dataclass
 import numpy as np
-from spa_bench.core import RewardMethod
+from spa_bench import RewardMethod
 
 @dataclass(frozen=True)
 class Weights:

@@ -398,9 +398,7 @@ def test_what_the_panels_hashes_on_the_card_were_made_of_has_not_changed():
 def test_the_cards_examples_of_power():
     points = [100 * (smallest_difference(tasks, 0.2) or 0) for tasks in (100, 134)]
     needed = [tasks_needed(difference, 0.2) or 0 for difference in (0.05, 0.025)]
-    said = (
-        "{:.1f} pp on 100 tasks, {:.1f} on ALFWorld's 134 unseen games; 5 pp need {:,} tasks, 2.5 pp {:,}"
-    )
+    said = "{:.1f} pp on 100 tasks, {:.1f} on ALFWorld's 134 unseen games; 5 pp need {:,} tasks, 2.5 pp {:,}"
     assert said.format(*points, *needed) in " ".join(card().split())
 
 

@@ -496,7 +496,7 @@ def test_a_good_method_is_a_line_per_test_and_exit_code_0():
 
 MINE = """
 import numpy as np
-from spa_bench.core import RewardMethod
+from spa_bench import RewardMethod
 
 class Mine(RewardMethod):
     conserves_return = True

@@ -150,7 +150,10 @@ def test_names_depend_neither_on_the_order_nor_on_the_place_of_folders(tmp_path:
 def test_values_are_written_as_in_toml_without_quotes():
     values = [1, 0.1, 1e-05, 1.0, True, None, "text", [1, "a"], "/some/where/model"]
     texts = [settings_text(one) for one in differing([{"a": {"b": value}} for value in values])]
-    assert texts == [f"a.b={text}" for text in "1 0.1 1e-5 1.0 true default text".split()] + ["a.b=[1, a]", "a.b=model"]
+    assert texts == [f"a.b={text}" for text in ["1", "0.1", "1e-5", "1.0", "true", "default", "text"]] + [
+        "a.b=[1, a]",
+        "a.b=model",
+    ]
 
 
 def test_text_is_in_quotes_where_another_value_reads_the_same():

@@ -427,8 +427,8 @@ def test_a_tracker_ends_when_its_run_is_killed(fake: Callable[..., None], folder
     fake()
     folder.metrics.append(ROWS[0])
     code = (
-        "import sys, time; from pathlib import Path; from spa_bench.runs import trackers; from spa_bench.runs.progress import "
-        "Progress; sys.path.insert(0, sys.argv[2]); context = trackers.tracked('wandb', Path(sys.argv[1]), "
+        "import sys, time; from pathlib import Path; from spa_bench.runs import trackers; from spa_bench.runs.progress "
+        "import Progress; sys.path.insert(0, sys.argv[2]); context = trackers.tracked('wandb', Path(sys.argv[1]), "
         "Progress.quiet()); context.__enter__(); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(folder.path), sys.path[0]])
