@@ -1,4 +1,4 @@
-"""spa-bench: the neutral referee for step-level rewards in multi-turn language-model agents.
+"""spa-bench: a benchmark of step-level rewards for multi-turn language-model agents.
 
 Importing the package registers the worlds with Gymnasium: `gymnasium.make("spa_bench:ALFWorld-v0")`. Everything else in
 `__all__` is loaded when it is first asked for.

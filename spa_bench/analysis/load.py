@@ -74,7 +74,7 @@ def load_results(folder: Folder | Iterable[Folder]) -> DataFrame:
     - `success`, `outcome`: float64, means over episodes, 0 to 1; `turns`: float64, steps per episode.
     - `grounded`, `malformed`: float64, share of all steps that were executed, and whose text was no command.
     - `episodes`, `steps`: int64, what the means are over; `errors`: int64, episodes that were left out of them.
-    - `evaluation_set`: hash of the panel of tasks; `protocol`: how the world was played. None where not on record.
+    - `evaluation_set`: hash of the evaluation set; `protocol`: how the world was played. None where not on record.
     - `env_steps`, `tokens_sampled`, `tokens_trained`, `extra_tokens`, `extra_env_steps`, `seconds`: float64, what the
       training has cost; before it 0, but for the seconds of the warm start.
     - `finished`: bool; `failure`: why it failed, or None; `left_out`: why a table of the same runs does not average it,
@@ -120,7 +120,7 @@ def load_episodes(folder: Folder | Iterable[Folder], stage: str | None = None) -
 
 
 def load_steps(folder: Folder | Iterable[Folder], stage: str | None = None, messages: bool = False) -> DataFrame:
-    """One row for each step of the episodes of `load_episodes`, with what it was paid.
+    """One row for each step of the episodes of `load_episodes`, with the reward assigned to it.
 
     Sorted as they are, then by `turn`. Of a branch the first `branch` steps are those of its parent, repeated without a
     reward: rows with `turn >= branch` hold every step once.
@@ -129,7 +129,7 @@ def load_steps(folder: Folder | Iterable[Folder], stage: str | None = None, mess
     - `observation`, `reply`, `action`: what was seen, written, and sent to the world.
     - `grounded`: bool, executed; `fault`: `format`, `inadmissible` or None; `env_reward`: float64, the world's own.
     - `progress`: float64, the oracle's potential after the step; `expert_action`: the teacher's, or None.
-    - `reward`: float64, what the run's method paid; NaN where that is not on record (only training is). Missing where
+    - `reward`: float64, assigned by the run's method; NaN where that is not on record (only training is). Missing where
       only audits were read.
     - `reward:<label>`: float64, one column for each method of an audit, NaN elsewhere. Characters of a label that a
       screen cannot show are escapes.
