@@ -136,17 +136,17 @@ class TooMuch(Plain):
 
 
 SAID = {
-    "Raises": r"rewards raised ZeroDivisionError: division by zero at .*test_asked\.py:\d+ \(task .*, iteration 2\)",
+    "Raises": r"rewards raised ZeroDivisionError: division by zero at .*test_checked_method\.py:\d+ \(task .*, iteration 2\)",
     "NaN": r"rewards gave nan for step 2 \(task .*, iteration 1\)",
     "TooShort": r"rewards gave \[\(5,\), .*\] for episodes of \[6, .*\] steps \(task .*, iteration 1\)",
     "TooFew": r"rewards gave .* for episodes of .* steps \(task .*, iteration 1\)",
     "NoNumbers": r"rewards raised ValueError: .*'a'.*iteration 1",
     "Nothing": r"rewards raised TypeError: .*iteration 1",
-    "BadFit": r"fit raised KeyError: 'weights' at .*test_asked\.py:\d+ \(before training\)",
+    "BadFit": r"fit raised KeyError: 'weights' at .*test_checked_method\.py:\d+ \(before training\)",
     "BadAdvantages": r"advantages gave NaN or infinity \(task .*, iteration 1\)",
     "ShortAdvantages": r"advantages gave .* decisions \(task .*, iteration 1\)",
     "BadBranch": r"branch gave 2\.5, not a whole number from 0 to 64 \(task .*, iteration 1\), step 3",
-    "Exits": r"observe raised SystemExit: 0 at .*test_asked\.py:\d+ \(iteration 1\)",
+    "Exits": r"observe raised SystemExit: 0 at .*test_checked_method\.py:\d+ \(iteration 1\)",
     "BadState": r"state_dict gave no NumPy array for counts",
     "NoState": r"state_dict gave no numbers, or no text as their name, for \['names'\]",
     "NumberedState": r"state_dict gave no numbers, or no text as their name, for \[3\]",
@@ -158,7 +158,7 @@ SAID = {
 @pytest.mark.parametrize("cls", SAID)
 def test_a_method_that_goes_wrong_ends_the_run_by_name_and_nothing_is_lost(cls, tmp_path):
     settings = config(reward=f"{__file__}:{cls}")
-    with pytest.raises(MethodError, match=rf"^reward test_asked\.py:{cls}: {SAID[cls]}") as raised:
+    with pytest.raises(MethodError, match=rf"^reward test_checked_method\.py:{cls}: {SAID[cls]}") as raised:
         experiment.run(settings, tmp_path, Progress.quiet())
     assert "\n" not in str(raised.value)
     path = run_path(tmp_path, settings)
@@ -179,7 +179,7 @@ def test_a_run_in_which_no_update_is_finite_fails(tmp_path):
     settings = config(reward=f"{__file__}:TooMuch")
     with pytest.raises(
         TrainingError,
-        match=r"^iteration 1: no loss .* the rewards of test_asked\.py:TooMuch or the learning rate are too large",
+        match=r"^iteration 1: no loss .* the rewards of test_checked_method\.py:TooMuch or the learning rate are too large",
     ):
         experiment.run(settings, tmp_path, Progress.quiet())
     rows, _ = Journal(run_path(tmp_path, settings) / "metrics.jsonl").read()
@@ -187,13 +187,13 @@ def test_a_run_in_which_no_update_is_finite_fails(tmp_path):
 
 
 def test_two_methods_that_tables_would_call_the_same_are_refused_before_anything_runs(tmp_path):
-    twin = tmp_path / "elsewhere" / "test_asked.py"
+    twin = tmp_path / "elsewhere" / "test_checked_method.py"
     twin.parent.mkdir()
     twin.write_text("from spa_bench.rewards.sparse import Sparse\n\n\nclass NaN(Sparse):\n    pass\n")
     configs = [config(reward=f"{file}:NaN") for file in (__file__, twin)]
-    with pytest.raises(UserError, match=r"both be called test_asked\.NaN in tables: rename"):
+    with pytest.raises(UserError, match=r"both be test_checked_method\.NaN in tables: rename"):
         experiment.compare(configs, tmp_path / "results", 1, Progress.quiet())
-    with pytest.raises(UserError, match=r"both be called test_asked\.NaN in tables: rename"):
+    with pytest.raises(UserError, match=r"both be test_checked_method\.NaN in tables: rename"):
         auditing.audit(configs, None, auditing.Size(), Progress.quiet())
     assert not (tmp_path / "results").exists()
 
