@@ -349,13 +349,13 @@ def test_a_source_can_be_kept_to_one_paper():
 
 
 def test_results_published_is_the_folder_that_is_installed():
-    assert os.readlink(ROOT / "results" / "published") == "../spa_bench/report/as-published"
+    assert os.readlink(ROOT / "results" / "published") == "../spa_bench/analysis/as-published"
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     package_data = setuptools["package-data"]
-    patterns = [*package_data["*"], *package_data.get("spa_bench.report", [])]
-    report = ROOT / "spa_bench" / "report"
-    installed = {file for pattern in patterns for file in report.glob(pattern)}
-    assert installed >= set((report / "as-published").iterdir())
+    patterns = [*package_data["*"], *package_data.get("spa_bench.analysis", [])]
+    analysis = ROOT / "spa_bench" / "analysis"
+    installed = {file for pattern in patterns for file in analysis.glob(pattern)}
+    assert installed >= set((analysis / "as-published").iterdir())
     assert {file.name for file in FOLDER.glob("*.csv")} == {
         file.name for file in (ROOT / "results" / "published").glob("*.csv")
     }
