@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -37,6 +38,12 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     yield
     if before is None:
         os.environ.pop("SPA_BENCH_CACHE", None)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: a collector of garbage need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

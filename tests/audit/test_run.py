@@ -39,7 +39,8 @@ def config(reward: str, env: str = "alfworld", **options: Any) -> RunConfig:
         "max_steps": 12,
         "options": {"products": 200, "valid": 6} if env == "webshop" else {"train": 24, "valid": 6},
     }
-    return build({"env": env, "reward": reward, "reward_options": options} | SETTINGS | {"world": world})
+    more = {"world": world} if env == "alfworld" else {"world": world, "warm_start": {"episodes": 8, "epochs": 1}}
+    return build({"env": env, "reward": reward, "reward_options": options} | SETTINGS | more)
 
 
 def audited(*configs: RunConfig, recorded: Path | None = None) -> Any:

@@ -149,8 +149,9 @@ def test_lengths_are_spread(panel):
             assert sum(low < n <= high for n in steps) >= 0.15 * len(steps), (split, low)
 
 
-def test_hard_tasks_are_long():
-    steps = [found.task.expert_steps for found in scenarios(generate.homes(0, {"train": 600}, "hard"))]
+@pytest.mark.parametrize("made", ["hard"], indirect=True)
+def test_hard_tasks_are_long(made):
+    steps = [found.task.expert_steps for found in scenarios(made)]
     assert min(steps) <= 3 and 30 <= max(steps) <= 50
     assert sum(n > 20 for n in steps) >= 0.08 * len(steps)
 
