@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import strategies
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_audits import RECORDED, SMALL, priced
 from viewer_runs import HOSTILE, HOSTILE_METHOD, write_all_kinds, write_audit
@@ -298,26 +298,37 @@ def test_a_row_with_a_value_of_another_type_is_damage(change: dict[str, Any], tm
         assert len(loader(tmp_path, stage="eval")) == 4
 
 
-@settings(max_examples=60, deadline=None)
-@given(data=st.data())
-def test_whatever_bytes_are_damaged_there_is_a_frame(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject):
-    """Any file of a run or an audit, cut, or with bytes changed: the columns stay, and nothing but warnings is said."""
-    results = tmp_path_factory.mktemp("damaged")
+@pytest.fixture(scope="module")
+def every_kind(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs and an audit; whoever damages a file mends it."""
+    results = tmp_path_factory.mktemp("every")
     write_all_kinds(results)
     write_audit(results, turns=2)
+    return results
+
+
+@strategies.max_examples(60)
+@given(data=st.data())
+def test_whatever_bytes_are_damaged_there_is_a_frame(every_kind: Path, data: st.DataObject):
+    """Any file of a run or an audit, cut, or with bytes changed: the columns stay, and nothing but warnings is said."""
+    results = every_kind
     names = ("run.json", "audit.json", "episodes.jsonl", "prices.jsonl", "metrics.jsonl")
     files = sorted(file for file in results.rglob("*") if file.name in names)
     file = data.draw(st.sampled_from(files))
-    content = bytearray(file.read_bytes())
+    whole = file.read_bytes()
+    content = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content)))
         odd = [b"", b"9", b"-", b'"', b"null", b"1e999", b"[", b"{}", b"\n", b"\xff"]
         content[at : at + data.draw(st.integers(0, 9))] = data.draw(st.sampled_from(odd))
     file.write_bytes(bytes(content))
-    for loader, dtypes in ((load_results, load.RESULTS), (load_episodes, load.EPISODES), (load_steps, load.STEPS)):
-        frame, _ = warned(lambda loader=loader: loader(results))
-        assert {name: str(frame.dtypes[name]) for name in dtypes} == dtypes
-        assert len(frame) > 0
+    try:
+        for loader, dtypes in ((load_results, load.RESULTS), (load_episodes, load.EPISODES), (load_steps, load.STEPS)):
+            frame, _ = warned(lambda loader=loader: loader(results))
+            assert {name: str(frame.dtypes[name]) for name in dtypes} == dtypes
+            assert len(frame) > 0
+    finally:
+        file.write_bytes(whole)
 
 
 # Episodes
@@ -503,7 +514,7 @@ def forests(draw: st.DrawFn) -> list[tuple[int | None, Trajectory]]:
     return grown
 
 
-@settings(max_examples=60, deadline=None)
+@strategies.max_examples(60)
 @given(grown=forests(), lottery=st.randoms(use_true_random=False))
 def test_any_episodes_come_back_step_by_step(tmp_path_factory: pytest.TempPathFactory, grown: Any, lottery: Any):
     results = tmp_path_factory.mktemp("any")
