@@ -1,1 +1,1 @@
-"""The room of the agents: who acts."""
+"""Agents: who acts."""

@@ -1,4 +1,4 @@
-"""The room of the worlds: engines, tasks, experts, Gymnasium environments."""
+"""Worlds: engines, tasks, experts, Gymnasium environments."""
 
 import gymnasium
 

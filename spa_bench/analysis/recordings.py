@@ -1,6 +1,7 @@
-"""The episodes of a folder with what was paid for their steps, read without torch and without the world.
+"""The episodes of a folder with the rewards of their steps, read without torch and without the world.
 
-Separate from `runs`, which keeps a panel's figures only: here every text stays, and a branch has its first steps again.
+Separate from `runs`, which keeps the figures of evaluation only: here every text stays, and a branch has its first
+steps again.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def read_recording(path: Path, stage: str | None = None, *, prices: bool = False
 
 
 def read_audit(path: Path, *, prices: bool = False) -> Recording:
-    """The episodes of an audit folder, with what each method paid if asked for.
+    """The episodes of an audit folder, with the rewards of each method if asked for.
 
     An audit is written at once, so anything that is missing or does not fit is damage: one of `BROKEN` is raised.
     """
