@@ -1,4 +1,4 @@
-"""The house keeps its shape: who may import whom, what no file may contain, how long files may be.
+"""The layout of the package: which module may import which, what no file may contain, how long files may be.
 
 Imports are read from the source, those inside functions and under TYPE_CHECKING included; no module is executed.
 """
@@ -20,7 +20,7 @@ import pytest
 from spa_bench import registry
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("agents", "environments", "rewards")
+PLUG_INS = ("agents", "environments", "rewards")
 HEAVY = {"torch", "transformers", "trl", "accelerate", "datasets", "safetensors"}
 LONGEST = 400
 LONGEST_FUNCTION = 60
@@ -30,10 +30,10 @@ LONGEST_FUNCTION = 60
 def modules() -> dict[str, Path]:
     """Dotted name -> file, for everything that is installed."""
     found = {}
-    for top in ("spa_bench", *ROOMS):
+    for top in ("spa_bench", *PLUG_INS):
         for file in sorted((ROOT / top).rglob("*.py")):
             parts = file.relative_to(ROOT).with_suffix("").parts
-            if parts[0] == "spa_bench" and parts[1] in ROOMS:
+            if parts[0] == "spa_bench" and parts[1] in PLUG_INS:
                 continue  # the symlinks: the same files are read at their real place
             dotted = parts if parts[0] == "spa_bench" else ("spa_bench", *parts)
             found[".".join(dotted[:-1] if dotted[-1] == "__init__" else dotted)] = file
@@ -59,14 +59,14 @@ def imports(module: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def room_of(module: str) -> str | None:
+def plug_ins_of(module: str) -> str | None:
     parts = module.split(".")
-    return parts[1] if parts[0] == "spa_bench" and len(parts) > 1 and parts[1] in ROOMS else None
+    return parts[1] if parts[0] == "spa_bench" and len(parts) > 1 and parts[1] in PLUG_INS else None
 
 
-def house() -> list[str]:
-    """Modules of spa_bench that belong to no room."""
-    return [module for module in modules() if room_of(module) is None]
+def own_modules() -> list[str]:
+    """Modules of spa_bench that are no plug-ins."""
+    return [module for module in modules() if plug_ins_of(module) is None]
 
 
 def reach(module: str) -> set[str]:
@@ -88,8 +88,8 @@ def every(module: str, *kinds: type[ast.AST]) -> list[ast.AST]:
     return [node for node in ast.walk(tree(module)) if isinstance(node, kinds)]
 
 
-def in_rooms() -> list[str]:
-    return [module for module in modules() if room_of(module)]
+def plug_ins() -> list[str]:
+    return [module for module in modules() if plug_ins_of(module)]
 
 
 def at(module: str, node: ast.AST) -> str:
@@ -102,19 +102,21 @@ def none(wrong: list[str]) -> None:
     assert not wrong, "\n" + "\n".join(wrong)
 
 
-# The house as packages
+# Packages
 
 
 def test_the_list_of_packages_is_the_list_of_folders():
     configured = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     folders = {name for name, file in modules().items() if file.name == "__init__.py"}
     assert set(configured["packages"]) == folders
-    assert configured["package-dir"] == {"spa_bench": "spa_bench"} | {f"spa_bench.{room}": room for room in ROOMS}
+    assert configured["package-dir"] == {"spa_bench": "spa_bench"} | {
+        f"spa_bench.{folder}": folder for folder in PLUG_INS
+    }
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_is_linked_into_the_package_by_a_relative_link(room):
-    assert os.readlink(ROOT / "spa_bench" / room) == f"../{room}"
+@pytest.mark.parametrize("folder", PLUG_INS)
+def test_plug_ins_are_linked_into_the_package_by_a_relative_link(folder):
+    assert os.readlink(ROOT / "spa_bench" / folder) == f"../{folder}"
 
 
 def test_every_folder_with_modules_is_a_package():
@@ -122,9 +124,9 @@ def test_every_folder_with_modules_is_a_package():
         assert (file.parent / "__init__.py").is_file(), f"{file.parent} lacks __init__.py"
 
 
-# Floors
+# Layers
 
-FLOORS = (
+LAYERS = (
     ("commands",),
     ("report",),
     ("figures",),
@@ -139,114 +141,164 @@ FLOORS = (
     ("credit", "stats", "files"),
     ("core", "terminal", "version"),
 )
-"""Top to bottom. What stands on one floor does not know what stands beside it."""
-FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
+"""Top to bottom; packages of one layer do not import each other. The same list is in docs/architecture.md."""
+LAYER = {folder: number for number, folders in enumerate(LAYERS) for folder in folders}
 FACE = ("spa_bench", "spa_bench.__main__")
-"""The package itself hands out names from any floor, and `python -m` starts the command line."""
+"""The package itself hands out names from any layer, and `python -m` starts the command line."""
+HANDED_OUT = {
+    "spa_bench.analysis.load",
+    "spa_bench.contract",
+    "spa_bench.core",
+    "spa_bench.environments",
+    "spa_bench.method",
+    "spa_bench.version",
+}
+PLUG_INS_MAY = {
+    "agents": {"spa_bench.core"},
+    "environments": {"spa_bench.core", "spa_bench.files"},
+    "rewards": {"spa_bench.core", "spa_bench.method", "spa_bench.credit"},
+}
+"""What each package of plug-ins may import beside itself."""
 
 
 def folder_of(module: str) -> str:
     return module.split(".")[1]
 
 
+def layer_of(name: str) -> int:
+    """Its number from the top; what has no layer is above all, so that nothing may import it."""
+    return -1 if name in FACE else LAYER.get(folder_of(name), -1)
+
+
 def upward(edges: dict[str, frozenset[str]]) -> list[str]:
-    """Imports of the house that do not lead down: `module -> imported`."""
+    """Imports that do not lead down: `module -> imported`."""
     return [
         f"{module} -> {name}"
         for module, names in sorted(edges.items())
         for name in sorted(names)
-        if name in FACE or (folder_of(name) != folder_of(module) and FLOOR[folder_of(name)] <= FLOOR[folder_of(module)])
+        if layer_of(name) <= layer_of(module) and (name in FACE or folder_of(name) != folder_of(module))
     ]
 
 
-def circles(edges: dict[str, frozenset[str]]) -> list[list[str]]:
-    """A circle of modules that import each other, where there is one."""
+def circle(edges: dict[str, frozenset[str]]) -> list[str]:
+    """Modules that import each other, directly or through others; empty where there are none."""
     try:
         TopologicalSorter(edges).prepare()
     except CycleError as error:
-        return [error.args[1]]
+        return error.args[1]
     return []
 
 
-def house_edges() -> dict[str, frozenset[str]]:
-    own = {module for module in house() if module not in FACE}
-    return {module: frozenset(imports(module) & (own | set(FACE))) for module in own}
+def named(module: str) -> set[str]:
+    """Our modules that a module names as text, which is how an import hides: `import_module("spa_bench.report")`."""
+    texts = {node.value for node in every(module, ast.Constant) if isinstance(node.value, str)}
+    found = {text.partition(":")[0] for text in texts if re.fullmatch(r"spa_bench(\.\w+)+(:\w+)?", text)}
+    return {name for name in found if name in modules()}
 
 
-def test_every_folder_has_a_floor():
-    assert {folder_of(module) for module in house() if module not in FACE} == set(FLOOR)
+def edges_of(wanted: list[str]) -> dict[str, frozenset[str]]:
+    known = set(modules())
+    return {module: frozenset((imports(module) | named(module)) & known - {module}) for module in wanted}
 
 
-def test_imports_lead_down_the_house():
-    assert upward(house_edges()) == []
+def core_packages() -> list[str]:
+    """The modules that stand in layers."""
+    return [module for module in own_modules() if module not in FACE]
 
 
-def test_no_module_is_imported_by_what_it_imports():
-    assert circles(house_edges()) == []
+def test_every_package_has_a_layer():
+    assert {folder_of(module) for module in core_packages()} == set(LAYER)
 
 
-@pytest.mark.parametrize("low", range(len(FLOORS)))
+def test_imports_lead_down():
+    edges = edges_of([module for module in core_packages() if module != "spa_bench.registry"])
+    none(upward(edges | {"spa_bench.registry": imports("spa_bench.registry") & frozenset(core_packages())}))
+
+
+def test_no_modules_import_each_other():
+    everything = [module for module in modules() if module not in FACE]
+    edges = {module: imports(module) & frozenset(everything) - {module} for module in everything}
+    none(circle(edges))
+
+
+@pytest.mark.parametrize("low", range(len(LAYERS)))
 def test_an_import_that_leads_up_is_found(low):
-    """From each floor to each other one: up and sideways is found, down is not."""
-    for folder in FLOORS[low]:
-        for other in FLOOR.keys() - {folder}:
+    """From each layer to each other one: up and sideways is found, down is not."""
+    for folder in LAYERS[low]:
+        for other in LAYER.keys() - {folder}:
             edges = {f"spa_bench.{folder}.mutant": frozenset({f"spa_bench.{other}"})}
-            assert bool(upward(edges)) == (FLOOR[other] <= low), f"{folder} -> {other}"
+            assert bool(upward(edges)) == (LAYER[other] <= low), f"{folder} -> {other}"
+        assert upward({f"spa_bench.{folder}": frozenset({"spa_bench"})})
+        assert upward({f"spa_bench.{folder}": frozenset({"spa_bench.new"})}), "a package without a layer"
 
 
 def test_a_circle_is_found():
-    edges = house_edges()
-    assert "spa_bench.core" in edges["spa_bench.credit"]
-    assert circles(edges | {"spa_bench.core": frozenset({"spa_bench.credit"})})
+    edges = edges_of(core_packages())
+    assert "spa_bench.core" in edges["spa_bench.credit"] and not circle(edges)
+    assert circle(edges | {"spa_bench.core": frozenset({"spa_bench.credit"})})
 
 
-# Doors
+def test_modules_are_imported_by_a_name_that_is_made_up_in_few_places_only():
+    places = {"spa_bench", "spa_bench.registry", "spa_bench.commands.official"}
+    wrong = []
+    for module in modules().keys() - places:
+        calls = [node for node in every(module, ast.Call) if ast.unparse(node.func).endswith("import_module")]
+        wrong += [at(module, call) for call in calls if not isinstance(call.args[0], ast.Constant)]
+        wrong += [at(module, node) for node in every(module, ast.Name) if node.id == "__import__"]
+    none(wrong)
 
 
-def test_a_room_knows_the_vocabulary_and_itself_only():
-    vocabulary = {"spa_bench.core", "spa_bench.method", "spa_bench.credit", "spa_bench.files"}
-    wrong = [
-        f"{module} -> {name}"
-        for module in in_rooms()
-        for name in sorted(imports(module) - vocabulary)
-        if name.split(".")[0] == "spa_bench" and room_of(name) != room_of(module)
-    ]
+def test_the_package_hands_out_what_it_says_and_knows_nothing_else():
+    known = (imports("spa_bench") | named("spa_bench")) & modules().keys()
+    assert known == HANDED_OUT
+
+
+# Plug-ins
+
+
+def test_a_plug_in_knows_the_vocabulary_and_its_own_package_only():
+    wrong = []
+    for module in plug_ins():
+        own = plug_ins_of(module)
+        met = edges_of([module])[module]
+        wrong += [f"{module} -> {name}" for name in sorted(met - PLUG_INS_MAY[own]) if plug_ins_of(name) != own]
     none(wrong)
 
 
 def test_a_world_does_not_know_another_world():
     worlds = {name.replace("-", "_") for name in registry.names("environments")}
     wrong = []
-    for module in in_rooms():
+    for module in plug_ins():
         parts = module.split(".")
         if parts[1] == "environments" and len(parts) > 2 and parts[2] in worlds:
-            met = {name.split(".")[2] for name in imports(module) if name.startswith("spa_bench.environments.")}
+            names = edges_of([module])[module]
+            met = {name.split(".")[2] for name in names if name.count(".") > 1 and plug_ins_of(name) == "environments"}
             wrong += [f"{module} -> {world}" for world in sorted(met & worlds - {parts[2]})]
     none(wrong)
 
 
-def test_only_the_registry_knows_who_lives_in_a_room():
-    inhabitant = re.compile(rf"spa_bench\.({'|'.join(ROOMS)})\.[\w.:]+")
+def test_only_the_registry_knows_the_plug_ins():
+    plug_in = re.compile(rf"spa_bench\.({'|'.join(PLUG_INS)})\.[\w.:]+")
     wrong = []
-    for module in house():
-        met = {name for name in imports(module) if room_of(name)}
-        # The package registers its worlds with Gymnasium by importing the room, which imports no world.
+    for module in own_modules():
+        met = {name for name in imports(module) if plug_ins_of(name)}
+        # The package registers its worlds with Gymnasium by importing their package, which imports no world.
         met -= {"spa_bench.environments"} if module == "spa_bench" else set()
         wrong += [f"{module} -> {name}" for name in sorted(met)]
         if module != "spa_bench.registry":
             texts = [node for node in every(module, ast.Constant) if isinstance(node.value, str)]
-            wrong += [at(module, node) for node in texts if inhabitant.fullmatch(node.value)]
+            wrong += [at(module, node) for node in texts if plug_in.fullmatch(node.value)]
     none(wrong)
 
 
-LIGHT = [m for m in house() if m not in FACE and folder_of(m) not in ("commands", "audit", "training")]
+LIGHT = [m for m in own_modules() if m not in FACE and folder_of(m) not in ("commands", "audit", "training")]
 """Everything but what trains a policy, audits one or starts either."""
 
 
-def test_what_reads_and_what_prices_loads_no_deep_learning_and_knows_no_room():
+def test_only_training_and_audits_load_deep_learning_and_nothing_knows_a_plug_in():
     reached = {module: reach(module) for module in LIGHT}
-    rooms = {module: {name for name in names if room_of(name)} for module, names in reached.items()}
-    wrong = {module: sorted(heavy(names) | rooms[module]) for module, names in reached.items()}
+    plugged = {module: {name for name in names if plug_ins_of(name)} for module, names in reached.items()}
+    wrong = {module: sorted(heavy(names) | plugged[module]) for module, names in reached.items()}
     none([f"{module}: {', '.join(names)}" for module, names in wrong.items() if names])
 
 
@@ -269,7 +321,7 @@ def test_no_file_and_no_class_has_a_name_that_says_nothing():
     none(wrong)
 
 
-def test_a_file_fits_in_a_head():
+def test_no_file_is_long():
     lines = {module: len(file.read_text(encoding="utf-8").splitlines()) for module, file in modules().items()}
     none([f"{module}: {count} lines" for module, count in lines.items() if count > LONGEST])
 
@@ -299,7 +351,7 @@ def test_nothing_is_decided_by_the_name_of_a_method_or_a_world():
         parts = ast.walk(node)
         return {part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)}
 
-    compared = [(module, node) for module in house() for node in every(module, ast.Compare, ast.MatchValue)]
+    compared = [(module, node) for module in own_modules() for node in every(module, ast.Compare, ast.MatchValue)]
     none([at(module, node) for module, node in compared if said(node) & names])
 
 
@@ -346,7 +398,7 @@ def test_chance_comes_from_explicit_generators():
     none(wrong)
 
 
-@pytest.mark.parametrize("folder", ["spa_bench", *ROOMS, "docs", "tests"])
+@pytest.mark.parametrize("folder", ["spa_bench", *PLUG_INS, "docs", "tests"])
 def test_no_path_of_anyones_machine_is_committed(folder):
     pattern = re.compile(r"/(?:home|Users)/\w+/|[A-Z]:\\Users|/" + r"work/(?:main|shared|venv)\b")
     for file in sorted((ROOT / folder).rglob("*")):
