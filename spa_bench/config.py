@@ -110,7 +110,7 @@ class PPOConfig(Section):
     )
     match: Literal["collected", "env-steps", "tokens"] = Field(
         "collected",
-        description="the training budget: env steps collected, or env steps or sampled tokens with method overhead",
+        description="the training budget: env steps collected, or all env steps or sampled tokens, overhead too",
     )
     trees: int = Field(16, ge=1, description="tasks played in parallel by methods that branch (3SPO: 16)")
     samples: int = Field(

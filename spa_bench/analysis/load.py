@@ -55,7 +55,8 @@ STEPS = {
     **{"run": "object", "stage": "object", "iteration": "int64", "index": "int64", "turn": "int64"},
     **{"task": "object", "branch": "int64"},
     **dict.fromkeys(("observation", "reply", "action"), "object"),
-    **{"grounded": "bool", "fault": "object", "env_reward": "float64", "progress": "float64"},
+    **{"grounded": "bool", "fault": "object", "env_reward": "float64"},
+    **{"progress": "float64", "progress_change": "float64"},
     "expert_action": "object",
 }
 """Column -> dtype, in the order of the frame."""
@@ -75,8 +76,8 @@ def load_results(folder: Folder | Iterable[Folder]) -> DataFrame:
     - `grounded`, `malformed`: float64, share of all steps that were executed, and whose text was no command.
     - `episodes`, `steps`: int64, what the means are over; `errors`: int64, episodes that were left out of them.
     - `evaluation_set`: hash of the evaluation set; `protocol`: how the world was played. None where not on record.
-    - `env_steps`, `tokens_sampled`, `tokens_trained`, `extra_tokens`, `extra_env_steps`, `seconds`: float64, what the
-      training has cost; before it 0, but for the seconds of the warm start.
+    - `env_steps`, `tokens_sampled`, `tokens_trained`, `extra_tokens`, `extra_env_steps` (these two are the overhead of
+      tables), `seconds`: float64, what the training has cost; before it 0, but for the seconds of the warm start.
     - `finished`: bool; `failure`: why it failed, or None; `left_out`: why a table of the same runs does not average it,
       or None; `unreadable`, `repeated`: int64, lines and episodes that were not used.
     """
@@ -102,7 +103,7 @@ def load_episodes(folder: Folder | Iterable[Folder], stage: str | None = None) -
 
     - `run`: end of the folder's path; `stage`: `warm_start`, `train`, `eval`, or `audit` in an audit folder.
     - `iteration`: int64, of training, else 0; `index`: int64, within it.
-    - `env`, `split`, `task` (its key), `kind`; `expert_steps`: int64, steps of the searching expert.
+    - `env`, `split`, `task` (its key), `kind` (task type); `expert_steps`: int64, steps of the searching expert.
     - `success`, `terminated`, `truncated`: bool; `outcome`: float64, 0 to 1.
     - `turns`: int64, all steps; `grounded`, `malformed`: int64, those executed, and those whose text was no command.
     - `error`: what went wrong outside the agent's control, or None; such an episode is in no mean.
@@ -128,7 +129,8 @@ def load_steps(folder: Folder | Iterable[Folder], stage: str | None = None, mess
     - `run`, `stage`, `iteration`, `index`: the episode; `turn`: int64, from 0; `task`, `branch`: as there.
     - `observation`, `reply`, `action`: what was seen, written, and sent to the world.
     - `grounded`: bool, executed; `fault`: `format`, `inadmissible` or None; `env_reward`: float64, the world's own.
-    - `progress`: float64, the oracle's potential after the step; `expert_action`: the teacher's, or None.
+    - `progress`: float64, the oracle's potential after the step; `progress_change`: what the step has added to it, with
+      which an audit compares rewards; `expert_action`: the teacher's, or None.
     - `reward`: float64, assigned by the run's method; NaN where that is not on record (only training is). Missing where
       only audits were read.
     - `reward:<label>`: float64, one column for each method of an audit, NaN elsewhere. Characters of a label that a
@@ -163,7 +165,10 @@ def _fill(numbers: list[float], length: int) -> None:
 
 
 def _paths(folder: Folder | Iterable[Folder]) -> list[Path]:
-    return [Path(folder)] if isinstance(folder, str | os.PathLike) else [Path(one) for one in folder]
+    paths = [Path(folder)] if isinstance(folder, str | os.PathLike) else [Path(one) for one in folder]
+    if missing := [str(path) for path in paths if not path.exists()]:
+        raise UserError(f"there is no folder {missing[0]}: give a folder of results, or one of its runs or audits")
+    return paths
 
 
 def _folders(folder: Folder | Iterable[Folder], stage: str | None) -> tuple[list[Path], list[Path]]:
@@ -301,8 +306,10 @@ def _steps(name: str, recorded: Recorded, messages: bool) -> dict[str, list[Any]
     same = {"run": name, "stage": stage, "iteration": iteration, "index": index}
     same |= {"task": one.task.key, "branch": one.branch}
     own = ("observation", "reply", "action", "grounded", "fault", "env_reward", "progress", "expert_action")
+    before = [one.start_progress, *(step.progress for step in one.steps)]
     columns = {key: [value] * len(one) for key, value in same.items()} | {"turn": list(range(len(one)))}
     columns |= {key: [getattr(step, key) for step in one.steps] for key in own}
+    columns["progress_change"] = [step.progress - last for step, last in zip(one.steps, before, strict=False)]
     return columns | ({"messages": _chats(one)} if messages else {})
 
 

@@ -10,14 +10,13 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from spa_bench.analysis import runs
 from spa_bench.core import Trajectory, UserError
 from spa_bench.files import TEMPORARY
-from spa_bench.runs.episodes import from_row
+from spa_bench.runs.episodes import from_row, is_number, is_whole, mistyped
 from spa_bench.runs.folder import read_run
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import run_name
@@ -30,9 +29,6 @@ BROKEN = (UserError, *runs.DAMAGED, OverflowError, RecursionError, OSError)
 
 TEXTS = ("observation", "reply", "action", "expert_action")
 """Of a step; many steps have the same."""
-
-LARGEST = 1e308
-"""A number beyond it, or NaN, is none that a world or a method gives."""
 
 Place = tuple[str, int, int]
 """Stage, iteration and index: which episode of its folder."""
@@ -98,7 +94,7 @@ def read_recording(path: Path, stage: str | None = None, *, prices: bool = False
     for place, parent, one in _episodes(path / "episodes.jsonl", stage, left):
         own: Paid = {None: paid[place]} if place in paid else {}
         if own and len(paid[place]) != one.played:
-            left["rewards of episodes of another length"] += 1
+            left["episode(s) with rewards of another length"] += 1
             own = {}
         found.append(Recorded(place, parent, one, own))
     return Recording(tuple(found), ", ".join(f"{number} {what}" for what, number in sorted(left.items())))
@@ -146,7 +142,7 @@ def _run_prices(file: Path, stage: str | None, left: Counter[str]) -> dict[Place
     for row in Journal(file).scan():
         place, rewards = _place(row), _numbers(row)
         if place is None or rewards is None:
-            left["unreadable lines of rewards"] += 1
+            left["unreadable line(s) of rewards"] += 1
         elif stage in (None, place[0]):
             found.setdefault(place, rewards)
     return found
@@ -157,7 +153,7 @@ def _audit_prices(file: Path, left: Counter[str]) -> dict[Place, dict[str, tuple
     for row in Journal(file).scan():
         place, rewards, label = _place(row), _numbers(row), (row or {}).get("method")
         if place is None or rewards is None or not isinstance(label, str) or label in found[place]:
-            left["unreadable or repeated lines of rewards"] += 1
+            left["unreadable or repeated line(s) of rewards"] += 1
         else:
             found[place][label] = rewards
     return found
@@ -171,15 +167,17 @@ def _episodes(file: Path, stage: str | None, left: Counter[str]) -> Iterable[tup
         row = rows.pop(place)
         parent, branch = row.get("parent"), row.get("branch", 0)
         try:
-            if not _is_whole(branch) or not (parent is None or _is_whole(parent)):
+            if not is_whole(branch) or not (parent is None or is_whole(parent)):
                 raise TypeError("branch and parent are whole numbers")
             if not isinstance(row["steps"], list):
                 raise TypeError("steps are a list")
             origin = None if parent is None else known.get((*place[:2], parent))
             if branch and (origin is None or len(origin) < branch):
-                left["branches whose first steps are not on record"] += 1
+                left["branch(es) without the episode that they left"] += 1
                 continue
-            known[place] = _checked(from_row(row, origin))
+            known[place] = from_row(row, origin)
+            if mistyped(known[place]):
+                raise TypeError(f"a value in {known[place].task.key!r} has another type")
         except (UserError, *runs.DAMAGED, OverflowError) as error:
             raise UserError(f"{file} holds an episode that this version cannot read ({error})") from None
         yield place, parent, known[place]
@@ -192,9 +190,9 @@ def _rows(file: Path, stage: str | None, left: Counter[str]) -> dict[Place, dict
     for row in Journal(file).scan():
         place = _place(row)
         if row is None or place is None:
-            left["unreadable lines"] += 1
+            left["unreadable line(s)"] += 1
         elif place in found:
-            left["repeated episodes"] += 1
+            left["repeated episode(s)"] += 1
         elif stage in (None, place[0]):
             found[place] = _light(row, texts)
     return found
@@ -212,38 +210,11 @@ def _light(row: dict[str, Any], texts: dict[str, str]) -> dict[str, Any]:
 def _place(row: Mapping[str, Any] | None) -> Place | None:
     """Where a row belongs; None where it does not say so."""
     stage, iteration, index = ((row or {}).get(key) for key in runs.IDENTITY)
-    if isinstance(stage, str) and _is_whole(iteration) and _is_whole(index):
+    if isinstance(stage, str) and is_whole(iteration) and is_whole(index):
         return stage, iteration, index
     return None
 
 
 def _numbers(row: Mapping[str, Any] | None) -> tuple[float, ...] | None:
     rewards = (row or {}).get("rewards")
-    return tuple(map(float, rewards)) if isinstance(rewards, list) and all(map(_is_number, rewards)) else None
-
-
-def _is_whole(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
-
-
-def _checked(one: Trajectory) -> Trajectory:
-    """The episode, if its values have the types they should: JSON is not typed. TypeError otherwise."""
-    steps, task = one.steps, one.task
-    texts = [task.env, task.key, task.split, task.kind, one.goal, one.final_observation]
-    texts += chain.from_iterable((step.observation, step.reply, step.action) for step in steps)
-    may_lack = [one.error, *chain.from_iterable((step.fault, step.expert_action) for step in steps)]
-    numbers = [one.outcome, one.start_progress, *chain.from_iterable((s.env_reward, s.progress) for s in steps)]
-    signs = [one.success, one.terminated, one.truncated, *(step.grounded for step in steps)]
-    good = (
-        all(isinstance(text, str) for text in (*texts, *(text for text in may_lack if text is not None)))
-        and all(map(_is_number, numbers))
-        and all(isinstance(sign, bool) for sign in signs)
-        and all(map(_is_whole, (task.expert_steps, one.character)))
-    )
-    if not good:
-        raise TypeError(f"a value in {task.key!r} has another type")
-    return one
+    return tuple(map(float, rewards)) if isinstance(rewards, list) and all(map(is_number, rewards)) else None

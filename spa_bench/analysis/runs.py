@@ -105,8 +105,8 @@ def find(paths: Iterable[Path]) -> list[Path]:
     wanted = list(paths)
     found = {file.parent.resolve() for path in wanted for file in sorted(path.rglob("run.json"))}
     if not found:
-        places = ", ".join(str(path) for path in wanted)
-        raise UserError(f"no run folder in {places}: give the folder that was named with --results")
+        places = ", ".join(str(path) for path in wanted) or "an empty list"
+        raise UserError(f"no run folder in {places}: give a folder of results, or one of its runs")
     return sorted(found)
 
 
@@ -151,8 +151,8 @@ def _training_budget(ppo: Mapping[str, Any]) -> str | None:
     steps = f"{ppo['iterations'] * ppo['env_steps']:,} env steps"
     return {
         "collected": f"{steps} (method overhead not counted)",
-        "env-steps": f"{steps} (method overhead counted)",
-        "tokens": "by sampled tokens (method overhead counted)",
+        "env-steps": f"{steps} (overhead env steps counted)",
+        "tokens": "by sampled tokens (overhead sampled tokens counted)",
     }[ppo["match"]]
 
 

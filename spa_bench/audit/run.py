@@ -126,7 +126,7 @@ def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progr
         probes=summary.PROBES,
         costs=summary.COSTS,
         notes=tuple(
-            f"{label} is given {told}, which other methods are not"
+            f"{label} uses {told}; other methods do not"
             for label, method in zip(labels, methods, strict=True)
             if (told := extra_information(method))
         ),

@@ -20,12 +20,10 @@ from spa_bench.audit import show
 from spa_bench.audit.summary import COSTS, PROBES, Audit
 from spa_bench.core import BUCKETS, Floats, Trajectory, UserError
 from spa_bench.files import TEMPORARY, folder_whole, remove
-from spa_bench.runs.episodes import from_row, to_row
+from spa_bench.runs.episodes import from_row, is_number, mistyped, to_row
 from spa_bench.runs.journal import Journal
 
 AUDIT, EPISODES, PRICES = "audit.json", "episodes.jsonl", "prices.jsonl"
-LARGEST = 1e308
-"""No reward of a method is larger."""
 
 
 def save(found: Audit, results: Path) -> Path:
@@ -96,7 +94,7 @@ def episodes(path: Path) -> list[Trajectory]:
             one = from_row(row)
         except (UserError, ValueError) as error:
             raise UserError(f"{where}: {error}") from None
-        if wrong := _wrong(one):
+        if wrong := mistyped(one):
             raise UserError(f"{where}: {str(wrong[0])[:80]!r} is of the wrong type there")
         found.append(one)
     return found
@@ -118,7 +116,7 @@ def prices(path: Path) -> dict[str, list[Floats]]:
             and len(paid) < len(lengths)
             and isinstance(rewards, list)
             and len(rewards) == lengths[len(paid)]
-            and all(map(_is_number, rewards))
+            and all(map(is_number, rewards))
         )
         if not fits:
             raise UserError(f"{path / PRICES}, line {number}: not the rewards of a method for the next episode")
@@ -159,30 +157,8 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from None
     if unreadable:
-        raise UserError(f"{file} has {unreadable} unreadable lines: audit again")
+        raise UserError(f"{file} has {unreadable} unreadable line(s): audit again")
     return rows
-
-
-def _wrong(one: Trajectory) -> list[object]:
-    """Values of another type than a trajectory has there: JSON is not typed."""
-    steps, task = one.steps, one.task
-    numbers = [one.outcome, one.start_progress, *(n for step in steps for n in (step.env_reward, step.progress))]
-    whole = [task.expert_steps, one.character]
-    texts = [task.env, task.key, task.split, task.kind, one.goal, one.final_observation]
-    texts += [text for step in steps for text in (step.observation, step.reply, step.action)]
-    may_lack = [one.error, *(text for step in steps for text in (step.fault, step.expert_action))]
-    signs = [one.success, one.terminated, one.truncated, *(step.grounded for step in steps)]
-    return [
-        *(value for value in numbers if not _is_number(value)),
-        *(value for value in whole if type(value) is not int),
-        *(value for value in texts if not isinstance(value, str)),
-        *(value for value in may_lack if not isinstance(value, str | None)),
-        *(value for value in signs if not isinstance(value, bool)),
-    ]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
 @cache

@@ -151,7 +151,7 @@ def compare(
     jobs: Annotated[int, typer.Option(min=1, help="Number of parallel runs.")] = 1,
     match: Annotated[
         str | None,
-        typer.Option(help="Equal training budget in `env-steps` or `tokens`, method overhead counted."),
+        typer.Option(help="Equal training budget in `env-steps` or sampled `tokens`, those of the overhead too."),
     ] = None,
     baseline: Baseline = None,
     model: Model = None,

@@ -23,7 +23,7 @@ from spa_bench.runs.names import run_name
 
 INTERVALS = (
     "Relative improvement: 100 (method - {0}) / {0} of success on the tasks of each length, same tasks and seeds; in "
-    "brackets the 95 % CI, bootstrap over tasks; -: {0} solves none of them."
+    "brackets the 95 % CI, bootstrap over tasks, where one can be estimated; -: {0} solves none of them."
 )
 
 
@@ -134,7 +134,7 @@ def _with_intervals(found: Section, improved: Improvements | None) -> Section:
         return found
     *before, costs = found.grids
     notes = [*found.notes, INTERVALS.format(improved.baseline)]
-    return Section(found.name, [*before, _intervals(improved), costs], notes)
+    return replace(found, grids=[*before, _intervals(improved), costs], notes=notes)
 
 
 def _intervals(found: Improvements) -> Grid:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spa_bench.analysis.settings import digest
@@ -124,7 +124,8 @@ def _texts(found: Contents) -> dict[str, str]:
     grids = [(one, number, grid) for one in (*sections, *papers) for number, grid in enumerate(one.grids)]
     for (one, number, grid), name in zip(grids, _file_names([(one, grid) for one, _, grid in grids]), strict=True):
         texts[f"tables/{name}.csv"] = forms.comma_separated(grid)
-        texts[f"tables/{name}.tex"] = forms.latex(grid, _under(one, number), label=name)
+        alone = replace(grid, title=f"{one.heading}: {grid.title}") if one.heading and number else grid
+        texts[f"tables/{name}.tex"] = forms.latex(alone, _under(one, number), label=name)
     return texts
 
 

@@ -58,6 +58,8 @@ class Section:
     """In file names, made by `grid.slug`."""
     grids: Sequence[Grid]
     notes: Sequence[str]
+    heading: str = ""
+    """World, split and settings that differ: the first grid's title has it, the others leave it out."""
 
 
 def show(found: Sequence[Table], stream: TextIO, json_wanted: bool = False) -> None:
@@ -94,7 +96,7 @@ def markdown(table: Table, seconds: bool = True) -> str:
 def section(table: Table, name: str = "table", published: bool = False, seconds: bool = True) -> Section:
     """Everything that is printed of a table; with `published`, the numbers of papers stand in a column of their own."""
     cells, sources = _published(table) if published else ({}, [])
-    return Section(name, grids(table, seconds, cells), [*footer(table), *sources])
+    return Section(name, grids(table, seconds, cells), [*footer(table), *sources], titled(table))
 
 
 def grids(table: Table, seconds: bool = True, published: Mapping[str, str] | None = None) -> list[Grid]:
@@ -268,7 +270,7 @@ def _deviation(variance: float | None) -> str:
 def _power(found: Resolution) -> str:
     """The minimum detectable effect, and for what it holds."""
     seeds = "1 seed" if found.seeds == 1 else f"{found.seeds} seeds"
-    effect = "none" if found.smallest is None else f"{percent(found.smallest)} pp"
+    effect = "no effect is detectable" if found.smallest is None else f"{percent(found.smallest)} pp"
     origin = "assumed" if found.assumed else "observed"
     return (
         f"minimum detectable effect (80 % power): {effect} on {found.tasks} tasks and {seeds}, if methods differ on "

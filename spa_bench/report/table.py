@@ -224,7 +224,7 @@ def _success_of(parts: Sequence[Sequence[Played]]) -> float | None:
 
 def _notes(done: Sequence[Run], methods: Mapping[str, Sequence[Run]]) -> list[str]:
     told = {label: members[0].facts.get("extra_information") for label, members in methods.items()}
-    notes = [f"{label} is given {what}, which other methods are not" for label, what in told.items() if what]
+    notes = [f"{label} uses {what}; other methods do not" for label, what in told.items() if what]
     for run in done:
         if run.unreadable or run.duplicates:
             notes.append(

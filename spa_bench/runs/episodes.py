@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeGuard
 
 from spa_bench.core import Step, Task, Tokens, Trajectory, UserError
+
+LARGEST = 1e308
+"""A number beyond it, or NaN, is none that a world or a method gives."""
 
 
 def to_row(trajectory: Trajectory) -> dict[str, Any]:
@@ -47,3 +50,30 @@ def _tokens(row: Mapping[str, Any] | None) -> Tokens | None:
 
 def _known(kind: Any, row: Mapping[str, Any]) -> dict[str, Any]:
     return {field.name: row[field.name] for field in fields(kind) if field.name in row}
+
+
+def mistyped(one: Trajectory) -> list[object]:
+    """Values of another type, or range, than a trajectory has there: JSON is not typed, and a file may be anyone's."""
+    steps, task = one.steps, one.task
+    numbers = [one.outcome, one.start_progress, *(n for step in steps for n in (step.env_reward, step.progress))]
+    texts = [task.env, task.key, task.split, task.kind, one.goal, one.final_observation]
+    texts += [text for step in steps for text in (step.observation, step.reply, step.action)]
+    may_lack = [one.error, *(text for step in steps for text in (step.fault, step.expert_action))]
+    signs = [one.success, one.terminated, one.truncated, *(step.grounded for step in steps)]
+    return [
+        *(value for value in numbers if not is_number(value)),
+        *(value for value in (task.expert_steps, one.character) if not is_whole(value)),
+        *(value for value in texts if not isinstance(value, str)),
+        *(value for value in may_lack if not isinstance(value, str | None)),
+        *(value for value in signs if not isinstance(value, bool)),
+    ]
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """A finite number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """A whole number from 0 that 64 bits can hold."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63

@@ -1,9 +1,9 @@
 """The training budget: how much a run may spend, and what one more iteration may cost.
 
 By default every method collects the same number of environment steps; its overhead (continuations from environment
-snapshots, passes of an encoder) is not counted, but reported. A matched budget counts it: a method with more overhead
-then learns from fewer steps. Tokens are those that the policy samples; tokens that are only read, by it or by an
-encoder, are reported and not counted.
+snapshots, passes of an encoder) is not counted, but reported. A matched budget counts the environment steps, or the
+sampled tokens, of the overhead too: a method with more of them then learns from fewer steps. Tokens that are only read,
+by the policy or by an encoder, are never counted.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from spa_bench import load_episodes, load_results, load_steps
 from spa_bench.analysis import load
 from spa_bench.analysis.recordings import read_recording
 from spa_bench.audit import saved
+from spa_bench.audit.measures import progress_made
 from spa_bench.core import Step, Task, Tokens, Trajectory, UserError
 from spa_bench.report.contents import gather
 from spa_bench.report.table import tables
@@ -221,7 +222,7 @@ def test_episodes_of_damaged_folders_are_left_out_with_a_reason(loader: Loader, 
         "torn": "left out: {} is no run folder: cannot read run.json",
         "foreign": "left out: {}/run.json is not from spa-bench",
         "other rows": "left out: {}/episodes.jsonl holds an episode that this version cannot read",
-        "garbled": "without 1 unreadable lines",
+        "garbled": "without 1 unreadable line(s)",
         "newer": "left out: {}/run.json has schema 99",
     }
     assert len(lines) == len(said)
@@ -234,9 +235,12 @@ def test_episodes_of_damaged_folders_are_left_out_with_a_reason(loader: Loader, 
 
 @LOADERS
 def test_no_folder_is_a_user_error_in_one_line(loader: Loader, tmp_path: Path):
-    for nothing in (tmp_path, tmp_path / "missing", [tmp_path], []):
-        with pytest.raises(UserError, match=r"^no run folder in .*: give the folder that was named with --results$"):
+    for nothing in (tmp_path, [tmp_path], []):
+        with pytest.raises(UserError, match=r"^no run folder in .*: give a folder of results, or one of its runs$"):
             loader(nothing)
+    for missing in (tmp_path / "missing", [RESULTS, tmp_path / "missing"]):
+        with pytest.raises(UserError, match=r"^there is no folder .*missing: give a folder of results, or one of its "):
+            loader(missing)
 
 
 @pytest.mark.parametrize("loader", [load_episodes, load_steps])
@@ -398,7 +402,7 @@ def test_of_an_episode_that_stands_twice_the_first_counts_and_it_is_said(tmp_pat
     add(path, "episodes", [to_row(episode(words)) | place("train", 1, 0) for words in ("ab", "abc")])
     frame, lines = warned(lambda: load_episodes(tmp_path, "train"))
     assert list(frame.turns) == [2]
-    assert lines == [f"alfworld/sparse/{path.name}: without 1 repeated episodes"]
+    assert lines == [f"alfworld/sparse/{path.name}: without 1 repeated episode(s)"]
 
 
 # Steps
@@ -452,7 +456,7 @@ def test_branches_whose_parent_is_not_on_record_are_left_out_and_counted(
     add(path, "episodes", [*rows[:-1], parent])
     for loader in (load_episodes, load_steps):
         frame, (line,) = warned(lambda loader=loader: loader(tmp_path))
-        assert line.endswith(": without 2 branches whose first steps are not on record")
+        assert line.endswith(": without 2 branch(es) without the episode that they left")
         assert list(frame["index"].unique()) == (left if loader is load_episodes or parent["steps"] else [])
 
 
@@ -482,7 +486,8 @@ def test_rewards_are_of_their_stage_iteration_and_index(tmp_path: Path):
     nan = math.nan
     np.testing.assert_equal(list(frame.reward), [nan, nan, nan, 1.5, 2.5, 0.5, -1.0, nan, nan])
     assert lines == [
-        f"alfworld/sparse/{path.name}: without 1 rewards of episodes of another length, 2 unreadable lines of rewards"
+        f"alfworld/sparse/{path.name}: without 1 episode(s) with rewards of another length, "
+        "2 unreadable line(s) of rewards"
     ]
     assert warned(lambda: load_episodes(tmp_path))[1] == []
 
@@ -560,6 +565,9 @@ def test_an_audit_has_a_column_for_each_method(tmp_path: Path):
     for label, paid in prices.items():
         np.testing.assert_array_equal(frame[f"reward:{label}"], np.concatenate(paid))
     assert list(frame.progress) == [step.progress for one in RECORDED for step in one.steps]
+    np.testing.assert_allclose(
+        frame.progress_change, np.concatenate([progress_made(one) for one in RECORDED]), atol=1e-8
+    )
     assert set(frame["run"]) == {f"audits/alfworld/{folder.name}"}
     episodes = load_episodes(tmp_path)
     assert list(episodes.task) == [one.task.key for one in RECORDED]

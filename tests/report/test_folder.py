@@ -80,6 +80,18 @@ def test_the_page_shows_the_tables_that_were_printed(results: Path, tmp_path: Pa
     assert "| 5-8 (n=1) |" not in tables and '"5-8 (n=1)"' not in page
 
 
+def test_the_caption_of_each_table_says_what_it_is_about(reported: tuple[Path, Written]):
+    written = reported[1]
+    captions = {
+        name: re.findall(r"\\caption{(.*)}", (written.folder / name).read_text())[0]
+        for name in written.files
+        if name.startswith("tables/alfworld") and name.endswith(".tex")
+    }
+    assert len(captions) > 3 and len(set(captions.values())) == len(captions)
+    assert all(caption.startswith("alfworld, valid\\_unseen") for caption in captions.values()), captions
+    assert captions["tables/alfworld-valid_unseen-costs.tex"] == "alfworld, valid\\_unseen: cost of one run"
+
+
 def test_under_each_table_stands_what_it_is_about(reported: tuple[Path, Written]):
     written = reported[1]
     for name in written.files:

@@ -109,7 +109,7 @@ def write_audit(
             for name, own in paid.items()
         ),
         limits=(4, 8),
-        notes=("potential is given the oracle's progress, which other methods are not",),
+        notes=("potential uses the oracle's progress; other methods do not",),
         episodes=tuple(found),
         prices={name: tuple(tuple(map(float, one)) for one in own) for name, own in paid.items()},
     )
