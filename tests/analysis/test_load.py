@@ -465,7 +465,7 @@ def test_branches_in_a_circle_are_left_out(tmp_path: Path):
     add(path, "episodes", [to_row(episode("ab", 1)) | place("train", 1, i) | {"parent": 1 - i} for i in (0, 1)])
     add(path, "episodes", [to_row(episode("ab", 1)) | place("train", 1, 2) | {"parent": 2}])
     frame, (line,) = warned(lambda: load_steps(tmp_path))
-    assert len(frame) == 0 and "without 3 branches" in line
+    assert len(frame) == 0 and "without 3 branch(es)" in line
 
 
 def test_rewards_are_of_their_stage_iteration_and_index(tmp_path: Path):
