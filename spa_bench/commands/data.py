@@ -25,9 +25,9 @@ def get(
     as_json: Json = False,
 ) -> None:
     """Download the official tasks, check every file, and store them where `--tasks official` looks."""
-    from spa_bench.commands import official as door
+    from spa_bench.commands import official
 
-    door.show(door.get(env, data, source or [], progress(as_json)), sys.stdout, as_json)
+    official.show(official.get(env, data, source or [], progress(as_json)), sys.stdout, as_json)
 
 
 @app.command(name="build")
@@ -42,10 +42,10 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Build a world's data from upstream's files; data that are there already are kept."""
-    from spa_bench.commands import official as door
+    from spa_bench.commands import official
 
     files = {"items": items, "attributes": attributes} | ({} if human is None else {"human": human})
-    door.show_built(door.build(env, data, files, tagger, progress(as_json)), sys.stdout, as_json)
+    official.show_built(official.build(env, data, files, tagger, progress(as_json)), sys.stdout, as_json)
 
 
 @app.command(name="verify")
@@ -56,9 +56,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Verify that the official tasks are complete and unchanged, and that their splits do not overlap."""
-    from spa_bench.commands import official as door
+    from spa_bench.commands import official
 
-    found = door.verify(env, data)
-    door.show(found, sys.stdout, as_json)
+    found = official.verify(env, data)
+    official.show(found, sys.stdout, as_json)
     if found.problem is not None:
         raise UserError(found.problem)

@@ -133,7 +133,9 @@ def read_run(path: Path) -> dict[str, Any]:
     file = path / "run.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{path} is no run folder: cannot read run.json ({error.strerror})") from None
+    except ValueError as error:
         raise UserError(f"{path} is no run folder: cannot read run.json ({error})") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("config", "facts")):
         raise UserError(f"{file} is not from spa-bench: it lacks config or facts")

@@ -60,7 +60,7 @@ def test_options_of_the_name_win_over_those_of_set_and_leave_the_others():
     assert flags.config(reward="spa:alpha=2").reward_options == {"alpha": 2, "beta": 4}
 
 
-def test_compare_takes_one_method_with_several_options_and_a_dose():
+def test_compare_takes_one_method_with_several_options_and_a_training_budget():
     words = ["compare", "--env", "alfworld", "--reward", "spa,spa:bonus=sum", "--seeds", "1", "--match", "env-steps"]
     shown = CliRunner().invoke(app, [*words, "--dry-run", "--json"])
     assert shown.exit_code == 0, shown.output

@@ -528,7 +528,7 @@ def test_a_split_is_never_negative_and_knows_no_order(scores: Floats, data: st.D
 # What a panel can tell
 
 
-def test_the_power_of_the_panels_as_recorded():
+def test_the_power_of_the_evaluation_sets_as_recorded():
     """The figures of the project's notes: discordance 0.2, 80 % power, 5 % two-sided."""
     assert tasks_needed(0.05, 0.2) == 626
     assert tasks_needed(0.025, 0.2) == pytest.approx(2500, rel=0.01)
@@ -563,12 +563,12 @@ def test_the_smallest_difference_solves_connors_equation(
 
 
 @pytest.mark.parametrize(("tasks", "discordance"), [(0, 0.2), (1, 0.2), (3, 1.0), (134, 0.0), (20, 0.05)])
-def test_a_panel_that_is_too_small_resolves_nothing(tasks: int, discordance: float):
+def test_an_evaluation_set_that_is_too_small_resolves_nothing(tasks: int, discordance: float):
     assert smallest_difference(tasks, discordance) is None
 
 
 @pytest.mark.parametrize(("difference", "discordance"), [(0.0, 0.2), (0.3, 0.2), (0.1, 0.0)])
-def test_no_panel_shows_a_difference_that_cannot_be(difference: float, discordance: float):
+def test_no_evaluation_set_shows_a_difference_that_cannot_be(difference: float, discordance: float):
     assert tasks_needed(difference, discordance) is None
 
 

@@ -1,4 +1,4 @@
-"""Equal doses: what an iteration may collect, by hand, and runs whose methods spend more than they collect."""
+"""Equal training budgets: what an iteration may collect, by hand, and runs whose methods have overhead."""
 
 from __future__ import annotations
 

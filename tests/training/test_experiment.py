@@ -1,4 +1,4 @@
-"""Whole runs with real parts: resumed after kill -9, compared from the same start with the same dose."""
+"""Whole runs with real parts: resumed after kill -9, compared from the same start with the same training budget."""
 
 from __future__ import annotations
 
@@ -133,10 +133,10 @@ def test_every_method_starts_from_the_same_bytes(compared: list[Path]) -> None:
 
 
 def test_every_method_spends_the_same_environment_steps_and_updates(compared: list[Path]) -> None:
-    doses = {
+    budgets = {
         tuple((row["env_steps"], row["updates"] + row["skipped"]) for row in iterations(path)) for path in compared
     }
-    assert doses == {((80, 2), (80, 2))}
+    assert budgets == {((80, 2), (80, 2))}
     for path in compared:
         played: dict[int, int] = {}
         for (stage, iteration, _), row in episodes(path).items():
@@ -166,7 +166,7 @@ def test_one_table_holds_all_methods_and_the_warm_start(compared: list[Path]) ->
     assert [row.label for row in table.rows] == ["warm start", "ppo", "shuffled", "spa", "sparse"]
 
 
-def test_what_each_step_has_earned_is_on_record(compared: list[Path]) -> None:
+def test_what_each_step_was_assigned_is_on_record(compared: list[Path]) -> None:
     """`sparse` is the first of them: nothing, and on the last step the outcome."""
     prices, _ = Journal(compared[0] / "prices.jsonl").read()
     trained = {key: row for key, row in episodes(compared[0]).items() if key[0] == "train"}
@@ -176,7 +176,7 @@ def test_what_each_step_has_earned_is_on_record(compared: list[Path]) -> None:
         assert row["rewards"] == [0.0] * (len(episode["steps"]) - 1) + [episode["outcome"]]
 
 
-def test_the_panel_is_played_once_per_task(compared: list[Path]) -> None:
+def test_the_evaluation_set_is_played_once_per_task(compared: list[Path]) -> None:
     for path in compared:
         played = [row["task"]["key"] for key, row in episodes(path).items() if key[0] == "eval"]
         assert len(played) == len(set(played)) == 6
@@ -196,7 +196,7 @@ def test_a_checkpoint_is_evaluated_like_the_run_that_made_it(compared: list[Path
 
 
 @pytest.mark.parametrize(("agent", "success"), [("expert", 1.0), ("random", 0.0)])
-def test_scripted_agents_are_evaluated_on_the_same_panel(agent: str, success: float, tmp_path: Path) -> None:
+def test_scripted_agents_are_evaluated_on_the_same_evaluation_set(agent: str, success: float, tmp_path: Path) -> None:
     settings = config(reward=agent, world={"max_steps": 60, "options": {"train": 24, "valid": 6}})
     path = experiment.evaluate(settings, agent, None, tmp_path, Progress.quiet())
     rows = [row for key, row in episodes(path).items() if key[0] == "eval"]
@@ -279,7 +279,7 @@ def test_an_iteration_must_hold_one_whole_episode(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_the_digest_of_the_code_sees_every_room() -> None:
+def test_the_digest_of_the_code_sees_every_package() -> None:
     from spa_bench.runs import provenance
 
     root = Path(provenance.__file__).resolve().parent.parent

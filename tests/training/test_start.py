@@ -11,7 +11,7 @@ from spa_bench.runs.progress import Progress
 from spa_bench.training import start
 
 
-def test_a_panel_is_known_by_its_tasks_and_settings_and_not_by_where_its_data_lie() -> None:
+def test_an_evaluation_set_is_known_by_its_tasks_and_settings_and_not_by_where_its_data_lie() -> None:
     torch.set_num_threads(1)
     common = start.begin(config())
     world = common.config.world
