@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 from spa_bench.core import UserError
@@ -110,6 +111,12 @@ def load(folder: Path = FOLDER) -> tuple[Published, ...]:
     return tuple(sorted(rows, key=_order))
 
 
+@cache
+def _installed() -> tuple[Published, ...]:
+    """The rows that come with the package, read once."""
+    return load()
+
+
 def parse(text: str, name: str) -> tuple[Published, ...]:
     """The rows of one file, in its order; `name` is what messages call it. Raises UserError as `load` does."""
     return tuple(row for _, row in _parsed(text, name))
@@ -120,7 +127,7 @@ class Sources:
 
     def __init__(self, paper: str | None = None) -> None:
         """Of all papers, or of one by its arXiv id."""
-        self._rows = [row for row in load() if paper in (None, row.paper)]
+        self._rows = [row for row in _installed() if paper in (None, row.paper)]
         self._notes: dict[str, int] = {}
 
     def cell(self, world: str, split: str | None, label: str, metric: str | None = None) -> str:

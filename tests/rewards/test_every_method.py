@@ -46,7 +46,7 @@ def test_every_method_trains_from_the_same_start_with_the_same_training_budget(e
         assert (path / "checkpoints/0001/method.safetensors").exists()
     (table,) = tables([tmp_path])
     assert [row.label for row in table.rows] == ["warm start", *registry.names("rewards")]
-    told = {note.split(" is given ")[0] for note in table.notes}
+    told = {note.split(" uses ")[0] for note in table.notes}
     assert told == {name for name in registry.names("rewards") if tells(name)}
     assert not [note for note in table.notes if "unequal" in note]
 
