@@ -60,7 +60,7 @@ def test_what_is_unknown_is_an_error_in_the_usual_words():
         from spa_bench import Taks  # noqa: F401
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed: tox's type has it")
+@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed: pip install mypy")
 def test_a_type_checker_sees_the_types_and_what_is_unknown(tmp_path: Path):
     file = tmp_path / "uses.py"
     lines = [f"from spa_bench import {name}" for name in sorted(spa_bench.__all__)]

@@ -78,7 +78,7 @@ def test_the_files_import_what_the_package_itself_hands_out(tmp_path: Path):
         assert names - {"registry"} <= set(spa_bench.__all__)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ruff") is None, reason="ruff is not installed: tox's lint has it")
+@pytest.mark.skipif(importlib.util.find_spec("ruff") is None, reason="ruff is not installed: pip install ruff")
 def test_the_files_are_as_tidy_as_the_package(tmp_path: Path):
     configured = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
     rules = configured["lint"]
@@ -91,7 +91,7 @@ def test_the_files_are_as_tidy_as_the_package(tmp_path: Path):
         assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed: tox's type has it")
+@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed: pip install mypy")
 def test_the_files_pass_mypy_strict(tmp_path: Path):
     """Strictly, against the package's own types; libraries that the files do not name are not read, torch above all."""
     file, test, _ = scaffold.reward("on-what-worked", tmp_path)
