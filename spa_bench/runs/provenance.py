@@ -44,6 +44,7 @@ def source() -> str:
     return digest.hexdigest()[:16]
 
 
+@cache
 def installed(name: str) -> str | None:
     """The installed version of a distribution, or None."""
     try:
@@ -59,8 +60,9 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+@cache
 def commit() -> dict[str, Any]:
-    """`commit` and `dirty` of the checkout that spa-bench runs from; both None for an installed package."""
+    """`commit` and `dirty` of the checkout that runs, as of the first call; both None for an installed package."""
     root = Path(__file__).resolve().parent.parent.parent
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}

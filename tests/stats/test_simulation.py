@@ -106,7 +106,7 @@ def test_wilsons_interval_covers_on_average_over_shares(n: int):
 def test_the_bootstrap_over_seeds_and_tasks_covers(seeds: int, world: World):
     rng = np.random.default_rng(2)
     truth = world.truth()
-    covered = coverage(truth, lambda: bootstrap_mean(world.play(seeds, rng), world.kinds, rng, draws=300), 2000)
+    covered = coverage(truth, lambda: bootstrap_mean(world.play(seeds, rng), world.kinds, rng, draws=300))
     assert covered == pytest.approx(0.95, abs=0.015)
 
 
