@@ -136,7 +136,7 @@ def _differing(first: Mapping[str, Run]) -> dict[str, dict[str, str]]:
         places[str(config["env"]), str(config["eval"]["split"])].append(name)
     found: dict[str, dict[str, str]] = {}
     for names in places.values():
-        compared = [_shared(first[name]) for name in names]
+        compared = [shared(first[name].config) for name in names]
         if len({json.dumps(one, sort_keys=True) for one in compared}) < len(names):  # then evaluation sets differ
             sets = _evaluation_sets([first[name] for name in names])
             compared = [one | {"evaluation_set": text} for one, text in zip(compared, sets, strict=True)]
@@ -166,12 +166,12 @@ def _code(run: Run) -> str:
 
 def setting(run: Run) -> str:
     """What runs of one table share, as text."""
-    return json.dumps([_shared(run), run.facts.get("panel")], sort_keys=True)
+    return json.dumps([shared(run.config), run.facts.get("panel")], sort_keys=True)
 
 
-def _shared(run: Run) -> dict[str, Any]:
-    """The part of the configuration that is the same in one table."""
-    return {key: value for key, value in run.config.items() if key not in VARYING}
+def shared(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that is the same in one table."""
+    return {key: value for key, value in config.items() if key not in VARYING}
 
 
 def valid(run: Run, panel: str) -> list[Played]:

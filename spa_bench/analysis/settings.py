@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from spa_bench.runs.trackers import shareable
+from spa_bench.runs.provenance import shareable
 
 DEFAULT, UNSET = "default", "unset"
 """A setting that is None, and one that a configuration does not have."""
@@ -30,7 +30,7 @@ def differing(configurations: Sequence[Mapping[str, Any]]) -> list[dict[str, str
     absolute path the last part is shown. Different configurations have different results: those that differ in nothing
     that can be shown have a digest under `configuration`.
     """
-    flat = [dict(_flat(one)) for one in configurations]
+    flat = [dict(flattened(one)) for one in configurations]
     found: list[dict[str, str]] = [{} for _ in flat]
     for key in sorted({key for one in flat for key in one}):
         values = [one.get(key, _Unset) for one in flat]
@@ -51,17 +51,18 @@ def settings_text(settings: Mapping[str, str]) -> str:
     return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
+def flattened(values: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
+    """The settings of all sections by dotted key, sorted."""
+    for name, value in sorted(values.items()):
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
+
+
 def digest(text: str) -> str:
     """Six hex digits of a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{name}.")
-        else:
-            yield f"{before}{name}", value
 
 
 def _texts(values: Sequence[Any]) -> list[str]:

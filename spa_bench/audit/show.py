@@ -53,7 +53,7 @@ def show(audit: Audit, stream: TextIO, as_json: bool = False) -> None:
         print(json.dumps(to_json(audit), indent=1, sort_keys=True, allow_nan=False), file=stream)
         return
     console = Console(file=stream) if stream.isatty() else Console(file=stream, width=PIPE)
-    title = f"credit audit of {len(audit.methods)} methods, {audit.about.get('world', 'recorded')}"
+    title = f"credit audit of {len(audit.methods)} methods, {audit.world}"
     for part, chosen in enumerate(_blocks(audit, console.width)):
         console.print(_boxes(audit, chosen, "" if part else title), crop=False)
     for line in footer(audit):

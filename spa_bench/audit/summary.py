@@ -151,6 +151,11 @@ class Audit:
     prices: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict, compare=False, repr=False)
     """The reward that each method assigned to each step of each episode, by the method's name."""
 
+    @property
+    def world(self) -> str:
+        """The environment, or `recorded` where `about` does not say it."""
+        return str(self.about.get("world", "recorded"))
+
     def floors(self) -> tuple[MethodAudit, ...]:
         """The methods of the floor that were audited, in the order of `floor`."""
         return tuple(method for name in self.floor for method in self.methods if method.name == name)

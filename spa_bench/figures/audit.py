@@ -55,7 +55,7 @@ def _plot_order(method: MethodAudit) -> tuple[float, str]:
 def _subject(audit: Audit) -> str:
     """Environment and number of trajectories."""
     count = max((method.agreement.spearman.of for method in audit.methods), default=0)
-    return printable_line(f"({audit.about.get('world', 'recorded')}, {count} trajectories)")
+    return printable_line(f"({audit.world}, {count} trajectories)")
 
 
 def _draw_overall(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> None:

@@ -65,7 +65,7 @@ def data(audit: Audit) -> Scatter:
     ]
     if missing:
         lines.append(f"Not drawn, undefined: {', '.join(shortened(name, 40) for name in missing)}.")
-    title = f"Rank correlation with progress and misordered pairs, {audit.about.get('world', 'recorded')}"
+    title = f"Rank correlation with progress and misordered pairs, {audit.world}"
     return Scatter(title, "\n".join(lines), tuple(points))
 
 

@@ -14,7 +14,7 @@ from spa_bench.audit import show as audit_show
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
 from spa_bench.report.grid import Grid, slug
-from spa_bench.report.names import audit_names, audit_settings, audit_text, audit_world, section_names
+from spa_bench.report.names import audit_names, audit_settings, audit_text, section_names
 from spa_bench.report.overview import overview
 from spa_bench.report.papers import PAPERS, fill
 from spa_bench.report.render import DIFFER, Section, section, titled
@@ -160,9 +160,7 @@ def _audit_section(name: str, audit: Audit, settings: str) -> Section:
     rows = [
         [audit_show.label(method), *(column.cell(method) for column in columns)] for method in audit_show.by_name(audit)
     ]
-    title = ", ".join(
-        [f"credit of {len(audit.methods)} methods", audit_world(audit), *([settings] if settings else [])]
-    )
+    title = ", ".join([f"credit of {len(audit.methods)} methods", audit.world, *([settings] if settings else [])])
     grid = Grid("credit", title, ["method", *(column.header for column in columns)], rows)
     about, *notes = audit_show.footer(audit)
     return Section(name, [grid], [f"{about}; {DIFFER}: {settings}" if settings else about, *notes])

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spa_bench.analysis.settings import digest
 from spa_bench.analysis.step_intervals import BASELINE
 from spa_bench.audit import saved
 from spa_bench.audit.summary import Audit
@@ -19,7 +17,7 @@ from spa_bench.files import write_whole
 from spa_bench.report import grid as forms
 from spa_bench.report.contents import Contents
 from spa_bench.report.grid import Grid
-from spa_bench.report.names import audit_names, audit_settings, audit_world, section_names
+from spa_bench.report.names import audit_names, audit_settings, distinct, section_names
 from spa_bench.report.papers import PAPERS
 from spa_bench.report.render import DIFFER, Section, as_markdown
 
@@ -111,7 +109,7 @@ def _credit_map(
         [step.progress for step in one.steps],
         [step.action for step in one.steps],
         title=f"Reward assigned to each step: {one.goal or one.task.key} ({ended})",
-        caption=f"{audit_world(audit)}, task {one.task.key}, episode {number} of the audit.{more}",
+        caption=f"{audit.world}, task {one.task.key}, episode {number} of the audit.{more}",
         start_progress=one.start_progress,
     )
 
@@ -132,11 +130,7 @@ def _texts(found: Contents) -> dict[str, str]:
 def _file_names(grids: Sequence[tuple[Section, Grid]]) -> list[str]:
     """Section and table, and a digest of the title where two would be the same file."""
     names = [f"{one.name}-{grid.name}" for one, grid in grids]
-    counts = Counter(name.casefold() for name in names)
-    return [
-        name if counts[name.casefold()] == 1 else f"{name}-{digest(f'{name} {grid.title}')}"
-        for name, (_, grid) in zip(names, grids, strict=True)
-    ]
+    return distinct(names, [f"{name} {grid.title}" for name, (_, grid) in zip(names, grids, strict=True)])
 
 
 def _pages(sections: Sequence[Section]) -> str:

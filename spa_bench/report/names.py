@@ -43,22 +43,17 @@ def headings(tables: Sequence[Table]) -> list[str]:
     ]
 
 
-def audit_world(audit: Audit) -> str:
-    """The world, or `recorded` where the audit does not say it."""
-    return str(audit.about.get("world", "recorded"))
-
-
 def audit_names(audits: Sequence[Audit]) -> list[str]:
     """What the files of each audit begin with, such as `audit-alfworld` or `audit-alfworld-seed=1`."""
     told = audit_settings(audits)
-    return file_names([["audit", audit_world(one), text] for one, text in zip(audits, told, strict=True)])
+    return file_names([["audit", one.world, text] for one, text in zip(audits, told, strict=True)])
 
 
 def audit_settings(audits: Sequence[Audit]) -> list[str]:
     """What tells each audit from the others of its world: what differs in its `about`, or else a digest of it."""
     worlds: dict[str, list[int]] = defaultdict(list)
     for place, one in enumerate(audits):
-        worlds[audit_world(one)].append(place)
+        worlds[one.world].append(place)
     found = [""] * len(audits)
     for places in worlds.values():
         abouts = [{key: value for key, value in audits[place].about.items() if key != "world"} for place in places]
@@ -82,10 +77,15 @@ def file_names(parts: Sequence[Sequence[str]]) -> list[str]:
     Names that would be the same end in a digest of their parts.
     """
     names = ["-".join(slug(part) for part in one if part) for one in parts]
+    return distinct(names, [json.dumps(list(one)) for one in parts])
+
+
+def distinct(names: Sequence[str], contents: Sequence[str]) -> list[str]:
+    """The names; those that differ from another in case at most end in a digest of their content."""
     counts = Counter(name.casefold() for name in names)
     return [
-        name if counts[name.casefold()] == 1 else f"{name}-{digest(json.dumps(list(one)))}"
-        for name, one in zip(names, parts, strict=True)
+        name if counts[name.casefold()] == 1 else f"{name}-{digest(content)}"
+        for name, content in zip(names, contents, strict=True)
     ]
 
 

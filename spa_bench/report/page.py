@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from spa_bench.analysis.groups import VARYING, judge
+from spa_bench.analysis.groups import judge, shared
 from spa_bench.analysis.runs import DAMAGED, PANELS, find
-from spa_bench.analysis.settings import settings_text
+from spa_bench.analysis.settings import flattened, settings_text
 from spa_bench.audit import saved
 from spa_bench.core import UserError
 from spa_bench.report.contents import Contents, contents
@@ -235,8 +235,8 @@ def _state(rows: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> tupl
 
 def _setting(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """Digest of what runs must share for their curves to be drawn in one picture."""
-    shared = [{key: value for key, value in config.items() if key not in VARYING}, facts.get("panel")]
-    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]
+    alike = [shared(config), facts.get("panel")]
+    return hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _buckets(facts: Mapping[str, Any]) -> list[int] | None:
@@ -260,16 +260,8 @@ def _about(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any
     renamed = {
         {"panel": "evaluation_set", "panel_tasks": "evaluation_tasks"}.get(name, name): facts[name] for name in facts
     }
-    flat = dict(_flat(config)) | {f"made with {name}": value for name, value in _flat(renamed)}
+    flat = dict(flattened(config)) | {f"made with {name}": value for name, value in flattened(renamed)}
     return {name: value for name, value in flat.items() if name != "reward"}
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
-    for name, value in sorted(values.items()):
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{name}.")
-        else:
-            yield f"{before}{name}", value
 
 
 def _bare(value: Any) -> str:

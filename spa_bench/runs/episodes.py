@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any, TypeGuard
 
 from spa_bench.core import Step, Task, Tokens, Trajectory, UserError
@@ -49,7 +50,12 @@ def _tokens(row: Mapping[str, Any] | None) -> Tokens | None:
 
 
 def _known(kind: Any, row: Mapping[str, Any]) -> dict[str, Any]:
-    return {field.name: row[field.name] for field in fields(kind) if field.name in row}
+    return {name: row[name] for name in _fields(kind) if name in row}
+
+
+@cache
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def mistyped(one: Trajectory) -> list[object]:

@@ -9,9 +9,10 @@ import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from spa_bench.version import __version__
@@ -69,6 +70,19 @@ def commit() -> dict[str, Any]:
     head = _git(root, "rev-parse", "HEAD")
     changed = _git(root, "status", "--porcelain", "--untracked-files=no")
     return {"commit": head, "dirty": None if changed is None else bool(changed)}
+
+
+def shareable(value: Any) -> Any:
+    """A configuration without the folders of this machine: of an absolute path the last name stays."""
+    if isinstance(value, Mapping):
+        return {key: shareable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [shareable(item) for item in value]
+    if isinstance(value, str):
+        for kind in (PurePosixPath, PureWindowsPath):
+            if kind(value).is_absolute() or value.startswith("~"):
+                return kind(value).name
+    return value
 
 
 def _git(root: Path, *words: str) -> str | None:

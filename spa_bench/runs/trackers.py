@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing import connection
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from spa_bench.core import UserError
@@ -26,6 +26,7 @@ from spa_bench.runs.folder import read_run
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import run_name
 from spa_bench.runs.progress import Progress
+from spa_bench.runs.provenance import shareable
 
 PROJECT = "spa-bench"
 LOG = "tracker.log"
@@ -144,19 +145,6 @@ def points(rows: Iterable[Mapping[str, Any]]) -> list[tuple[int, dict[str, float
         }
         found.append((step, numbers))
     return found
-
-
-def shareable(value: Any) -> Any:
-    """A configuration without the folders of this machine: of an absolute path the last name stays."""
-    if isinstance(value, Mapping):
-        return {key: shareable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [shareable(item) for item in value]
-    if isinstance(value, str):
-        for kind in (PurePosixPath, PureWindowsPath):
-            if kind(value).is_absolute() or value.startswith("~"):
-                return kind(value).name
-    return value
 
 
 @contextmanager

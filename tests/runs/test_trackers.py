@@ -25,7 +25,7 @@ import pytest
 from tiny import config
 
 from spa_bench.core import UserError
-from spa_bench.runs import trackers
+from spa_bench.runs import provenance, trackers
 from spa_bench.runs.folder import RunFolder, run_path
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
@@ -250,7 +250,7 @@ def test_a_configuration_is_shared_without_folders_of_this_machine() -> None:
         "reward": "mine/mine.py:Mine",
         "options": {"list": ["~/secret", 3, None, "a/b"]},
     }
-    assert trackers.shareable(given) == {
+    assert provenance.shareable(given) == {
         "data": "games",
         "model": {"name": "qwen", "hub": "Qwen/Qwen2.5-1.5B-Instruct"},
         "reward": "mine/mine.py:Mine",
