@@ -6,16 +6,17 @@ Equation: the reward of `3spo-lite`; n(s) = ceil(G_max * S(s)) replies are tried
   with the reply of the highest r and, when it is over, comes back to the others, best first.
 Defaults: max_replies 8 (G_max) <- README and run_alfworld_7B.sh; those of `3spo-lite`.
 Deviations: the released trainer never calls its rollout (it trains GRPO); this one does, and returns to a state by
-  environment snapshots, where the code's search only restores the observation. The policy is updated after every
-  ppo.env_steps / ppo.minibatches steps of all trees together, while the episodes are under way, instead of after each
-  state: as many optimiser steps as every other method takes. A task is left after ppo.samples finished episodes (the
-  code: 32), and a tree with nowhere to go back to begins its task anew; a state collects xi failures only where its
-  task comes back, so that at the default size of a run hardly any episode is cut off (key=released and fewer
-  world.train_tasks change that). Replies with the same action are all executed, but only one of them is continued (the
-  code continues no action that any episode has tried at that text). Every executed reply counts as an environment step.
-  An episode that is cut off counts as failed. A reply tried alone has no advantage, but its KL counts. The trainer
-  scales the advantages of a batch to unit variance, as for every method (the paper does not normalise them). Statistics
-  follow the deviations of `3spo-lite`; how many replies are tried is decided by every episode that is over.
+  environment snapshots, where the code's search only restores the observation. The policy takes one optimiser step for
+  every ppo.env_steps / ppo.minibatches steps of all trees together, while the episodes are under way, instead of after
+  each state: as many as for every other method; where one round of replies is worth several, its steps are split into
+  as many minibatches. A task is left after ppo.samples finished episodes (the code: 32), and a tree with nowhere to go
+  back to begins its task anew; a state collects xi failures only where its task comes back, so that at the default size
+  of a run hardly any episode is cut off (key=released and fewer world.train_tasks change that). Replies with the same
+  action are all executed, but only one of them is continued (the code continues no action that any episode has tried at
+  that text). Every executed reply counts as an environment step. An episode that is cut off counts as failed. A reply
+  tried alone has no advantage, but its KL counts. The trainer scales the advantages of a batch to root mean square 1,
+  as for every method without a critic (the paper does not normalise them). Statistics follow the deviations of
+  `3spo-lite`; how many replies are tried is decided by every episode that is over.
 Conserves return: no; as `3spo-lite`.
 Needs: environment snapshots; explored episodes, unless explored=false.
 """
@@ -30,7 +31,7 @@ import numpy as np
 
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.method import MOST_REPLIES
-from spa_bench.rewards._groups import Compared
+from spa_bench.rewards._groups import Compared, relative
 from spa_bench.rewards._state_scores import StateScores
 from spa_bench.rewards._states import states
 
@@ -74,7 +75,7 @@ class ThreeSPO(StateScores, Compared):
                 tried.setdefault(state, []).append((index, turn))
         judged = [np.zeros(len(steps)) for steps in rewards]
         for places in tried.values():
-            mean = float(np.mean([rewards[index][turn] for index, turn in places]))
-            for index, turn in places:
-                judged[index][turn] = rewards[index][turn] - mean
+            earned = np.array([rewards[index][turn] for index, turn in places])
+            for (index, turn), a in zip(places, relative(earned, normalise=False, epsilon=0.0), strict=True):
+                judged[index][turn] = a
         return judged

@@ -10,9 +10,9 @@ Deviations: history=k also asks for the same k observations and actions before (
   can be many states: the same room with other things in hand. std is that of a sample (N - 1), as in the code. A state
   met once gives 0, as in the code; so does a group of one episode, where the code's advantage is its outcome. Each
   episode counts once in A^E, where the code by default counts it once per step. No penalty for invalid actions (the
-  code: 0.1). The trainer whitens the advantages of a batch, as for every method. Where several characters act, each is
-  compared with the same character of the other episodes; episodes that went wrong outside the agent's control are left
-  out. No critic is used, and none is trained.
+  code: 0.1). The trainer scales the advantages of a batch to root mean square 1, as for every method without a critic.
+  Where several characters act, each is compared with the same character of the other episodes; episodes that went wrong
+  outside the agent's control are left out. No critic is used, and none is trained.
 Conserves return: yes.
 Needs: several episodes of each task, and states that come back.
 """

@@ -6,9 +6,9 @@ Defaults: normalise on <- the paper's std(r) (off: Dr. GRPO); epsilon 1e-6 <- ve
   paper has none.
 Deviations: std is that of a sample (N - 1), as in verl and TRL; the paper does not say. Zero where all outcomes agree
   and for a group of one, where verl's advantage is the outcome. Each episode counts once, where verl-agent by default
-  counts it once per step. The trainer whitens the advantages of a batch, as for every method. Where several characters
-  act, each is compared with the same character of the other episodes; episodes that went wrong outside the agent's
-  control are left out. No critic is used, and none is trained.
+  counts it once per step. The trainer scales the advantages of a batch to root mean square 1, as for every method
+  without a critic. Where several characters act, each is compared with the same character of the other episodes;
+  episodes that went wrong outside the agent's control are left out. No critic is used, and none is trained.
 Conserves return: yes.
 Needs: several episodes of each task.
 """

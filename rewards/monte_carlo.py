@@ -15,8 +15,8 @@ Deviations: of the states inside an episode, `states` are drawn and measured, an
   state is all that the policy has read and written so far: episodes that share it share its value, and it is continued
   once. Continuations with an error outside the agent's control are left out, and a state without any other counts as
   not measured; the rewards of an episode with such an error are 0. Values are forgotten with the next batch, because
-  the policy has changed. The trainer whitens the advantages of a batch, as for every method. No critic is used, and
-  none is trained.
+  the policy has changed. The trainer scales the advantages of a batch to root mean square 1, as for every method
+  without a critic. No critic is used, and none is trained.
 Conserves return: no; the sum is R - V(s_0), the outcome less a number that all episodes of the task share in a batch.
 Needs: the simulator (continuations of the policy from recorded states, counted as overhead), so one character at a
   time, and several episodes of each task.

@@ -4,10 +4,10 @@ Paper: Ahmadian et al. 2024, arXiv 2402.14740 (REINFORCE leave-one-out); Chen et
   PPO's clipping, as here).
 Equation: A_i = R_i - mean_(j != i) R_j on every decision; r_T = R.
 Defaults: none; the size of a group is the trainer's (`ppo.samples`), the same for every method.
-Deviations: the paper puts the KL into the reward, here it is in the loss as for most methods; the trainer whitens the
-  advantages of a batch, as for every method. A group of one has the advantage 0, where verl's is the outcome. Where
-  several characters act, each is compared with the same character of the other episodes; episodes that went wrong
-  outside the agent's control are left out. No critic is used, and none is trained.
+Deviations: the paper puts the KL into the reward, here it is in the loss as for most methods; the trainer scales the
+  advantages of a batch to root mean square 1, as for every method without a critic. A group of one has the advantage 0,
+  where verl's is the outcome. Where several characters act, each is compared with the same character of the other
+  episodes; episodes that went wrong outside the agent's control are left out. No critic is used, and none is trained.
 Conserves return: yes.
 Needs: several episodes of each task.
 """
@@ -32,6 +32,8 @@ class RLOO(Compared):
 
 
 def leave_one_out(outcomes: Floats) -> Floats:
-    """Each outcome minus the mean of the others, (N,) to (N,); 0 for one alone."""
-    others = (outcomes.sum() - outcomes) / max(len(outcomes) - 1, 1)
-    return outcomes - others if len(outcomes) > 1 else np.zeros(len(outcomes))
+    """Each outcome minus the mean of the others, (N,) to (N,); exactly 0 for one alone and where all agree."""
+    if not len(outcomes) or outcomes.min() == outcomes.max():
+        return np.zeros(len(outcomes))
+    others: Floats = (outcomes.sum() - outcomes) / (len(outcomes) - 1)
+    return outcomes - others

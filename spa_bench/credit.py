@@ -63,6 +63,33 @@ def whiten(advantages: Sequence[Floats]) -> list[Floats]:
     return [(a - mean) / (scale if scale > 1e-8 * max(1.0, abs(mean)) else 1.0) for a in advantages]
 
 
+def scale(advantages: Sequence[Floats]) -> list[Floats]:
+    """Root mean square 1 over the decisions of a batch that have a signal; without one (0) they keep exactly 0.
+
+    Numbers up to 1e-12 of the largest, or of 1, are taken for the rounding of 0.
+    """
+    flat = np.abs(np.concatenate([np.zeros(0), *advantages]))
+    rounding = 1e-12 * max(1.0, float(flat.max(initial=0.0)))
+    signals = flat[flat > rounding]
+    unit = float(np.sqrt(np.mean(np.square(signals)))) if signals.size else 1.0
+    return [np.where(np.abs(a) > rounding, a / unit, 0.0) for a in advantages]
+
+
+def normalise(trajectories: Sequence[Trajectory], advantages: Sequence[Floats], *, critic: bool) -> list[Floats]:
+    """Advantages of a batch as they enter the loss: one array (N,) per trajectory.
+
+    Whitened where a critic was the baseline (cleanrl's `norm_adv`, over the whole batch). Without a critic only scaled:
+    the mean of the comparisons is 0 already, or their sign carries meaning, and to subtract it would push decisions
+    that were compared with nothing. An episode with an error outside the agent's control gets 0 and has no part in the
+    statistics.
+    """
+    sound = [index for index, trajectory in enumerate(trajectories) if trajectory.error is None]
+    out = [np.zeros(len(a)) for a in advantages]
+    for index, a in zip(sound, (whiten if critic else scale)([advantages[i] for i in sound]), strict=True):
+        out[index] = a
+    return out
+
+
 def groups(trajectories: Sequence[Trajectory]) -> list[list[int]]:
     """Indices of the episodes of each task, tasks in order of first appearance."""
     found: dict[str, list[int]] = {}

@@ -1,10 +1,12 @@
 """Numbers by hand, then properties that no number shows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import floats
+from strategies import episode, floats
 
 from spa_bench import credit
 from spa_bench.core import derive_seed
@@ -63,6 +65,26 @@ def test_whitening_by_hand():
     low, high = credit.whiten([np.array([1.0, 2.0]), np.array([3.0])])
     np.testing.assert_allclose(low, [-np.sqrt(1.5), 0.0])
     np.testing.assert_allclose(high, [np.sqrt(1.5)])
+
+
+def test_scaling_by_hand():
+    # 3, 0 | 4: the signals 3 and 4 have the mean square 12.5; rounding is no signal
+    first, second, rest = credit.scale([np.array([3.0, 0.0]), np.array([4.0]), np.array([1e-13, -1e-17])])
+    np.testing.assert_allclose(first, [3 / np.sqrt(12.5), 0.0])
+    np.testing.assert_allclose(second, [4 / np.sqrt(12.5)])
+    assert rest.tolist() == [0.0, 0.0]
+    assert [a.tolist() for a in credit.scale([np.zeros(2), np.zeros(0)])] == [[0.0, 0.0], []]
+    assert credit.scale([]) == []
+
+
+@pytest.mark.parametrize("critic", [True, False])
+def test_an_episode_with_an_error_has_no_part_in_the_statistics(critic):
+    sound, broken = episode(1.0), replace(episode(0.0), error="the world broke")
+    alone = credit.normalise([sound], [np.array([1.0, 2.0, 4.0])], critic=critic)
+    beside = credit.normalise([broken, sound], [np.full(3, 99.0), np.array([1.0, 2.0, 4.0])], critic=critic)
+    np.testing.assert_array_equal(beside[1], alone[0])
+    assert beside[0].tolist() == [0.0] * 3
+    assert bool(abs(alone[0].mean()) < 1e-12) == critic
 
 
 def test_return_gap_by_hand():
@@ -206,6 +228,19 @@ def test_whitened_advantages_have_no_mean_and_unit_or_no_spread(batch):
     assert np.isfinite(flat).all()
     assert abs(flat.mean()) < 1e-6
     assert flat.std() == pytest.approx(1.0, abs=1e-6) or np.concatenate(arrays).std() <= 1e-7
+
+
+@given(st.lists(st.lists(st.floats(-10, 10, width=32), max_size=6), min_size=1, max_size=5))
+def test_scaled_advantages_keep_their_signs_and_have_unit_or_no_size(batch):
+    arrays = [np.array(numbers, dtype=np.float64) for numbers in batch]
+    scaled = np.concatenate([*credit.scale(arrays), np.zeros(0)])
+    flat = np.concatenate([*arrays, np.zeros(0)])
+    large = np.abs(flat) > 1e-9
+    np.testing.assert_array_equal(np.sign(scaled[large]), np.sign(flat[large]))
+    assert not scaled[flat == 0].any()
+    if large.any():
+        assert np.mean(np.square(scaled[scaled != 0])) == pytest.approx(1.0)
+        np.testing.assert_allclose(scaled[large] / flat[large], (scaled[large] / flat[large])[0])
 
 
 @pytest.mark.parametrize("constant", [0.0, 1.0, -3.7, 1e6, 0.1e12 + 0.7])

@@ -76,8 +76,9 @@ def load_results(folder: Folder | Iterable[Folder]) -> DataFrame:
     - `grounded`, `malformed`: float64, share of all steps that were executed, and whose text was no command.
     - `episodes`, `steps`: int64, what the means are over; `errors`: int64, episodes that were left out of them.
     - `evaluation_set`: hash of the evaluation set; `protocol`: how the world was played. None where not on record.
-    - `env_steps`, `tokens_sampled`, `tokens_trained`, `extra_tokens`, `extra_env_steps` (these two are the overhead of
-      tables), `seconds`: float64, what the training has cost; before it 0, but for the seconds of the warm start.
+    - `env_steps` (that were learned from), `env_steps_executed` (with those of episodes that were given up; NaN where
+      not on record), `tokens_sampled`, `tokens_trained`, `extra_tokens`, `extra_env_steps` (these two are the overhead
+      of tables), `seconds`: float64, what the training has cost; before it 0, but for the seconds of the warm start.
     - `finished`: bool; `failure`: why it failed, or None; `left_out`: why a table of the same runs does not average it,
       or None; `unreadable`, `repeated`: int64, lines and episodes that were not used.
     """

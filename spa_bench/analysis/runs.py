@@ -5,6 +5,7 @@ Separate from the table: here a folder is judged (finished? damaged? which episo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,15 @@ PANELS = ("warm_start", "eval")
 IDENTITY = ("stage", "iteration", "index")
 """What makes an episode the same episode; of two with one identity the first counts."""
 
-COSTS = ("env_steps", "tokens_sampled", "tokens_trained", "extra_tokens", "extra_env_steps", "seconds")
+COSTS = (
+    "env_steps",
+    "env_steps_executed",
+    "tokens_sampled",
+    "tokens_trained",
+    "extra_tokens",
+    "extra_env_steps",
+    "seconds",
+)
 """What a run spent. `extra_*` is the method's overhead: what it alone needs."""
 
 DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
@@ -215,6 +224,14 @@ def _played(row: Mapping[str, Any], file: Path) -> Played:
 
 
 def _costs(iterations: Iterable[Mapping[str, Any]], stages: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Sums over the iterations and over the reward's fit."""
-    parts = [*iterations, stages.get("fit_reward", {})]
+    """Sums over the iterations and over the reward's fit.
+
+    Rows of earlier versions have the budget as `env_steps` and what was learned from as `env_steps_learned`; what was
+    executed is not on record there: NaN.
+    """
+    rows = [
+        {"env_steps_executed": math.nan, **row, "env_steps": row.get("env_steps_learned") or row.get("env_steps")}
+        for row in iterations
+    ]
+    parts = [*rows, stages.get("fit_reward", {})]
     return {name: sum(part.get(name) or 0 for part in parts) for name in COSTS}

@@ -1,7 +1,7 @@
 """A method's fingerprint: the advantages that the trainer would compute from its rewards; and the most similar method.
 
 Two methods whose rewards differ may train alike: a constant on every step of equally long episodes is lost when
-advantages are whitened. So methods are compared by the advantages, with a critic that is 0 everywhere.
+advantages are normalised. So methods are compared by the advantages, with a critic that is 0 everywhere.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def examples(seed: int = 5) -> tuple[list[Trajectory], list[Trajectory]]:
 
 
 def fingerprint(method: RewardMethod, explored: Sequence[Trajectory], batch: Sequence[Trajectory]) -> Floats:
-    """Whitened advantages of a fresh method, fitted first: one per token of the batch."""
+    """Normalised advantages of a fresh method, fitted first: one per token of the batch."""
     method.encoder = method.encoder or fake_encoder
     method.simulator = method.simulator or fake_simulator
     method.fit(explored, [trajectory for trajectory in explored if trajectory.success])
@@ -37,7 +37,7 @@ def fingerprint(method: RewardMethod, explored: Sequence[Trajectory], batch: Seq
 
 
 def advantages_of(method: RewardMethod, batch: Sequence[Trajectory]) -> Floats:
-    """Whitened advantages per token of a fitted method, with a critic of zeros, no KL penalty and no discount.
+    """Normalised advantages per token of a fitted method, with a critic of zeros, no KL penalty and no discount.
 
     Every step of the batch must have tokens.
     """
@@ -52,7 +52,7 @@ def advantages_of(method: RewardMethod, batch: Sequence[Trajectory]) -> Floats:
         judged = method.advantages(group, streams, values, 1.0, 0.95)
         for i, n, (a, _) in zip(indices, lengths, judged, strict=True):
             spread[i] = credit.spread(a, n) if method.level == "turn" else a
-    return np.concatenate(credit.whiten(spread))
+    return np.concatenate(credit.normalise(batch, spread, critic=method.uses_critic))
 
 
 def distance(one: Floats, other: Floats) -> float:

@@ -222,7 +222,7 @@ def _costs(table: Table, seconds: bool) -> Grid:
         "tokens trained": "tokens_trained",
         "overhead: forward tokens": "extra_tokens",
         "overhead: env steps": "extra_env_steps",
-    } | ({"seconds": "seconds"} if seconds else {})
+    } | ({"env steps executed": "env_steps_executed", "seconds": "seconds"} if seconds else {})
     rows = [[row.label, *(_cost(row, name) for name in columns.values())] for row in table.rows]
     return Grid("costs", "cost of one run", ["method", *columns], rows)
 
@@ -230,7 +230,7 @@ def _costs(table: Table, seconds: bool) -> Grid:
 def _cost(row: Row, name: str) -> str:
     if row.label == START and name != "seconds":
         return "-"
-    return f"{row.costs[name]:,.0f}"
+    return f"{row.costs[name]:,.0f}" if math.isfinite(row.costs[name]) else "-"
 
 
 def points(estimate: Estimate) -> str:

@@ -10,6 +10,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +109,15 @@ def tables_of(groups: Iterable[Group], baseline: str | None = None) -> list[Tabl
 
 
 def as_json(table: Table, seconds: bool = True) -> dict[str, Any]:
-    """A table as plain values; without `seconds` it depends on nothing but what the agents did."""
+    """A table as plain values, None for what is not on record.
+
+    Without `seconds`, and the executed steps (they depend on how many games ran at once), it depends on nothing but
+    what the agents did.
+    """
     plain: dict[str, Any] = asdict(table)
-    if not seconds:
-        for row in plain["rows"]:
-            del row["costs"]["seconds"]
+    for row in plain["rows"]:
+        wanted = [name for name in row["costs"] if seconds or name not in ("seconds", "env_steps_executed")]
+        row["costs"] = {name: row["costs"][name] if isfinite(row["costs"][name]) else None for name in wanted}
     return plain
 
 

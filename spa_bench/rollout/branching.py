@@ -69,6 +69,8 @@ class Harvest:
     """Those episodes; what is new begins at their `branch`."""
     finished: list[Trajectory]
     """Whole episodes that came to their end, each once."""
+    parts: int
+    """How many of the budget's equal parts have been spent since the last one."""
 
 
 class Grower:
@@ -96,17 +98,19 @@ class Grower:
         """Every episode, by its number."""
         self._opened = 0
 
-    def harvests(self, budget: int, portion: int) -> Iterator[Harvest]:
-        """Grow until the budget is spent to the step; a harvest after every `portion` steps, and the rest at the end.
+    def harvests(self, budget: int, parts: int) -> Iterator[Harvest]:
+        """Grow until the budget is spent to the step; a harvest whenever another of its `parts` equal parts is spent.
+
+        One round may spend several: their numbers add up to `parts`.
 
         The agent may have learned between two harvests, so it forgets what it has read of the conversations.
         """
-        due = portion
+        done = 0
         while self.spent < budget:
             self.round(budget - self.spent)
-            if self.spent >= min(due, budget):
-                due += portion
-                yield self._harvest()
+            if (reached := self.spent * parts // budget) > done:
+                yield self._harvest(reached - done)
+                done = reached
                 self._forget()
 
     def round(self, left: int) -> None:
@@ -221,7 +225,7 @@ class Grower:
         tree.finished += 1
         self.agent.forget([path.episode.conversation.id])
 
-    def _harvest(self) -> Harvest:
+    def _harvest(self, parts: int) -> Harvest:
         paths = [path for _, path in sorted(self.paths.items())]
         fresh = [path for path in paths if len(path.episode.steps) > path.learned]
         over = [path for path in paths if path.episode.over and not path.told]
@@ -230,7 +234,7 @@ class Grower:
             path.learned = len(path.episode.steps)
         for path in over:
             path.told = True
-        return Harvest([path.number for path in fresh], news, [path.episode.trajectory() for path in over])
+        return Harvest([path.number for path in fresh], news, [path.episode.trajectory() for path in over], parts)
 
     def _forget(self) -> None:
         """Episodes under way go on from their recorded tokens: the agent may answer otherwise now."""

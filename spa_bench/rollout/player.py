@@ -146,15 +146,18 @@ def advance(game: Game, agent: Agent, replies: Sequence[Reply]) -> None:
 
 def play_chunk(
     requests: Sequence[Request], envs: Sequence[TextEnv], agent: Agent, budget: int | None = None
-) -> list[Trajectory]:
-    """Play one chunk, all games a step at a time, one world for each; trajectories in request order.
+) -> tuple[list[Trajectory], int]:
+    """Play one chunk, all games a step at a time, one world for each.
+
+    Returns the trajectories in request order, and the number of steps executed, those of given-up games too.
 
     With a `budget` of environment steps only the leading games whose steps fit into it are finished and returned;
     the others are given up as soon as they cannot fit any more. Order decides, not length, so the cut favours no
     kind of episode beyond the single game that it falls into.
     """
     games = [begin(same, env, agent) for same, env in zip(seated(requests), envs, strict=True)]
-    return [episode.trajectory() for game in play_out(games, agent, budget) for episode in game.episodes]
+    finished = [episode.trajectory() for game in play_out(games, agent, budget) for episode in game.episodes]
+    return finished, sum(len(episode.steps) for game in games for episode in game.episodes)
 
 
 def play_out(games: list[Game], agent: Agent, budget: int | None = None, turns: int | None = None) -> list[Game]:
@@ -210,6 +213,8 @@ class Player:
         """`batch` is the number of live games."""
         self.make_env, self.batch = make_env, batch
         self.envs: list[TextEnv] = []
+        self.executed = 0
+        """Environment steps of all that `play` began, games that were given up included; depends on `batch`."""
 
     def play(
         self,
@@ -230,7 +235,8 @@ class Player:
         done = spent = 0
         while games := list(itertools.islice(source, self._together(budget, done, spent))):
             chunk = [request for game in games for request in game]
-            played = self._chunk(chunk, agent, recorded, None if budget is None else budget - spent)
+            played, executed = self._chunk(chunk, agent, recorded, None if budget is None else budget - spent)
+            self.executed += executed
             for request, trajectory in zip(chunk, played, strict=False):
                 yield request, trajectory, request.index not in recorded
             done += len(games)
@@ -259,9 +265,10 @@ class Player:
 
     def _chunk(
         self, chunk: list[Request], agent: Agent, recorded: Mapping[int, Trajectory], budget: int | None
-    ) -> list[Trajectory]:
+    ) -> tuple[list[Trajectory], int]:
         if all(request.index in recorded for request in chunk):
-            return [recorded[request.index] for request in chunk]
+            known = [recorded[request.index] for request in chunk]
+            return known, sum(len(trajectory) for trajectory in known)
         games = sum(request.character == 0 for request in chunk)
-        played = play_chunk(chunk, self.worlds(games), agent, budget)
-        return [recorded.get(r.index, trajectory) for r, trajectory in zip(chunk, played, strict=False)]
+        played, executed = play_chunk(chunk, self.worlds(games), agent, budget)
+        return [recorded.get(r.index, trajectory) for r, trajectory in zip(chunk, played, strict=False)], executed

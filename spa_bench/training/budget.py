@@ -43,7 +43,7 @@ class Budget:
         cost = self._cost(row)
         if row["kind"] == "iteration":
             self.iterations += 1
-            self.collected += int(row["env_steps"])
+            self.collected += int(_steps(row))
             self.spent += cost
         else:
             self.fitted += cost
@@ -64,7 +64,12 @@ class Budget:
     def _cost(self, row: Mapping[str, Any]) -> float:
         if self.settings.match == "tokens":
             return float(row.get("tokens_sampled") or 0) + float(row.get("extra_tokens_sampled") or 0)
-        return float(row.get("env_steps") or 0) + float(row.get("extra_env_steps") or 0)
+        return _steps(row) + float(row.get("extra_env_steps") or 0)
+
+
+def _steps(row: Mapping[str, Any]) -> float:
+    """What an iteration was given, the end that held no whole episode included; once recorded as `env_steps`."""
+    return float(row.get("env_steps_budget", row.get("env_steps")) or 0)
 
 
 def so_far(budget: Budget, rows: Iterable[Mapping[str, Any]]) -> Budget:

@@ -41,8 +41,7 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
     trackers.check(track)
     method = make_method(config)
     common = start.begin(config)
-    if config.ppo.env_steps < (longest := common.make_env().max_steps * common.characters):
-        raise UserError(f"ppo.env_steps must be at least {longest}: an iteration must hold one whole episode")
+    _check_iteration(config, common.make_env().max_steps * common.characters)
     path = run_path(results, config)
     own = {"reward_code": code_hash(method), "extra_information": extra_information(method)}
     with (
@@ -56,6 +55,16 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
                 folder.metrics.append({"kind": "failed", "reason": str(error)})
                 raise
     return path
+
+
+def _check_iteration(config: RunConfig, longest: int) -> None:
+    """Refuse iterations that may end fewer episodes than they have minibatches: methods would take unequal updates."""
+    least = config.ppo.minibatches * longest
+    if config.ppo.env_steps < least:
+        raise UserError(
+            f"ppo.env_steps must be at least {least}: each of the {config.ppo.minibatches} ppo.minibatches needs one "
+            f"whole episode, of up to {longest} steps; raise ppo.env_steps or lower ppo.minibatches"
+        )
 
 
 def compare(

@@ -8,7 +8,7 @@ import numpy as np
 
 from spa_bench.core import Trajectory
 
-COUNTS = ("env_steps_learned", "updates", "skipped", "tokens_trained")
+COUNTS = ("env_steps", "updates", "skipped", "tokens_trained")
 """Figures that add up over the updates of one iteration."""
 
 

@@ -128,11 +128,9 @@ def price(
             indices, earned, checked.advantages(group, streams, values, settings.gamma, settings.lam), strict=True
         ):
             rewards[i], credits[i] = r, c
-    whitened = credit.whiten([advantage for advantage, _ in credits])
-    samples = [
-        sample(episode, now, then, advantage, targets, level)
-        for episode, now, then, advantage, (_, targets) in zip(episodes, current, start, whitened, credits, strict=True)
-    ]
+    normalised = credit.normalise(trajectories, [a for a, _ in credits], critic=method.uses_critic)
+    targets = [_targets(trajectory, t) for trajectory, (_, t) in zip(trajectories, credits, strict=True)]
+    samples = [sample(*parts, level) for parts in zip(episodes, current, start, normalised, targets, strict=True)]
     largest_kl = max(
         float(np.abs(now.logprobs - then.logprobs).max()) for now, then in zip(current, start, strict=True)
     )
@@ -140,7 +138,7 @@ def price(
         "sampler_gap": gap,
         "reward_sum": float(np.mean([r.sum() for r in rewards])),
         "largest_log_ratio_to_start": largest_kl,
-        "explained_variance": explained_variance(current, credits, episodes, level),
+        "explained_variance": explained_variance(current, targets, episodes, level),
     }
     return Priced(samples, rewards, figures)
 
@@ -169,6 +167,11 @@ def sample(episode: Sequences, now: Scored, then: Scored, advantages: Floats, ta
     return Sample(episode, now.logprobs, then.logprobs, advantages, targets)
 
 
+def _targets(trajectory: Trajectory, targets: Floats) -> Floats:
+    """None (NaN) for an episode with an error outside the agent's control: its return says nothing of the policy."""
+    return targets if trajectory.error is None else np.full(len(targets), np.nan)
+
+
 def sampler_gap(trajectories: Sequence[Trajectory], current: Sequence[Scored]) -> float:
     """Mean absolute difference between the sampler's log-probs and the trainer's."""
     own = [step.tokens for t in trajectories for step in t.steps[t.branch :] if step.tokens is not None]
@@ -177,10 +180,12 @@ def sampler_gap(trajectories: Sequence[Trajectory], current: Sequence[Scored]) -
 
 
 def explained_variance(
-    current: Sequence[Scored], credits: Sequence[tuple[Floats, Floats]], episodes: Sequence[Sequences], level: Level
+    current: Sequence[Scored], targets: Sequence[Floats], episodes: Sequence[Sequences], level: Level
 ) -> float:
     """1 - Var(target - value) / Var(target): how much of the returns the critic knew; 0 where they do not vary."""
     values = np.concatenate([decision_values(c.values, e, level)[:-1] for c, e in zip(current, episodes, strict=True)])
-    targets = np.concatenate([target for _, target in credits])
-    spread = float(targets.var())
-    return 1.0 - float((targets - values).var()) / spread if spread > 0 else 0.0
+    wanted = np.concatenate(targets)
+    known = ~np.isnan(wanted)
+    values, wanted = values[known], wanted[known]
+    spread = float(wanted.var()) if wanted.size else 0.0
+    return 1.0 - float((wanted - values).var()) / spread if spread > 0 else 0.0

@@ -239,8 +239,11 @@ class Run(Evaluation):
         self.checked.place = f"iteration {iteration}"
         if branches(self.method):
             trajectories, figures = self._learn_from_trees(iteration, steps, learner)
+            executed = steps
         else:
+            before = self.common.player.executed
             played = self._collect(iteration, steps, learner)
+            executed = self.common.player.executed - before
             trajectories = list(played.values())
             rewards, figures = self._learn(learner, trajectories, iteration, self.config.ppo.minibatches)
             self._record_prices(iteration, dict(zip(played, rewards, strict=True)))
@@ -250,7 +253,8 @@ class Run(Evaluation):
                 f"the rewards of {self.checked.name} or the learning rate are too large"
             )
         row: dict[str, Any] = {"kind": "iteration", "iteration": iteration, "seconds": clock.lap()}
-        row |= metrics.collected(trajectories) | figures | {"env_steps": steps} | learner.extra()
+        row |= metrics.collected(trajectories) | figures | learner.extra()
+        row |= {"env_steps_budget": steps, "env_steps_executed": executed}
         row = {
             name: value if not isinstance(value, float) or np.isfinite(value) else None for name, value in row.items()
         }
@@ -270,7 +274,7 @@ class Run(Evaluation):
         part: int = 0,
         finished: Sequence[Trajectory] | None = None,
     ) -> tuple[list[Floats], dict[str, float]]:
-        """Compute the rewards of new episodes and update the policy; `part` counts the updates of one iteration."""
+        """Compute the rewards of new episodes and update the policy; `part` is how many minibatches came before."""
         if not trajectories:
             raise ppo.TrainingError(f"{self.checked.place}: no episode ended; raise ppo.env_steps")
         settings = self.config.ppo.model_copy(update={"minibatches": minibatches})
@@ -285,7 +289,7 @@ class Run(Evaluation):
                 f"{priced.figures['largest_log_ratio_to_start']:.2g}): the policy is not the warm start"
             )
         rng = np.random.default_rng(derive_seed(self.config.seed, "minibatches", iteration, *([part] if part else [])))
-        learned = {"env_steps_learned": float(sum(trajectory.played for trajectory in trajectories))}
+        learned = {"env_steps": float(sum(trajectory.played for trajectory in trajectories))}
         figures = ppo.update(
             learner.policy, learner.optimizer, priced.samples, settings,
             rng=rng, kl_in_loss=not self.method.kl_in_reward, ratio_tolerance=tolerance["ratio"],
@@ -313,11 +317,10 @@ class Run(Evaluation):
             self.checked.rewards,
             wanted=settings.samples,
         )
-        between = self.method.updates_between_steps
-        portion, minibatches = (-(-steps // settings.minibatches), 1) if between else (steps, settings.minibatches)
-        parts, prices = [], dict[int, list[Floats]]()
+        harvests = settings.minibatches if self.method.updates_between_steps else 1
+        parts, prices, part = [], dict[int, list[Floats]](), 0
         with self.progress.stage(self._title(iteration), total=steps, unit="steps") as stage:
-            for part, harvest in enumerate(grower.harvests(steps, portion)):
+            for harvest in grower.harvests(steps, harvests):
                 stage.advance(grower.spent - stage.done, finished=len(harvest.finished))
                 # A critic does not know what comes after an episode that is still under way.
                 news = {
@@ -325,9 +328,11 @@ class Run(Evaluation):
                     for number, t in zip(harvest.numbers, harvest.news, strict=True)
                     if not self.method.uses_critic or t.terminated or t.truncated
                 }
+                minibatches = harvest.parts * settings.minibatches // harvests
                 rewards, figures = self._learn(
                     learner, [*news.values()], iteration, minibatches, part=part, finished=harvest.finished
                 )
+                part += minibatches
                 parts.append(figures)
                 for number, earned in zip(news, rewards, strict=True):
                     prices.setdefault(number, []).append(earned)

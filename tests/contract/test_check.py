@@ -435,7 +435,7 @@ def as_the_trainer(method: RewardMethod, explored: Sequence[Trajectory], batch: 
         judged = method.advantages(group, streams, values, 1.0, 0.95)
         for i, e, (a, _) in zip(indices, packed, judged, strict=True):
             spread[i] = credit.spread(a, e.lengths.tolist()) if method.level == "turn" else a
-    return np.concatenate(credit.whiten(spread))
+    return np.concatenate(credit.normalise(batch, spread, critic=method.uses_critic))
 
 
 @pytest.mark.parametrize("name", ["sparse", "ppo", "gigpo", "potential"])

@@ -148,16 +148,28 @@ def test_of_a_repeated_episode_the_first_counts_and_of_an_iteration_the_last(tmp
 def test_costs_are_sums_over_a_run_with_the_fit_of_the_reward(tmp_path: Path):
     fit = {"kind": "stage", "stage": "fit reward", "seconds": 4.0, "extra_tokens": 1000}
     evaluation = {"kind": "stage", "stage": "evaluate", "seconds": 500.0}
-    write_run(tmp_path, metrics=[fit, iteration(1), iteration(2, tokens_trained=None), evaluation, {"kind": "done"}])
+    second = iteration(2, env_steps=97, env_steps_executed=104, tokens_trained=None)
+    rest = [second, evaluation, {"kind": "done"}]
+    write_run(tmp_path, metrics=[fit, iteration(1, env_steps=97, env_steps_executed=102), *rest])
     costs = only(tmp_path).rows[1].costs
     assert costs == {
-        "env_steps": 200,
+        "env_steps": 194,
+        "env_steps_executed": 206,
         "tokens_sampled": 100,
         "tokens_trained": 40,
         "extra_tokens": 1014,
         "extra_env_steps": 6,
         "seconds": 9.0,
     }
+
+
+def test_runs_of_earlier_versions_tell_what_they_learned_from_and_not_what_was_executed(tmp_path: Path):
+    """`env_steps` was the budget there, the same whatever was left over."""
+    write_run(tmp_path, metrics=[iteration(1, env_steps_learned=93.0), iteration(2), {"kind": "done"}])
+    table = only(tmp_path)
+    assert table.rows[1].costs["env_steps"] == 193
+    assert as_json(table)["rows"][1]["costs"]["env_steps_executed"] is None
+    assert "| sparse | 193 | 100 | 80 | 14 | 6 | - | 5 |" in markdown(table)
 
 
 def test_the_warm_start_counts_each_seed_once(tmp_path: Path):

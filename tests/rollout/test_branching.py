@@ -42,12 +42,12 @@ def by_action(group: Sequence[Trajectory]) -> list[Floats]:
 
 
 def grown(
-    branch: Callable[[Trajectory], int], budget: int, *, portion: int = 10**6, trees: int = 2, wanted: int = 2
+    branch: Callable[[Trajectory], int], budget: int, *, parts: int = 1, trees: int = 2, wanted: int = 2
 ) -> tuple[Grower, list[Harvest]]:
     worlds = [world() for _ in range(trees)]
     agent = registry.build("agents", "random", prompt=registry.prompt("action"))
     grower = Grower(games(worlds[0]), worlds, agent, branch, by_action, wanted=wanted)
-    return grower, list(grower.harvests(budget, portion))
+    return grower, list(grower.harvests(budget, parts))
 
 
 def own(trajectory: Trajectory) -> tuple[Any, ...]:
@@ -165,8 +165,8 @@ def test_a_method_that_cuts_off_every_start_is_an_error():
 
 
 def test_harvests_hand_over_each_step_and_each_end_once():
-    grower, harvests = grown(lambda state: 1 + (len(state) == 1), 200, portion=30)
-    assert len(harvests) == 7
+    grower, harvests = grown(lambda state: 1 + (len(state) == 1), 200, parts=7)
+    assert [harvest.parts for harvest in harvests] == [1] * 7
     played: list[tuple[Any, ...]] = []
     for harvest in harvests:
         for trajectory in harvest.news:
@@ -181,15 +181,15 @@ def test_harvests_hand_over_each_step_and_each_end_once():
 
 
 @pytest.mark.parametrize("tries", [1, 3, 8])
-def test_a_budget_is_harvested_in_as_many_parts_as_it_has_portions(tries):
-    """What one part had too much the next has less. The rounds must suffice: four trees with 8 replies each take 32
-    steps in one, more than a portion, and 200 in seven."""
-    _, harvests = grown(lambda state: tries, 200, portion=25, trees=4)
-    assert len(harvests) == (7 if tries == 8 else 8)
+def test_a_budget_is_harvested_in_equal_parts_which_are_all_counted(tries):
+    """A harvest comes with the round that reaches the next part: four trees with 8 replies each take 32 steps in one,
+    more than a part of 25, and 200 in seven, of which the last-but-one or another is worth two."""
+    _, harvests = grown(lambda state: tries, 200, parts=8, trees=4)
+    assert sum(harvest.parts for harvest in harvests) == 8
     ends = np.cumsum([sum(t.played for t in harvest.news) for harvest in harvests])
     assert ends[-1] == 200
-    assert all(25 * n <= end for n, end in enumerate(ends[:-1], start=1))
-    assert tries == 8 or all(end < 25 * n + 4 * tries for n, end in enumerate(ends[:-1], start=1))
+    assert np.cumsum([harvest.parts for harvest in harvests]).tolist() == [end // 25 for end in ends.tolist()]
+    assert len(harvests) == (7 if tries == 8 else 8)
 
 
 def test_a_task_that_is_given_up_before_its_first_step_leaves_no_episode():
@@ -212,7 +212,7 @@ def test_nothing_is_begun_that_no_step_is_left_for():
 
 
 def test_the_same_seed_grows_the_same_trees():
-    (one, _), (other, _) = (grown(lambda state: 1 + len(state) % 2, 150, portion=40) for _ in range(2))
+    (one, _), (other, _) = (grown(lambda state: 1 + len(state) % 2, 150, parts=4) for _ in range(2))
     assert one.records() == other.records()
 
 
@@ -269,8 +269,8 @@ def rows(path: Any, kind: str) -> list[dict[str, Any]]:
 def test_any_method_may_branch_and_the_dose_is_that_of_every_method(tmp_path, cls, updates):
     path = run(tmp_path, cls, ppo=SETTINGS["ppo"] | {"trees": 3})
     iterations = rows(path, "iteration")
-    assert [row["env_steps"] for row in iterations] == [80, 80]
-    learned = [row["env_steps_learned"] for row in iterations]
+    assert [row["env_steps_executed"] for row in iterations] == [80, 80]
+    learned = [row["env_steps"] for row in iterations]
     assert learned == [80, 80] if cls.startswith("Curious") else all(40 < steps <= 80 for steps in learned)
     assert [row["updates"] + row["skipped"] for row in iterations] == [updates, updates]
     assert [row["extra_env_steps"] for row in iterations] == [0, 0]

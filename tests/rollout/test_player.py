@@ -104,9 +104,9 @@ def test_a_budget_begins_as_many_games_as_it_will_end(monkeypatch: pytest.Monkey
     lengths = iter([2] * 13 + [2] * 33 + [1] * 4 + [2] * 2)
     sizes = []
 
-    def play_chunk(self: Player, chunk: list[Request], *_: Any) -> list[Any]:
+    def play_chunk(self: Player, chunk: list[Request], *_: Any) -> tuple[list[Any], int]:
         sizes.append(len(chunk))
-        return [range(length) for length in itertools.islice(lengths, len(chunk))]
+        return [range(length) for length in itertools.islice(lengths, len(chunk))], 0
 
     monkeypatch.setattr(Player, "_chunk", play_chunk)
     player = Player(lambda: make(1), 40)

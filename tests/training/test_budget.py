@@ -82,9 +82,13 @@ def test_methods_of_unequal_price_spend_alike(match, tmp_path):
         settings = config(reward=reward, ppo=SETTINGS["ppo"] | {"match": match, "iterations": 6, "env_steps": 40})
         path = experiment.run(settings, tmp_path, Progress.quiet())
         rows = [r for r in Journal(path / "metrics.jsonl").read()[0] if r["kind"] == "iteration"]
-        names = ("env_steps", "extra_env_steps") if match == "env-steps" else ("tokens_sampled", "extra_tokens_sampled")
+        names = (
+            ("env_steps_budget", "extra_env_steps")
+            if match == "env-steps"
+            else ("tokens_sampled", "extra_tokens_sampled")
+        )
         spent[reward] = sum(r[name] for r in rows for name in names)
-        collected = sum(r["env_steps"] for r in rows)
+        collected = sum(r["env_steps_budget"] for r in rows)
         if match == "env-steps" and reward == "sparse":
             assert collected == spent[reward] == 240
         if reward == "monte-carlo":
@@ -96,5 +100,5 @@ def test_methods_of_unequal_price_spend_alike(match, tmp_path):
 def test_what_a_method_plays_beyond_the_dose_is_counted(tmp_path):
     path = experiment.run(config(reward="monte-carlo"), tmp_path, Progress.quiet())
     rows = [r for r in Journal(path / "metrics.jsonl").read()[0] if r["kind"] == "iteration"]
-    assert [r["env_steps"] for r in rows] == [80, 80]
+    assert [r["env_steps_budget"] for r in rows] == [80, 80]
     assert all(0 < r["extra_env_steps"] < 80 * 6 for r in rows)

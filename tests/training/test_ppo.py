@@ -1,4 +1,4 @@
-"""The update and the pricing: numbers by hand, guards, and laws such as that accumulation changes nothing."""
+"""The update: numbers by hand, guards, and laws such as that accumulation changes nothing."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import task
-from tiny import language_model
+from spoken import Fixed, batch, price, sampled, spoken
 
 from spa_bench.config import PPOConfig
-from spa_bench.core import Floats, Step, Tokens, Trajectory
-from spa_bench.method import RewardMethod
-from spa_bench.method_errors import MethodError
+from spa_bench.core import Tokens, Trajectory
 from spa_bench.training import checkpoint, ppo, pricing
 from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.policy import (
@@ -32,41 +29,6 @@ from spa_bench.training.policy import (
 )
 
 SETTINGS = PPOConfig(minibatches=1, microbatch=2, epochs=1)
-
-
-def spoken(rng: np.random.Generator, turns: int, key: str = "a", outcome: float = 0.0) -> Trajectory:
-    """An episode of random ids, replies of one to four tokens."""
-    steps = []
-    for turn in range(turns):
-        reply = tuple(int(i) for i in rng.integers(5, 60, size=rng.integers(1, 5)))
-        context = tuple(int(i) for i in rng.integers(5, 60, size=rng.integers(1, 7)))
-        tokens = Tokens(context, reply, (-1.0,) * len(reply), restart=turn == 0)
-        steps.append(Step("o", "r", "a", True, None, 0.0, 0.0, tokens))
-    return Trajectory(task(key), tuple(steps), outcome, outcome == 1.0, outcome == 1.0, outcome != 1.0)
-
-
-def sampled(policy: Policy, trajectories: list[Trajectory]) -> list[Trajectory]:
-    """The same episodes with the log-probs that this policy gives them."""
-    out = []
-    scored = pricing.score(policy, [pack_trajectory(t) for t in trajectories], 4)
-    for trajectory, scores in zip(trajectories, scored, strict=True):
-        left = iter(scores.logprobs.tolist())
-        steps = [
-            replace(s, tokens=replace(s.tokens, logprobs=tuple(next(left) for _ in s.tokens.reply)))  # type: ignore[union-attr, type-var]
-            for s in trajectory.steps
-        ]
-        out.append(replace(trajectory, steps=tuple(steps)))
-    return out
-
-
-@pytest.fixture(scope="module")
-def weights() -> Policy:
-    return Policy(language_model().model, precision="fp32")
-
-
-@pytest.fixture
-def policy(weights: Policy) -> Policy:
-    return copy.deepcopy(weights)
 
 
 def make_samples(policy: Policy, trajectories: list[Trajectory], advantage: float = 1.0) -> list[ppo.Sample]:
@@ -255,88 +217,6 @@ def test_a_gradient_that_is_not_finite_skips_the_step(policy: Policy) -> None:
     assert torch.equal(before, parameter)
 
 
-class Fixed(RewardMethod):
-    """Pays 1, 2, 3, ... so that a misplaced reward shows."""
-
-    def rewards(self, group):  # type: ignore[no-untyped-def]
-        return [np.arange(1.0, len(t) + 1) for t in group]
-
-
-class Broken(Fixed):
-    def rewards(self, group):  # type: ignore[no-untyped-def]
-        return [np.full(len(t), np.nan) for t in group]
-
-
-class Short(Fixed):
-    def rewards(self, group):  # type: ignore[no-untyped-def]
-        return [np.ones(len(t) - 1) for t in group]
-
-
-def price(policy: Policy, method: RewardMethod, trajectories: list[Trajectory], **changes: object) -> pricing.Priced:
-    reference = pricing.Reference(copy.deepcopy(policy), 4)
-    settings = PPOConfig(**({"gamma": 1.0, "lam": 1.0, "kl_coef": 0.5} | changes))  # type: ignore[arg-type]
-    return pricing.price(
-        CheckedMethod("fixed", method), policy, reference, trajectories, settings, sampler_tolerance=1e-3
-    )
-
-
-def batch(policy: Policy) -> list[Trajectory]:
-    rng = np.random.default_rng(5)
-    return sampled(policy, [spoken(rng, n, key) for n, key in ((2, "a"), (4, "b"), (3, "a"))])
-
-
-def test_a_turns_tokens_share_its_advantage_and_only_its_first_has_a_value_target(policy: Policy) -> None:
-    trajectories = batch(policy)
-    for sample, trajectory in zip(price(policy, Fixed(), trajectories).samples, trajectories, strict=True):
-        turns = np.split(sample.advantages, sample.sequences.starts[1:])
-        assert all(len(set(turn)) == 1 for turn in turns) and len(set(sample.advantages)) == len(trajectory)
-        decided = np.flatnonzero(~np.isnan(sample.value_targets))
-        assert decided.tolist() == sample.sequences.starts.tolist()
-        # gamma = lam = 1: the target is the sum of what is still to come.
-        to_go = np.cumsum(np.arange(1.0, len(trajectory) + 1)[::-1])[::-1]
-        np.testing.assert_allclose(sample.value_targets[decided], to_go, atol=1e-6)
-
-
-def test_at_token_level_every_token_is_a_decision_and_a_step_is_paid_on_its_last(policy: Policy) -> None:
-    trajectories = batch(policy)
-    priced = price(policy, Fixed(), trajectories, level="token", lam=0.0)
-    raw: list[Floats] = []
-    for sample in priced.samples:
-        want = np.zeros(len(sample.sequences.where))
-        want[sample.sequences.ends] = np.arange(1.0, len(sample.sequences.lengths) + 1)
-        raw.append(want)  # lam = 0, gamma = 1 and a critic of 0: the advantage is the reward itself
-        np.testing.assert_allclose(sample.value_targets, want, atol=1e-6)
-    flat = np.concatenate(raw)
-    got = np.concatenate([sample.advantages for sample in priced.samples])
-    np.testing.assert_allclose(got, (flat - flat.mean()) / flat.std(), atol=1e-5)
-
-
-def test_a_penalty_in_the_reward_lands_on_its_tokens_and_sums_up_per_turn() -> None:
-    episode = pack([Tokens((1,), (2, 3), (0.0, 0.0), True), Tokens((4,), (5,), (0.0,))])
-    penalty = np.array([0.1, 0.2, 0.4])
-    np.testing.assert_allclose(pricing.stream(np.array([1.0, 2.0]), episode, "token", penalty), [-0.1, 0.8, 1.6])
-    np.testing.assert_allclose(pricing.stream(np.array([1.0, 2.0]), episode, "turn", penalty), [0.7, 1.6])
-
-
-def test_the_order_of_the_episodes_does_not_change_what_each_is_paid(policy: Policy) -> None:
-    trajectories = batch(policy)
-    there, back = price(policy, Fixed(), trajectories), price(policy, Fixed(), trajectories[::-1])
-    for a, b in zip(there.samples, back.samples[::-1], strict=True):
-        np.testing.assert_allclose(a.advantages, b.advantages, atol=1e-6)
-
-
-def test_a_sampler_with_other_log_probs_is_an_error(policy: Policy) -> None:
-    rng = np.random.default_rng(5)
-    with pytest.raises(ppo.TrainingError, match="sampler and trainer disagree"):
-        price(policy, Fixed(), [spoken(rng, 3)])
-
-
-@pytest.mark.parametrize(("method", "message"), [(Broken(), "gave nan for step"), (Short(), "for episodes of")])
-def test_a_method_that_breaks_its_contract_is_an_error(policy: Policy, method: RewardMethod, message: str) -> None:
-    with pytest.raises(MethodError, match=message):
-        price(policy, method, batch(policy))
-
-
 def test_the_first_kl_is_zero_and_is_not_after_a_step(policy: Policy) -> None:
     start = copy.deepcopy(policy)
     trajectories = batch(policy)
@@ -346,26 +226,6 @@ def test_the_first_kl_is_zero_and_is_not_after_a_step(policy: Policy) -> None:
     fixed = CheckedMethod("fixed", Fixed())
     moved = pricing.price(fixed, policy, reference, sampled(policy, trajectories), SETTINGS, sampler_tolerance=1e-3)
     assert moved.figures["largest_log_ratio_to_start"] > 1e-4
-
-
-def test_encoding_a_scored_batch_is_free_and_a_new_one_is_counted(policy: Policy) -> None:
-    reference = pricing.Reference(policy, 4)
-    trajectories = batch(policy)
-    reference.score(trajectories, [pack_trajectory(t) for t in trajectories])
-    states = reference.encode(trajectories)
-    assert [s.shape for s in states] == [(2, 32), (4, 32), (3, 32)] and reference.extra_tokens == 0
-    other = spoken(np.random.default_rng(9), 2)
-    reference.encode([other])
-    assert reference.extra_tokens == pack_trajectory(other).size
-
-
-def test_hidden_states_are_those_of_the_turns_last_token(policy: Policy) -> None:
-    trajectory = batch(policy)[1]
-    episode = pack_trajectory(trajectory)
-    with torch.no_grad():
-        states = policy.model.base_model(torch.from_numpy(episode.ids[0])[None]).last_hidden_state[0]
-    (got,) = pricing.Reference(policy, 4).encode([trajectory])
-    np.testing.assert_allclose(got, states[episode.where[episode.ends, 1]].numpy(), atol=1e-5)
 
 
 def of_size(size: int) -> Sequences:

@@ -1,0 +1,173 @@
+"""From episodes to samples: rewards, advantages and targets by hand, on their tokens, in the right order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from spoken import Fixed, batch, price, sampled, spoken
+from strategies import max_examples
+
+from spa_bench import registry
+from spa_bench.core import Floats, Tokens, Trajectory
+from spa_bench.method import RewardMethod
+from spa_bench.method_errors import MethodError
+from spa_bench.rewards.rloo import RLOO
+from spa_bench.training import ppo, pricing
+from spa_bench.training.policy import Policy, pack, pack_trajectory
+
+
+class Broken(Fixed):
+    def rewards(self, group):  # type: ignore[no-untyped-def]
+        return [np.full(len(t), np.nan) for t in group]
+
+
+class Short(Fixed):
+    def rewards(self, group):  # type: ignore[no-untyped-def]
+        return [np.ones(len(t) - 1) for t in group]
+
+
+def test_a_turns_tokens_share_its_advantage_and_only_its_first_has_a_value_target(policy: Policy) -> None:
+    trajectories = batch(policy)
+    for sample, trajectory in zip(price(policy, Fixed(), trajectories).samples, trajectories, strict=True):
+        turns = np.split(sample.advantages, sample.sequences.starts[1:])
+        assert all(len(set(turn)) == 1 for turn in turns) and len(set(sample.advantages)) == len(trajectory)
+        decided = np.flatnonzero(~np.isnan(sample.value_targets))
+        assert decided.tolist() == sample.sequences.starts.tolist()
+        # gamma = lam = 1: the target is the sum of what is still to come.
+        to_go = np.cumsum(np.arange(1.0, len(trajectory) + 1)[::-1])[::-1]
+        np.testing.assert_allclose(sample.value_targets[decided], to_go, atol=1e-6)
+
+
+def test_at_token_level_every_token_is_a_decision_and_a_step_is_paid_on_its_last(policy: Policy) -> None:
+    trajectories = batch(policy)
+    priced = price(policy, Fixed(), trajectories, level="token", lam=0.0)
+    raw: list[Floats] = []
+    for sample in priced.samples:
+        want = np.zeros(len(sample.sequences.where))
+        want[sample.sequences.ends] = np.arange(1.0, len(sample.sequences.lengths) + 1)
+        raw.append(want)  # lam = 0, gamma = 1 and a critic of 0: the advantage is the reward itself
+        np.testing.assert_allclose(sample.value_targets, want, atol=1e-6)
+    flat = np.concatenate(raw)
+    got = np.concatenate([sample.advantages for sample in priced.samples])
+    np.testing.assert_allclose(got, (flat - flat.mean()) / flat.std(), atol=1e-5)
+
+
+def test_a_penalty_in_the_reward_lands_on_its_tokens_and_sums_up_per_turn() -> None:
+    episode = pack([Tokens((1,), (2, 3), (0.0, 0.0), True), Tokens((4,), (5,), (0.0,))])
+    penalty = np.array([0.1, 0.2, 0.4])
+    np.testing.assert_allclose(pricing.stream(np.array([1.0, 2.0]), episode, "token", penalty), [-0.1, 0.8, 1.6])
+    np.testing.assert_allclose(pricing.stream(np.array([1.0, 2.0]), episode, "turn", penalty), [0.7, 1.6])
+
+
+def test_the_order_of_the_episodes_does_not_change_what_each_is_paid(policy: Policy) -> None:
+    trajectories = batch(policy)
+    there, back = price(policy, Fixed(), trajectories), price(policy, Fixed(), trajectories[::-1])
+    for a, b in zip(there.samples, back.samples[::-1], strict=True):
+        np.testing.assert_allclose(a.advantages, b.advantages, atol=1e-6)
+
+
+def test_a_sampler_with_other_log_probs_is_an_error(policy: Policy) -> None:
+    rng = np.random.default_rng(5)
+    with pytest.raises(ppo.TrainingError, match="sampler and trainer disagree"):
+        price(policy, Fixed(), [spoken(rng, 3)])
+
+
+@pytest.mark.parametrize(("method", "message"), [(Broken(), "gave nan for step"), (Short(), "for episodes of")])
+def test_a_method_that_breaks_its_contract_is_an_error(policy: Policy, method: RewardMethod, message: str) -> None:
+    with pytest.raises(MethodError, match=message):
+        price(policy, method, batch(policy))
+
+
+def test_encoding_a_scored_batch_is_free_and_a_new_one_is_counted(policy: Policy) -> None:
+    reference = pricing.Reference(policy, 4)
+    trajectories = batch(policy)
+    reference.score(trajectories, [pack_trajectory(t) for t in trajectories])
+    states = reference.encode(trajectories)
+    assert [s.shape for s in states] == [(2, 32), (4, 32), (3, 32)] and reference.extra_tokens == 0
+    other = spoken(np.random.default_rng(9), 2)
+    reference.encode([other])
+    assert reference.extra_tokens == pack_trajectory(other).size
+
+
+def test_hidden_states_are_those_of_the_turns_last_token(policy: Policy) -> None:
+    trajectory = batch(policy)[1]
+    episode = pack_trajectory(trajectory)
+    with torch.no_grad():
+        states = policy.model.base_model(torch.from_numpy(episode.ids[0])[None]).last_hidden_state[0]
+    (got,) = pricing.Reference(policy, 4).encode([trajectory])
+    np.testing.assert_allclose(got, states[episode.where[episode.ends, 1]].numpy(), atol=1e-5)
+
+
+# Without a critic: no signal, no push
+
+
+OUTCOMES = st.lists(
+    st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.7, 1.0]), min_size=1, max_size=4), min_size=1, max_size=4
+)
+"""Outcomes of the episodes of each task."""
+
+
+def ended(policy: Policy, outcomes: list[list[float]], broken: int = -1) -> list[Trajectory]:
+    """An episode for each outcome; the one with the number `broken` ends with an error outside the agent's control."""
+    rng = np.random.default_rng(3)
+    found = [
+        spoken(rng, int(rng.integers(1, 5)), f"task {task}", outcome)
+        for task, group in enumerate(outcomes)
+        for outcome in group
+    ]
+    marked = [replace(t, error="the world broke" if index == broken else None) for index, t in enumerate(found)]
+    return sampled(policy, marked)
+
+
+def test_the_advantages_of_two_groups_by_hand(policy: Policy) -> None:
+    """RLOO of 1, 0, 0 is 1, -1/2, -1/2, in 1, 2 and 3 turns: mean square (1 + 2/4 + 3/4) / 6 = 3/8. No other differ."""
+    rng = np.random.default_rng(0)
+    played = [spoken(rng, turns, "a", outcome) for turns, outcome in ((1, 1.0), (2, 0.0), (3, 0.0))]
+    played += [spoken(rng, 4, "b", 0.0), spoken(rng, 2, "b", 0.0), spoken(rng, 2, "c", 1.0)]
+    samples = price(policy, RLOO(), sampled(policy, played)).samples
+    unit = (3 / 8) ** 0.5
+    for sample, want in zip(samples, [1 / unit, -0.5 / unit, -0.5 / unit, 0.0, 0.0, 0.0], strict=True):
+        np.testing.assert_allclose(sample.advantages, want, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("name", ["rloo", "grpo", "gigpo", "3spo"])
+@given(OUTCOMES, st.integers(-1, 5))
+@max_examples(10)
+def test_a_group_without_a_signal_and_a_broken_episode_get_exactly_nothing(
+    weights: Policy, name: str, outcomes: list[list[float]], broken: int
+) -> None:
+    trajectories = ended(weights, outcomes, broken)
+    level = {"level": "token"} if len(outcomes) % 2 else {}
+    samples = price(weights, registry.build("rewards", name), trajectories, **level).samples
+    sound: dict[str, set[float]] = {}
+    for t in trajectories:
+        if t.error is None:
+            sound.setdefault(t.task.key, set()).add(t.outcome)
+    advantages = []
+    for sample, t in zip(samples, trajectories, strict=True):
+        # GiGPO and 3SPO compare steps too: a state that comes back, a reward of the method's own.
+        equal = name in ("rloo", "grpo") and len(sound.get(t.task.key, ())) == 1
+        silent = t.error is not None or equal or (name == "gigpo" and sound[t.task.key] == {0.0})
+        assert not silent or not sample.advantages.any()
+        assert t.error is None or np.isnan(sample.value_targets).all()
+        advantages.append(sample.advantages)
+    heard = np.concatenate(advantages)
+    heard = heard[heard != 0]
+    turns = np.concatenate([a[s.sequences.starts] for a, s in zip(advantages, samples, strict=True)])
+    decisions = heard if level else turns[turns != 0]
+    assert not heard.size or np.mean(np.square(decisions)) == pytest.approx(1.0)
+
+
+def test_an_episode_that_broke_moves_neither_the_policy_nor_the_critic_nor_the_others(policy: Policy) -> None:
+    sound = batch(policy)
+    (broken,) = sampled(policy, [replace(spoken(np.random.default_rng(8), 3, "a"), error="the world broke")])
+    alone, beside = price(policy, Fixed(), sound), price(policy, Fixed(), [*sound, broken])
+    for one, other in zip(alone.samples, beside.samples, strict=False):
+        np.testing.assert_allclose(one.advantages, other.advantages, rtol=1e-6)
+    assert not beside.samples[-1].advantages.any() and np.isnan(beside.samples[-1].value_targets).all()
+    assert beside.figures["explained_variance"] == pytest.approx(alone.figures["explained_variance"])
