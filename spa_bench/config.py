@@ -127,7 +127,6 @@ class PPOConfig(Section):
     )
     value_learning_rate: float = Field(3e-3, gt=0, description="rate of the value head")
     clip: float = Field(0.2, gt=0, description="Schulman et al. 2017: 0.2")
-    value_coef: float = Field(0.1, ge=0, description="TRL 0.10.1, SPA's trainer: .1")
     entropy_coef: float = Field(0.0, ge=0)
     kl_coef: float = Field(0.05, ge=0, description="weight of the KL to the warm start")
     max_grad_norm: float = Field(1.0, gt=0)

@@ -59,6 +59,13 @@ def settings_to_audit(flags: Flags, recorded: Path | None, reward: str, seed: in
 def _of_checkpoint(flags: Flags, checkpoint: Path, seed: int | None, option: str) -> RunConfig:
     """The configuration of a run but for what the flags change; `option` is how its folder was given."""
     stored = read_run(checkpoint)["config"]
+    try:
+        build(stored)
+    except UserError as error:
+        raise UserError(
+            f"{checkpoint / 'run.json'} was written by another version of spa-bench ({error}): use {option} with that "
+            "version, or train again"
+        ) from None
     if flags.env is not None and flags.env != stored.get("env"):
         raise UserError(f"{checkpoint} was trained in {stored.get('env')}, not in {flags.env}: omit --env")
     if flags.file is not None:

@@ -140,7 +140,8 @@ def _step(
     for indices in microbatches([sample.sequences for sample in batch], settings.microbatch):
         part = losses(policy, [batch[i] for i in indices], settings)
         loss = part.policy / tokens - settings.entropy_coef * part.entropy / tokens
-        loss = loss + settings.value_coef * part.value / max(decisions, 1)
+        # No coefficient: only the head learns from it, clipped apart, and Adam takes the scale out of its steps.
+        loss = loss + part.value / max(decisions, 1)
         if kl_in_loss:
             loss = loss + settings.kl_coef * part.kl / tokens
         finite = finite and math.isfinite(loss.item())

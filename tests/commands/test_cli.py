@@ -315,6 +315,20 @@ def test_what_changes_the_settings_of_a_recorded_run_is_checked(
     assert found.stderr.startswith(f"error: {message.format(command[1])}")
 
 
+@pytest.mark.parametrize("command", [["eval", "--checkpoint"], ["audit", "--from"]])
+def test_a_run_with_a_setting_that_is_gone_is_reported_and_nothing_else(command: list[str], tmp_path: Path):
+    path = write_run(tmp_path, wins="1110")
+    stored = json.loads((path / "run.json").read_text())
+    stored["config"]["ppo"]["value_coef"] = 0.1
+    (path / "run.json").write_text(json.dumps(stored))
+    found = invoke(*command, str(path))
+    assert (found.exit_code, found.stdout, found.stderr.count("\n")) == (2, "", 1), found.output
+    assert "written by another version of spa-bench (unknown setting ppo.value_coef" in found.stderr
+    assert f"use {command[1]} with that version, or train again" in found.stderr
+    (table,) = json.loads(invoke("report", str(tmp_path), "--json").stdout)["tables"]
+    assert [row["success"]["mean"] for row in table["rows"]] == [0.25, 0.75]
+
+
 def test_the_language_model_as_an_agent_is_the_configured_model(experiment: types.SimpleNamespace, tmp_path: Path):
     for choice in (["--agent", "causal-lm"], ["--model", "embedded"]):
         assert invoke("eval", "--env", "alfworld", *choice, "--results", str(tmp_path)).exit_code == 0

@@ -75,9 +75,55 @@ def test_the_kl_pulls_towards_the_warm_start(policy: Policy) -> None:
     samples = [replace(s, advantages=np.zeros_like(s.advantages)) for s in random_batch(policy)]
     samples = [replace(s, reference_logprobs=s.old_logprobs + 1.0) for s in samples]
     before = sum(s.old_logprobs.sum() for s in samples)
-    run(policy, samples, SETTINGS.model_copy(update={"kl_coef": 1.0, "value_coef": 0.0}))
+    run(policy, samples, SETTINGS.model_copy(update={"kl_coef": 1.0}))
     after = sum(scored.logprobs.sum() for scored in pricing.score(policy, [s.sequences for s in samples], 4))
     assert after > before
+
+
+def test_the_entropy_bonus_raises_the_entropy(policy: Policy) -> None:
+    """It is all that the policy learns from: no advantage, no distance from the warm start."""
+    samples = [replace(s, advantages=np.zeros_like(s.advantages)) for s in random_batch(policy)]
+    sharp = {
+        name: weights * 8 if "lm_head" in name or "embed" in name else weights
+        for name, weights in policy.model.state_dict().items()
+    }
+    policy.model.load_state_dict(sharp)  # an untrained network's entropy is the largest that there is
+    samples = [
+        replace(s, old_logprobs=n.logprobs, reference_logprobs=n.logprobs)
+        for s, n in zip(samples, pricing.score(policy, [s.sequences for s in samples], 4), strict=True)
+    ]
+
+    def entropy() -> float:
+        with torch.no_grad():
+            return policy([s.sequences for s in samples]).entropy.mean().item()
+
+    before = entropy()
+    figures = run(policy, samples, SETTINGS.model_copy(update={"entropy_coef": 1.0}))
+    assert figures["entropy"] == pytest.approx(before, rel=1e-4)
+    assert entropy() > before + 1e-4
+
+
+def test_the_value_heads_gradient_is_that_of_the_mean_squared_error_of_the_decisions(policy: Policy) -> None:
+    """Half the square, over the decisions of the whole minibatch; a rate of 1 shows the gradient."""
+    samples = random_batch(policy)
+    with torch.no_grad():
+        policy.value.weight.normal_(std=0.01)
+        found = [parameter.clone() for parameter in policy.value.parameters()]
+    mine = copy.deepcopy(policy)
+    scores = mine([s.sequences for s in samples])
+    targets = torch.from_numpy(np.concatenate([s.value_targets for s in samples])).float()
+    decided = ~targets.isnan()
+    loss = 0.5 * (scores.values - targets)[decided].square().mean()
+    loss.backward()
+    settings = SETTINGS.model_copy(update={"max_grad_norm": 1e6, "warmup": 0})
+    optimizer = torch.optim.SGD([{"params": list(policy.value.parameters()), "initial_lr": 1.0}], lr=1.0)
+    figures = ppo.update(
+        policy, optimizer, samples, settings, rng=np.random.default_rng(0), kl_in_loss=True, ratio_tolerance=1e-3
+    )
+    assert figures["value_loss"] == pytest.approx(loss.item(), rel=1e-5)
+    for before, after, gradient in zip(found, policy.value.parameters(), mine.value.parameters(), strict=True):
+        assert gradient.grad is not None
+        torch.testing.assert_close(before - after, gradient.grad, atol=1e-6, rtol=1e-4)
 
 
 def test_packing_finds_every_sampled_token_and_splits_where_a_turn_restarts() -> None:
