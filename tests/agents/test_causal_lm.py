@@ -14,7 +14,7 @@ from tiny import TEXTS, language_model
 
 from spa_bench import registry
 from spa_bench.agents.causal_lm import split
-from spa_bench.core import Conversation, Message, Tokens, UserError
+from spa_bench.core import Conversation, Message, Tokens, UserError, derive_seed
 from spa_bench.rollout.player import Player, Request
 from spa_bench.training.policy import Policy, pack
 
@@ -139,6 +139,21 @@ def test_inversion_sampling_has_the_models_frequencies() -> None:
     tokens, logprobs = agent._draw(logits.expand(800, 3), uniforms)
     assert np.bincount(tokens).tolist() == [100, 200, 500]
     np.testing.assert_allclose(np.exp(logprobs), np.array([1 / 8, 2 / 8, 5 / 8])[tokens], rtol=1e-6)
+
+
+def test_every_turn_and_every_episode_has_random_numbers_of_its_own(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    agent = language_model()
+    drawn = []
+    sample = agent._sample
+    monkeypatch.setattr(
+        agent, "_sample", lambda logits, rows, draws: drawn.append(draws) or sample(logits, rows, draws)
+    )
+    chat_alone(agent, conversations([3, 7]), observation)
+    assert len(drawn) == 4 and all(draws.shape == (2, agent.max_new_tokens) for draws in drawn)
+    numbers = np.concatenate(drawn)
+    assert len(np.unique(numbers)) == numbers.size
+    again = [np.random.default_rng(derive_seed(1000 + i, turn)).random(8) for turn in range(4) for i in (3, 7)]
+    np.testing.assert_array_equal(numbers, again)
 
 
 def test_temperature_zero_is_greedy_and_temperature_flattens() -> None:

@@ -1,13 +1,14 @@
 """Games of one and of several characters: order, budget, records."""
 
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
 
 from spa_bench import registry
-from spa_bench.core import Agent, Task, TextEnv, Trajectory, derive_seed
+from spa_bench.core import Agent, Conversation, Reply, Task, TextEnv, Trajectory, derive_seed
 from spa_bench.rollout.player import Player, Request, seated
 
 OPTIONS = {"train": 60, "valid": 20, "max_steps": 8}
@@ -130,3 +131,27 @@ def test_each_character_is_shown_by_its_own_expert() -> None:
     played = [t for _, t, _ in player.play(requests(make(2).tasks("train")[:4], 2), teacher)]
     for trajectory in played:
         assert all(step.action == step.expert_action for step in trajectory.steps)
+
+
+class Hasty(Agent):
+    """Buys the first product that the search finds, whatever it is."""
+
+    def __init__(self) -> None:
+        self.prompt = registry.prompt("action")
+
+    def act(self, conversations: Any) -> list[Reply]:
+        return [Reply(self.prompt.render(self._choose(conversation))) for conversation in conversations]
+
+    def _choose(self, conversation: Conversation) -> str:
+        wanted = re.compile(r"search.*|click\[(Buy Now|[A-Z0-9]{10})\]")
+        return next(action for action in conversation.admissible if wanted.fullmatch(action))
+
+
+def test_an_episode_that_the_world_ended_is_no_success_unless_the_world_says_so() -> None:
+    """A purchase ends an episode of WebShop; only reward 1 is success."""
+    make_shop = lambda: registry.build("environments", "webshop", products=200, valid=20)  # noqa: E731
+    tasks = make_shop().tasks("valid_unseen")
+    requests = [Request(n, task, n) for n, task in enumerate(tasks)]
+    played = [t for _, t, _ in Player(make_shop, 8).play(requests, Hasty())]
+    assert sum(t.terminated and 0 < t.outcome < 1 for t in played) > 10
+    assert [t.success for t in played] == [t.outcome == 1.0 for t in played]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -317,7 +320,56 @@ def test_a_strange_run_json_is_a_user_error(tmp_path: Path, content: str):
         RunFolder.open(tmp_path, CONFIG, {})
 
 
-def test_the_run_path_depends_on_everything_but_seed_and_batch():
+def test_a_run_with_a_setting_that_is_gone_is_told_as_another_versions(tmp_path: Path):
+    with RunFolder.open(tmp_path, CONFIG, {}):
+        pass
+    stored = json.loads((tmp_path / "run.json").read_text())
+    stored["config"]["ppo"]["value_coef"] = 0.1
+    (tmp_path / "run.json").write_text(json.dumps(stored))
+    with pytest.raises(UserError, match=r"written by another version of spa-bench: unknown setting ppo\.value_coef"):
+        RunFolder.open(tmp_path, CONFIG, {})
+
+
+VALUES = (
+    *(True, False, 1, 2, 64, 0.5, 0.25),
+    *("x", "action", "bf16", "cuda", "token", "tokens", "valid_seen", "official"),
+    {"option": 1},
+)
+"""Of these, each setting takes one that is not its default."""
+
+
+def leaves(values: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    """Every setting by its dotted name."""
+    for key, value in values.items():
+        inner = isinstance(value, dict) and value
+        yield from leaves(value, f"{at}{key}.") if inner else [at + key]
+
+
+def otherwise(setting: str) -> RunConfig:
+    """The configuration with another value there."""
+    *sections, key = setting.split(".")
+    for value in VALUES:
+        values: dict[str, Any] = CONFIG.model_dump()
+        node = values
+        for section in sections:
+            node = node[section]
+        node[key], before = value, node[key]
+        with contextlib.suppress(UserError):
+            if value != before:
+                return build(values)
+    raise AssertionError(f"no other value for {setting}")
+
+
+def test_the_run_path_depends_on_every_setting_but_seed_and_batch():
+    settings = list(leaves(CONFIG.model_dump()))
+    assert len(settings) > 40 and {"env", "reward_options", "ppo.clip", "world.options"} < set(settings)
+    hashes = {setting: config_hash(otherwise(setting)) for setting in settings}
+    own = config_hash(CONFIG)
+    assert {setting for setting, found in hashes.items() if found == own} == {"seed", "batch"}
+    assert len(set(hashes.values())) == len(settings) - 1
+
+
+def test_the_run_path_is_made_of_world_reward_seed_and_hash():
     base = run_path(Path("results"), CONFIG)
     assert base == Path("results/runs/alfworld/sparse") / f"0-{config_hash(CONFIG)}"
     assert config_hash(build({"env": "alfworld", "reward": "sparse", "seed": 5, "batch": 3})) == config_hash(CONFIG)
@@ -349,12 +401,14 @@ def test_facts_hold_no_secret_no_host_and_no_home(monkeypatch: pytest.MonkeyPatc
 
 BUILD = """
 import sys
+import time
 from pathlib import Path
 from spa_bench.files import cache_entry
 print("up", flush=True)
 sys.stdin.readline()
 with cache_entry(Path(sys.argv[1]), "warm-start", "ab12") as entry:
     if not entry.ready:
+        time.sleep(0.3)  # long enough for the others to wait
         (entry.build / "weights").write_text("made by " + sys.argv[2])
         with open(sys.argv[1] + "/log", "a") as log:
             log.write("built ")

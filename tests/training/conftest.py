@@ -18,3 +18,9 @@ def weights() -> Policy:
 @pytest.fixture
 def policy(weights: Policy) -> Policy:
     return copy.deepcopy(weights)
+
+
+@pytest.fixture
+def other() -> Policy:
+    """Another network than `policy`, with the same tokens."""
+    return Policy(language_model(seed=1).model, precision="fp32")

@@ -48,8 +48,11 @@ class Fixed(RewardMethod):
         return [np.arange(1.0, len(t) + 1) for t in group]
 
 
-def price(policy: Policy, method: RewardMethod, trajectories: list[Trajectory], **changes: object) -> pricing.Priced:
-    reference = pricing.Reference(copy.deepcopy(policy), 4)
+def price(
+    policy: Policy, method: RewardMethod, trajectories: list[Trajectory], start: Policy | None = None, **changes: object
+) -> pricing.Priced:
+    """`start` is the reference; as the policy itself where none is given."""
+    reference = pricing.Reference(copy.deepcopy(start or policy), 4)
     settings = PPOConfig(**({"gamma": 1.0, "lam": 1.0, "kl_coef": 0.5} | changes))  # type: ignore[arg-type]
     return pricing.price(
         CheckedMethod("fixed", method), policy, reference, trajectories, settings, sampler_tolerance=1e-3

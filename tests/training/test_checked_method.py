@@ -53,6 +53,11 @@ class NaN(Plain):
         return [np.where(np.arange(len(t)) == 1, np.nan, 0.1) for t in group]
 
 
+class Infinite(Plain):
+    def rewards(self, group: Any) -> Any:
+        return [np.full(len(t), np.inf) for t in group]
+
+
 class TooShort(Plain):
     def rewards(self, group: Any) -> Any:
         return [np.zeros(len(t) - 1) for t in group]
@@ -138,6 +143,7 @@ class TooMuch(Plain):
 SAID = {
     "Raises": r"rewards raised ZeroDivisionError: division by zero at .*test_\w+\.py:\d+ \(task .*, iteration 2\)",
     "NaN": r"rewards gave nan for step 2 \(task .*, iteration 1\)",
+    "Infinite": r"rewards gave inf for step 1 \(task .*, iteration 1\)",
     "TooShort": r"rewards gave \[\(5,\), .*\] for episodes of \[6, .*\] steps \(task .*, iteration 1\)",
     "TooFew": r"rewards gave .* for episodes of .* steps \(task .*, iteration 1\)",
     "NoNumbers": r"rewards raised ValueError: .*'a'.*iteration 1",

@@ -34,13 +34,15 @@ class Short(Fixed):
 def test_a_turns_tokens_share_its_advantage_and_only_its_first_has_a_value_target(policy: Policy) -> None:
     trajectories = batch(policy)
     for sample, trajectory in zip(price(policy, Fixed(), trajectories).samples, trajectories, strict=True):
-        turns = np.split(sample.advantages, sample.sequences.starts[1:])
-        assert all(len(set(turn)) == 1 for turn in turns) and len(set(sample.advantages)) == len(trajectory)
         decided = np.flatnonzero(~np.isnan(sample.value_targets))
         assert decided.tolist() == sample.sequences.starts.tolist()
         # gamma = lam = 1: the target is the sum of what is still to come.
         to_go = np.cumsum(np.arange(1.0, len(trajectory) + 1)[::-1])[::-1]
         np.testing.assert_allclose(sample.value_targets[decided], to_go, atol=1e-6)
+        # Returns to go of 3, 2 and 10, 9, 7, 4 and 6, 5, 3: mean 49/9, standard deviation 2.629.
+        np.testing.assert_allclose(sample.advantages[decided], (to_go - 49 / 9) / 2.6294, rtol=1e-4)
+        wanted = np.repeat(sample.advantages[decided], sample.sequences.lengths)
+        np.testing.assert_array_equal(sample.advantages, wanted)
 
 
 def test_at_token_level_every_token_is_a_decision_and_a_step_is_paid_on_its_last(policy: Policy) -> None:
@@ -55,6 +57,39 @@ def test_at_token_level_every_token_is_a_decision_and_a_step_is_paid_on_its_last
     flat = np.concatenate(raw)
     got = np.concatenate([sample.advantages for sample in priced.samples])
     np.testing.assert_allclose(got, (flat - flat.mean()) / flat.std(), atol=1e-5)
+
+
+class Penalised(Fixed):
+    kl_in_reward = True
+
+
+def test_what_a_likelier_token_than_at_the_start_costs_is_taken_from_its_reward(policy: Policy, other: Policy) -> None:
+    """Token level, lambda 0, gamma 1, a critic of 0: the target of a token is r - coef (log pi - log ref)."""
+    trajectories = batch(policy)
+    priced = price(policy, Penalised(), trajectories, other, level="token", lam=0.0, kl_coef=0.5)
+    for sample in priced.samples:
+        now, then = (pricing.score(model, [sample.sequences], 1)[0].logprobs for model in (policy, other))
+        assert np.abs(now - then).max() > 0.01
+        want = -0.5 * (now - then)
+        want[sample.sequences.ends] += np.arange(1.0, len(sample.sequences.lengths) + 1)
+        np.testing.assert_allclose(sample.value_targets, want, atol=1e-5)
+        np.testing.assert_allclose(sample.reference_logprobs, then, atol=1e-5)
+    plain = price(policy, Fixed(), trajectories, other, level="token", lam=0.0, kl_coef=0.5)
+    for sample in plain.samples:  # in the loss, and not in the reward
+        assert np.count_nonzero(np.round(sample.value_targets, 5)) == len(sample.sequences.lengths)
+
+
+@pytest.mark.parametrize("level", ["turn", "token"])
+def test_nothing_is_expected_after_the_step_limit(policy: Policy, level: str) -> None:
+    """The critic says 1 everywhere. Lambda 0, gamma 1: a target is r + 1, and the last one of an episode r."""
+    torch.nn.init.ones_(policy.value.bias)
+    trajectories = batch(policy)
+    assert all(t.truncated and not t.terminated for t in trajectories)
+    priced = price(policy, Fixed(), trajectories, level=level, lam=0.0)
+    for sample, trajectory in zip(priced.samples, trajectories, strict=True):
+        paid = sample.sequences.starts if level == "turn" else sample.sequences.ends
+        want = np.arange(1.0, len(trajectory) + 1) + (np.arange(len(trajectory)) < len(trajectory) - 1)
+        np.testing.assert_allclose(sample.value_targets[paid], want, atol=1e-6)
 
 
 def test_a_penalty_in_the_reward_lands_on_its_tokens_and_sums_up_per_turn() -> None:

@@ -24,6 +24,15 @@ def test_an_evaluation_set_is_known_by_its_tasks_and_settings_and_not_by_where_i
     assert replace(common, panel=common.panel[1:]).panel_hash != common.panel_hash
 
 
+def test_a_demonstration_that_failed_is_left_out() -> None:
+    """Five steps are enough for some tasks only: those of which the expert needs no more."""
+    torch.set_num_threads(1)
+    common = start.begin(config(world={"max_steps": 5, "options": {"train": 24, "valid": 6}}))
+    shown = start.experts(common, 24, Progress.quiet())
+    assert 0 < len(shown) < 24 and all(trajectory.success for trajectory in shown)
+    assert [t.task for t in shown] == [task for task in common.train_tasks(24) if task.expert_steps <= 5]
+
+
 def test_demonstrations_are_successes_whose_every_step_has_tokens() -> None:
     torch.set_num_threads(1)
     settings = config(world={"max_steps": 60, "options": {"train": 24, "valid": 6}})

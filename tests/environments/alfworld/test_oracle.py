@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from unittest import mock
 
+import alfworld_home
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -171,3 +172,25 @@ def test_a_state_without_a_plan_is_lost():
     assert oracle.remaining(nowhere, state) == oracle.LOST
     with pytest.raises(ValueError, match="no plan"):
         oracle.plan(nowhere, state)
+
+
+def test_an_object_that_still_lies_in_the_target_needs_only_to_be_treated():
+    """An apple on the countertop and on the desk, taken from the countertop: heated, it is a hot apple on the desk."""
+    game = Game.parse(alfworld_home.home("heat", facts="\n(inReceptacle Apple_bar_2 Desk_bar_1)"))
+    engine = Engine(game)
+    for command in ("go to countertop 1", "take apple 1 from countertop 1", "go to microwave 1"):
+        engine.step(command)
+        assert engine.last_executed, command
+    assert oracle.remaining(game, engine.state) == 1
+    engine.step("heat apple 1 with microwave 1")
+    assert engine.won
+
+
+def test_an_object_that_was_taken_out_of_the_target_has_to_go_back():
+    game = Game.parse(alfworld_home.home("heat", facts="\n(inReceptacle Apple_bar_2 Desk_bar_1)"))
+    engine = Engine(game)
+    for command in ("go to desk 1", "take apple 1 from desk 1"):
+        engine.step(command)
+        assert engine.last_executed, command
+    left = oracle.remaining(game, engine.state)
+    assert left == search(game, engine.state, 20_000) == 4  # to the microwave, heat, back, put

@@ -1,0 +1,67 @@
+"""What the network says of sampled tokens: the critic's place, what it teaches, and the sampler's temperature."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from spoken import spoken
+
+from spa_bench.training.policy import Policy, Sequences, pack_trajectory
+
+
+@pytest.fixture
+def episodes() -> list[Sequences]:
+    rng = np.random.default_rng(2)
+    return [pack_trajectory(spoken(rng, turns)) for turns in (3, 1, 5)]
+
+
+@pytest.fixture
+def judging(policy: Policy) -> Policy:
+    """A policy whose critic tells every state from every other."""
+    torch.manual_seed(0)
+    torch.nn.init.normal_(policy.value.weight)
+    torch.nn.init.normal_(policy.value.bias)
+    return policy
+
+
+def states(policy: Policy, episode: Sequences) -> torch.Tensor:
+    """The last hidden state at each token of an episode of one sequence, alone in its batch."""
+    return policy.model.base_model(torch.from_numpy(episode.ids[0])[None]).last_hidden_state[0]
+
+
+def test_the_critic_judges_the_state_before_a_token_and_not_the_token(
+    judging: Policy, episodes: list[Sequences]
+) -> None:
+    with torch.no_grad():
+        values = judging(episodes).values.split([len(e.where) for e in episodes])
+        for episode, got in zip(episodes, values, strict=True):
+            want = judging.value(states(judging, episode)[episode.where[:, 1] - 1])[:, 0]
+            torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
+
+
+def test_what_the_critic_learns_does_not_reach_the_network(judging: Policy, episodes: list[Sequences]) -> None:
+    scores = judging(episodes)
+    (scores.values - 1).square().sum().backward()
+    assert all(parameter.grad is None for parameter in judging.model.parameters())
+    assert all(parameter.grad.abs().sum() > 0 for parameter in judging.value.parameters())
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_log_probs_and_entropy_are_those_of_the_samplers_temperature(
+    policy: Policy, episodes: list[Sequences], temperature: float
+) -> None:
+    warm = Policy(copy.deepcopy(policy.model), precision="fp32", temperature=temperature)
+    with torch.no_grad():
+        scores = warm(episodes)
+        logprobs, entropies = [], []
+        for episode in episodes:
+            logits = policy.model.get_output_embeddings()(states(policy, episode))
+            logp = (logits / temperature).log_softmax(-1)
+            places = torch.from_numpy(episode.where[:, 1])
+            logprobs.append(logp[places - 1, torch.from_numpy(episode.ids[0])[places]])
+            entropies.append(-(logp.exp() * logp).sum(-1)[places - 1])
+    torch.testing.assert_close(scores.logprobs, torch.cat(logprobs), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(scores.entropy, torch.cat(entropies), atol=1e-5, rtol=1e-4)
