@@ -60,9 +60,8 @@ class CausalLM(Agent):
         told: bool = True,
     ) -> None:
         self.model, self.tokenizer, self.prompt = model, tokenizer, prompt
-        self.chat = Chat(tokenizer)
+        self.chat = Chat(tokenizer, generation_ends(model))
         self.context, self.max_new_tokens, self.temperature, self.told = context, max_new_tokens, temperature, told
-        self.stop = self._stop_ids()
         self._live: dict[int, _Live] = {}
         self._rows: list[int] = []
         self._cache: RowCache | None = None
@@ -71,13 +70,26 @@ class CausalLM(Agent):
         self._refuse_unknown_architecture()
 
     @classmethod
-    def load(cls, name: str, prompt: ReplyFormat, *, context: int, max_new_tokens: int, told: bool = True) -> Self:
-        """A model and tokenizer from a folder or the Hub; UserError with the reason where that fails."""
+    def load(
+        cls,
+        name: str,
+        prompt: ReplyFormat,
+        *,
+        context: int,
+        max_new_tokens: int,
+        told: bool = True,
+        revision: str | None = None,
+    ) -> Self:
+        """A model and tokenizer from a folder or the Hub (there of a commit, `revision`).
+
+        UserError with the reason where that fails.
+        """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        of = {} if revision is None else {"revision": revision}
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name)
-            model = AutoModelForCausalLM.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(name, **of)
+            model = AutoModelForCausalLM.from_pretrained(name, use_safetensors=True, dtype=torch.float32, **of)
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
@@ -135,7 +147,7 @@ class CausalLM(Agent):
             live = self._live[conversation.id]
             live.reply, live.pending = tuple(ids), [ids[-1]]
             live.length += len(ids)
-            replies.append(Reply(self.chat.text(ids), Tokens(tuple(context), live.reply, tuple(lps), restart)))
+            replies.append(Reply(self.chat.reply(ids), Tokens(tuple(context), live.reply, tuple(lps), restart)))
         return replies
 
     @torch.inference_mode()
@@ -184,7 +196,7 @@ class CausalLM(Agent):
             if turns:
                 messages.append(self.later(step.observation, trajectory.goal))
             context, before, restart = self._context(messages, before, reply, length)
-            reply = (*self.chat.encode(step.reply), self.chat.end)
+            reply = self.chat.taught(step.reply)
             length = len(context) + len(reply) + (0 if restart else length)
             turns.append(Tokens(tuple(context), reply, (0.0,) * len(reply), restart))
             messages.append(Message("assistant", step.reply))
@@ -229,13 +241,14 @@ class CausalLM(Agent):
             ids = self.chat.encode(more)
             if length + len(ids) + self.max_new_tokens <= self.context:
                 return ids, prompt, False
-        shown = list(messages)
-        ids = self.chat.encode(prompt)
-        while len(ids) + self.max_new_tokens > self.context and len(shown) > 2:
-            del shown[1:3]  # the oldest reply and what it led to; the task in the first message stays
-            ids = self.chat.encode(self.chat.prompt(shown))
         room = self.context - self.max_new_tokens
-        return ids[-room:], prompt, True
+        ids = self.chat.fitted(messages, room)
+        if len(ids) > room:
+            raise UserError(
+                f"task and current page take {len(ids)} tokens, and model.context={self.context} leaves {room} beside "
+                f"a reply of {self.max_new_tokens}: set model.context={len(ids) + self.max_new_tokens} or more"
+            )
+        return ids, prompt, True
 
     def _reserve(self, rows: int) -> None:
         """Room for this many conversations; grows by doubling, contents kept."""
@@ -298,7 +311,7 @@ class CausalLM(Agent):
             for i, token, lp in zip(active, chosen, lps, strict=True):
                 replies[i].append(token)
                 logprobs[i].append(lp)
-            active = [i for i in active if replies[i][-1] not in self.stop]
+            active = [i for i in active if replies[i][-1] not in self.chat.ends]
             if not active or t + 1 == self.max_new_tokens:
                 return replies, logprobs
             chunks: list[list[int]] = [[] for _ in self._rows]
@@ -317,12 +330,6 @@ class CausalLM(Agent):
             target = torch.from_numpy(uniforms).to(logits.device)[:, None] * cumulative[:, -1:]
             tokens = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
         return tokens.tolist(), logp.gather(1, tokens[:, None])[:, 0].tolist()
-
-    def _stop_ids(self) -> frozenset[int]:
-        generation = getattr(self.model, "generation_config", None)
-        eos = generation.eos_token_id if generation is not None else None
-        extra = eos if isinstance(eos, list) else [] if eos is None else [eos]
-        return frozenset({self.chat.end, *extra})
 
     @torch.inference_mode()
     def _refuse_unknown_architecture(self) -> None:
@@ -344,6 +351,12 @@ class CausalLM(Agent):
         if not torch.allclose(want, got, rtol=1e-3, atol=1e-3):
             kind = type(self.model).__name__
             raise UserError(f"{kind} computes its logits in a way that the cache does not follow: choose another model")
+
+
+def generation_ends(model: PreTrainedModel) -> list[int]:
+    """The tokens at which the model's generation configuration stops."""
+    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return [] if ends is None else [int(end) for end in (ends if isinstance(ends, list) else [ends])]
 
 
 def sliding_window(config: PretrainedConfig) -> int | None:

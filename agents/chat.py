@@ -9,27 +9,55 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from spa_bench.agents.thoughts import left_open
 from spa_bench.core import Message, UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+DATE = "2024-07-26"
+"""The day that templates print as today, so that a run does not depend on the day; Llama 3.1's template has it too."""
+
+_PARTS = {
+    "%F": DATE,
+    **{"%Y": "2024", "%y": "24", "%m": "07", "%-m": "7", "%d": "26", "%-d": "26", "%e": "26", "%j": "208"},
+    **{"%B": "July", "%b": "Jul", "%h": "Jul", "%A": "Friday", "%a": "Fri", "%p": "AM"},
+    **{"%H": "00", "%I": "12", "%M": "00", "%S": "00"},
+}
+_FIXED_DATE = (
+    "{%- macro strftime_now(format) -%}{{ format"
+    + "".join(f" | replace('{part}', '{value}')" for part, value in _PARTS.items())
+    + " }}{%- endmacro +%}"
+)
+"""Goes before a template that asks for the time; transformers lets nobody replace the function that it hands out."""
+
+_REPLY = "reply-7d1f"
+"""Stands for a reply where a template is asked what comes behind one."""
+
 
 class Chat:
-    """A tokenizer with a chat template, seen as a function from messages to continuations."""
+    """A tokenizer with a chat template, seen as a function from messages to continuations.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    A turn ends with any of `ends`: the tokenizer's end of sequence, those of the model's generation configuration
+    (`also`), and the token that the template puts behind a reply, which is `end`, the one that is taught.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, also: Sequence[int] = ()) -> None:
         if not tokenizer.chat_template:
             raise UserError("the model's tokenizer has no chat template: choose an instruct model, or add a template")
-        if tokenizer.eos_token_id is None:
-            raise UserError("the model's tokenizer names no end-of-turn token: set eos_token in its configuration")
         self.tokenizer = tokenizer
-        self.end = int(tokenizer.eos_token_id)
+        own = tokenizer.eos_token_id
+        known = [*([] if own is None else [int(own)]), *also]
+        written = self._end_of_template()
+        if written is None and not known:
+            raise UserError("the model's tokenizer names no end-of-turn token: set eos_token in its configuration")
+        self.end = known[0] if written is None else written
+        self.ends = frozenset({*known, self.end})
+        self.opened, self._closed = left_open(self.prompt([Message("user", "?")]))
 
     def prompt(self, messages: Sequence[Message]) -> str:
         """The rendered conversation, ready for the next reply."""
-        chat = [{"role": m.role, "content": m.content} for m in messages]
-        return str(self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+        return self._rendered(messages, reply_follows=True)
 
     def encode(self, text: str) -> list[int]:
         """Ids of rendered text; lone surrogates, which no tokenizer takes, become question marks."""
@@ -37,9 +65,36 @@ class Chat:
         return [int(i) for i in self.tokenizer(clean, add_special_tokens=False)["input_ids"]]
 
     def text(self, ids: Sequence[int]) -> str:
-        """What a reply says, its end token left out."""
-        body = ids[:-1] if ids and ids[-1] == self.end else ids
+        """What was sampled, the token that ends a turn left out."""
+        body = ids[:-1] if ids and ids[-1] in self.ends else ids
         return str(self.tokenizer.decode(list(body), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def reply(self, ids: Sequence[int]) -> str:
+        """What a reply says: where the prompt has opened a thought, the reply begins with the tag that opened it."""
+        return self.opened + self.text(ids)
+
+    def taught(self, reply: str) -> tuple[int, ...]:
+        """Ids of a reply that is shown to the model: where the prompt has opened a thought it is closed."""
+        if self.opened:
+            tag = self.opened.rstrip()
+            reply = reply.removeprefix(tag) if reply.startswith(tag) else f"{self._closed}\n\n{reply}"
+        return (*self.encode(reply), self.end)
+
+    def fitted(self, messages: Sequence[Message], room: int) -> list[int]:
+        """Ids of the prompt, without as many of the oldest turns as must go to fit into `room` tokens.
+
+        The first message, with instructions and task, and the last, with the current page, stay: in the end they are
+        one message, because templates want user and assistant to take turns. More than `room` where that does not fit.
+        """
+        shown = list(messages)
+        ids = self.encode(self.prompt(shown))
+        while len(ids) > room and len(shown) > 1:
+            if len(shown) > 3:
+                del shown[1:3]  # the oldest reply and what it led to
+            else:
+                shown = [Message("user", f"{shown[0].content}\n\n{shown[-1].content}")]
+            ids = self.encode(self.prompt(shown))
+        return ids
 
     def continuation(self, before: str, reply: Sequence[int], after: str) -> str | None:
         """What follows the sampled reply in the next prompt, or None where `after` does not continue it.
@@ -47,6 +102,25 @@ class Chat:
         `before` is the prompt that the reply answered, `after` the prompt of the next turn.
         """
         said = before + self.text(reply)
-        if reply and reply[-1] == self.end:
-            said += str(self.tokenizer.decode([self.end]))
+        if reply and reply[-1] in self.ends:
+            said += str(self.tokenizer.decode([reply[-1]]))
         return after[len(said) :] if after.startswith(said) else None
+
+    def _rendered(self, messages: Sequence[Message], *, reply_follows: bool) -> str:
+        chat = [{"role": m.role, "content": m.content} for m in messages]
+        template = self.tokenizer.get_chat_template()
+        if "strftime_now" in template:
+            template = _FIXED_DATE + template
+        return str(
+            self.tokenizer.apply_chat_template(
+                chat, chat_template=template, tokenize=False, add_generation_prompt=reply_follows,
+                date_string="26 Jul 2024",  # read by the templates of Llama 3
+            )
+        )  # fmt: skip
+
+    def _end_of_template(self) -> int | None:
+        """The token that the template puts behind a reply; None where that is ordinary text or nothing."""
+        shown = self._rendered([Message("user", "?"), Message("assistant", _REPLY)], reply_follows=False)
+        _, found, behind = shown.rpartition(_REPLY)
+        first = self.encode(behind.lstrip())[:1] if found else []
+        return first[0] if first and first[0] in self.tokenizer.added_tokens_decoder else None

@@ -1,21 +1,46 @@
 r"""Reply formats: how an agent is told to answer, and how its answer is read.
 
 `action` is one line, for small and cloned models, and repeats the task in every turn; `react` is a thought and an
-action, as ETO and SPA prompt, and leaves the task at the beginning. Both are read alike: the first line that begins
-with `Action:` is the action. The first, not the last, because a model that writes on answers observations it has only
-imagined; at the beginning of a line, because thoughts mention actions.
+action, as ETO and SPA prompt, and leaves the task at the beginning; `verl-agent` is `<think>` and `<action>`;
+`code-fence` is a thought and one block of code. The rules of reading:
+
+1. Thoughts in tags are not read (`thoughts`).
+2. The action stands behind a label, in tags or in a block, as the format says. Of several the first counts, not the
+   last: a model that writes on answers observations it has only imagined. Of several blocks of code none counts.
+3. A label begins a line, because thoughts mention actions: `Action:`, in either case, with a number as ReAct writes it
+   (`Action 2:`), in bold, with a space before the colon or with the full-width one. Lists and quotations have no label.
+4. What is wrapped around the command is taken off: white space, quotes, backticks, asterisks, a spelled-out end of
+   turn. The command itself is left as it is: capitals, full stops and inner spaces are for the world to judge.
+5. Behind a label with nothing after it one more line may follow, or one block of code with one line, and nothing else.
+6. What cannot be read so is no action, the empty one, which every world counts as malformed.
+
 (Upstream's `Action:\s?(.*)` also matches inside a thought, and sends every following line to the world.)
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from spa_bench.agents.thoughts import spoken, untagged
 from spa_bench.core import UserError
 
-_ACTION = re.compile(r"^[ \t]*Action:(.*)", re.MULTILINE)
-_QUOTES = "`\"'"
+_UNSEEN = "\u200b\u200c\u200d\u2060\ufeff"
+"""Characters of no width, which are no white space to Python."""
+_SPACE = rf"(?:[^\S\n]|[{_UNSEEN}])"
+_LABEL = re.compile(
+    rf"^{_SPACE}*(?P<bold>\*\*)?Action(?:{_SPACE}{{1,4}}\d{{1,4}})?{_SPACE}{{0,4}}(?P<shut>\*\*)?{_SPACE}{{0,4}}[:\uff1a]"
+    r"(?P<line>.*)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_ANY_LABEL = re.compile(r"\W*(?:action|thought|observation)\W", re.IGNORECASE)
+_OPEN, _CLOSE = (re.compile(tag, re.IGNORECASE) for tag in ("<action>", "</action>"))
+_FENCE = "```"
+_LANGUAGE = re.compile(r"[\w+-]*")
+_TURN_ENDS = re.compile(r"<\|(?:im_end|eot_id|end|end_of_text|endoftext)\|>|</s>|<end_of_turn>|<eos>")
+"""Ends of turns spelled out. Where the model's own token is known (`Chat.ends`) it never comes this far."""
+_WRAPPED = {mark: mark for mark in "`\"'*"} | {"\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 
 
 @dataclass(frozen=True)
@@ -23,10 +48,12 @@ class Prompt:
     """One reply format; satisfies `core.ReplyFormat`."""
 
     name: str
-    thought: bool
-    """The reply begins with a line of reasoning."""
     form: str
     """The end of the system text: what a reply looks like."""
+    reply: str
+    """A reply, with `{action}` and, where it begins with a line of reasoning, `{thought}`."""
+    read: Callable[[str], str]
+    """The action of a reply without thoughts in tags."""
     reminds: bool = False
     """Every observation ends with the task, as in verl-agent's prompts. A small model reads what is near: after 600
     steps of 8 demonstrations the embedded default solved 55 % of held-out ALFWorld tasks with it, 15 % without."""
@@ -43,24 +70,116 @@ class Prompt:
         """A reply in this form; `parse` reads the action back. Raises ValueError for an action of several lines."""
         if "\n" in action:
             raise ValueError(f"an action is one line, not {action!r}")
-        head = f"Thought: {' '.join(thought.split())}\n" if self.thought else ""
-        return f"{head}Action: {action}"
+        line = " ".join(untagged(thought).replace(_FENCE, " ").split())
+        return self.reply.format(thought=line, action=action)
 
     def parse(self, reply: str) -> str:
-        """The action, without white space and quotes around it; empty where no line begins with `Action:`."""
-        match = _ACTION.search(reply)
-        return _unquoted(match.group(1)) if match else ""
+        """The action, by the rules above; empty where there is none."""
+        return self.read(spoken(reply))
+
+
+def labelled(text: str) -> str:
+    """The action of the first line that begins with `Action:`."""
+    label = _LABEL.search(text)
+    if label is None:
+        return ""
+    line = label["line"]
+    if label["bold"] and not label["shut"]:  # `**Action:** look`, or `**Action: look**`
+        line = line[2:] if line.startswith("**") else f"**{line}"
+    command = bare(line)
+    if not command or (line.lstrip().startswith(_FENCE) and line.count(_FENCE) == 1):
+        return _alone(line + text[label.end() :]) or command
+    return command
+
+
+def tagged(text: str) -> str:
+    """The action of the first `<action>...</action>`."""
+    opened = _OPEN.search(text)
+    closed = _CLOSE.search(text, opened.end()) if opened else None
+    if opened is None or closed is None or _OPEN.search(text, opened.end(), closed.start()):
+        return ""
+    return _one_line(text[opened.end() : closed.start()])
+
+
+def fenced(text: str) -> str:
+    """The action of the only block of code, which holds one line; a language may stand behind the opening fence."""
+    parts = text.split(_FENCE)
+    if len(parts) != 3:
+        return ""
+    head, several, body = parts[1].partition("\n")
+    if several and not _LANGUAGE.fullmatch(head.strip()):
+        return ""
+    return _one_line(body if several else head)
+
+
+def bare(text: str) -> str:
+    """Without the end of a turn, and without white space and pairs of quotes around, however deep, in one pass.
+
+    Replies can be megabytes of quotes.
+    """
+    start, end = 0, len(text)
+    if mark := _TURN_ENDS.search(text):
+        end = mark.start()
+    while start < end:
+        if _blank(text[start]):
+            start += 1
+        elif _blank(text[end - 1]):
+            end -= 1
+        elif end - start > 1 and _WRAPPED.get(text[start]) == text[end - 1]:
+            start, end = start + 1, end - 1
+        else:
+            break
+    return text[start:end]
+
+
+def _blank(char: str) -> bool:
+    return char.isspace() or char in _UNSEEN
+
+
+def _one_line(text: str) -> str:
+    command = bare(text)
+    return "" if "\n" in command else command
+
+
+def _alone(text: str) -> str:
+    """The action of a text that is one line or one block of code, and nothing else."""
+    rest = text.strip()
+    if rest.startswith(_FENCE):
+        return fenced(rest) if rest.endswith(_FENCE) else ""
+    return "" if _ANY_LABEL.match(rest) else _one_line(rest)
 
 
 PROMPTS = {
     prompt.name: prompt
     for prompt in (
-        Prompt("action", thought=False, form="Answer with one line:\nAction: <command>", reminds=True),
+        Prompt(
+            "action",
+            form="Answer with one line:\nAction: <command>",
+            reply="Action: {action}",
+            read=labelled,
+            reminds=True,
+        ),
         Prompt(
             "react",
-            thought=True,
             form="Think first, then give one command. Answer in exactly this form:\n"
             "Thought: <your reasoning in one line>\nAction: <command>",
+            reply="Thought: {thought}\nAction: {action}",
+            read=labelled,
+        ),
+        Prompt(
+            "verl-agent",
+            form="Think first, then give one command. Answer in exactly this form:\n"
+            "<think><your reasoning></think>\n<action><command></action>",
+            reply="<think>{thought}</think>\n<action>{action}</action>",
+            read=tagged,
+            reminds=True,
+        ),
+        Prompt(
+            "code-fence",
+            form="Think first, then give one command in a block of code. Answer in exactly this form:\n"
+            f"<your reasoning>\n{_FENCE}\n<command>\n{_FENCE}",
+            reply=f"{{thought}}\n{_FENCE}\n{{action}}\n{_FENCE}",
+            read=fenced,
         ),
     )
 }
@@ -72,18 +191,3 @@ def find(name: str) -> Prompt:
     if name not in PROMPTS:
         raise UserError(f"no prompt {name!r} (there are: {', '.join(PROMPTS)})")
     return PROMPTS[name]
-
-
-def _unquoted(text: str) -> str:
-    """Strip white space and matching quotes, however deep, in one pass: replies can be megabytes of quotes."""
-    start, end = 0, len(text)
-    while start < end:
-        if text[start].isspace():
-            start += 1
-        elif text[end - 1].isspace():
-            end -= 1
-        elif end - start > 1 and text[start] in _QUOTES and text[start] == text[end - 1]:
-            start, end = start + 1, end - 1
-        else:
-            break
-    return text[start:end]

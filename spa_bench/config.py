@@ -47,8 +47,8 @@ class ModelConfig(Section):
     """The policy."""
 
     name: str = Field(EMBEDDED, description="`embedded`, a folder, or a Hub id such as Qwen/Qwen2.5-1.5B-Instruct")
-    prompt: Literal["auto", "action", "react"] = Field(
-        "auto", description="reply format: `Action: ...` alone, or a thought first; auto: action for the embedded model"
+    prompt: Literal["auto", "action", "react", "verl-agent", "code-fence"] = Field(
+        "auto", description="reply format, see docs/agents.md; auto: `action` for the embedded model, else `react`"
     )
     hidden: int = Field(128, ge=8, description="width of the embedded model")
     layers: int = Field(2, ge=1, description="depth of the embedded model")

@@ -250,7 +250,7 @@ class ReplyFormat(Protocol):
 
     @property
     def name(self) -> str:
-        """As typed: `action` or `react`."""
+        """As typed, such as `action` or `react`."""
 
     def system(self, instructions: str) -> str:
         """What an agent is told of the world and of the form of a reply."""

@@ -6,15 +6,18 @@ from hypothesis import strategies as st
 from strategies import HOSTILE
 
 from spa_bench import registry
-from spa_bench.agents.prompts import PROMPTS
+from spa_bench.agents.prompts import PROMPTS, bare
+from spa_bench.agents.thoughts import NAMES, spoken
 from spa_bench.core import Conversation, Message, ReplyFormat, UserError
 
 FORMATS = pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
+LABELLED = pytest.mark.parametrize("prompt", [PROMPTS["action"], PROMPTS["react"]], ids=["action", "react"])
+"""Those whose action stands behind `Action:`."""
 
 COMMANDS = st.text(alphabet=st.characters(exclude_characters="\n"), max_size=40).filter(
-    lambda text: text == text.strip() and not (len(text) > 1 and text[0] == text[-1] and text[0] in "`\"'")
+    lambda text: text == bare(text) == spoken(text) and "```" not in text
 )
-"""One line, without the white space and the pair of quotes that a reader takes off."""
+"""One line without anything that a reader takes off."""
 
 
 @FORMATS
@@ -24,21 +27,61 @@ COMMANDS = st.text(alphabet=st.characters(exclude_characters="\n"), max_size=40)
 @example(action='say "hello"', thought="")
 @example(action="Action: look", thought="Action: look")
 @example(action="'", thought="")
+@example(action="look", thought="say </think> or <think>, ``` and <action>go</action>")
 def test_a_rendered_command_is_read_back(prompt, action, thought):
     assert prompt.parse(prompt.render(action, thought)) == action
 
 
 @FORMATS
-@given(reply=HOSTILE | st.text(alphabet="Action: \n\r\t`\"'x\x00\ud800", max_size=60))
+@given(reply=HOSTILE | st.text(alphabet="Action: \n\r\t`\"'*<>/\x00\ud800\u200b\uff1a", max_size=60))
 def test_any_text_parses_to_one_stripped_line_and_reading_it_again_changes_nothing(prompt, reply):
     action = prompt.parse(reply)
     assert "\n" not in action
-    assert action == action.strip()
-    assert prompt.parse(prompt.render(action)) == action
-    assert action == "" or "Action:" in reply
+    assert action == action.strip() == bare(action)
+    assert prompt.parse(prompt.render(action)) == action or "```" in action
+    assert action == "" or "action" in reply.lower() or "```" in reply
+
+
+PIECES = ["Action:", "Action: look", "go to desk 1", "\n", " ", "**", "`", "```", "Thought: so", "Observation: a lamp"]
+PIECES += ["<action>", "</action>", "- ", "> ", "1", "\uff1a", "\u200b", ".", "<|im_end|>"]
 
 
 @FORMATS
+@given(
+    before=st.lists(st.sampled_from(PIECES)).map("".join),
+    thought=st.lists(st.sampled_from(PIECES)).map("".join),
+    after=st.lists(st.sampled_from(PIECES)).map("".join),
+    name=st.sampled_from(NAMES),
+)
+def test_what_stands_within_a_thought_changes_nothing(prompt, before, thought, after, name):
+    reply = f"{before}<{name}>{thought}</{name}>{after}"
+    assert prompt.parse(reply) == prompt.parse(f"{before}\n{after}")
+    assert prompt.parse(f"{thought}</{name}>{after}") == prompt.parse(after)
+    assert prompt.parse(f"<{name}>{thought}") == ""
+
+
+@pytest.mark.parametrize(
+    ("reply", "rest"),
+    [
+        ("look", "look"),
+        ("a<think>b</think>c", "a\nc"),
+        ("a<think>b<think>c</think>d</think>e", "a\ne"),
+        ("a<THINK>b</Think>c", "a\nc"),
+        ("a<think>b</thinking>c", "a"),
+        ("a<think>b<plan>c</think>d", "a\nd"),
+        ("a</think>b", "b"),
+        ("a<think>b</think>c</think>d", "d"),
+        ("[THINK]a[/THINK]b", "\nb"),
+        ("[think]a", "[think]a"),
+        ("search[THINK]", "search[THINK]"),
+        ("a <thinker> b", "a <thinker> b"),
+    ],
+)
+def test_thoughts_by_hand(reply, rest):
+    assert spoken(reply) == rest
+
+
+@LABELLED
 @pytest.mark.parametrize(
     ("reply", "action"),
     [
@@ -46,49 +89,144 @@ def test_any_text_parses_to_one_stripped_line_and_reading_it_again_changes_nothi
         ("Action:go to desk 1", "go to desk 1"),
         ("  Action:   go to desk 1  \r\n", "go to desk 1"),
         ("Thought: I need a desk.\nAction: go to desk 1", "go to desk 1"),
+        ("Thought: I need a desk.\r\nAction: go to desk 1\r\n", "go to desk 1"),
         ("Thought: maybe Action: look helps\nAction: go to desk 1", "go to desk 1"),
         ("Action: go to desk 1\nObservation: a lamp\nAction: take lamp", "go to desk 1"),
         ("Action: `go to desk 1`", "go to desk 1"),
         ("Action: \"'go to desk 1'\"", "go to desk 1"),
+        ("Action: \u201cgo to desk 1\u201d", "go to desk 1"),
         ('Action: "go to desk 1', '"go to desk 1'),
         ("Action: search[\x00\ud800]", "search[\x00\ud800]"),
         ("Action: a\u2028b", "a\u2028b"),
-        ("Action:\ngo to desk 1", ""),
-        ("Action: ``", ""),
-        ("Action:", ""),
-        ("action: look", ""),
-        ("go to desk 1", ""),
-        ("Thought: the Action: look", ""),
+        # the label
+        ("thought: so\naction: look", "look"),
+        ("ACTION: look", "look"),
+        ("**Thought:** so\n**Action:** look", "look"),
+        ("**Action**: look", "look"),
+        ("**Action: look**", "look"),
+        ("Action: **look**", "look"),
+        ("Action\uff1a look", "look"),
+        ("Action : look", "look"),
+        ("Action 12: look", "look"),
+        ("\u00a0Action: look", "look"),
+        ("\ufeffAction: look", "look"),
+        ("- Action: look", ""),
+        ("1. Action: look", ""),
+        ("> Action: look", ""),
+        ("Thought: so. Action: look", ""),
+        ("<action>look</action>", ""),
+        ("Reaction: look", ""),
         ("Actions: look", ""),
+        ("Action x: look", ""),
+        ("go to desk 1", ""),
         ("", ""),
+        # the command is left as it is
+        ("Action: look.", "look."),
+        ("Action: click[Buy Now].", "click[Buy Now]."),
+        ("Action: click [Buy Now]", "click [Buy Now]"),
+        ("Action: Go to  Desk 1", "Go to  Desk 1"),
+        ("Action: look\u200b", "look"),
+        ("Action: look<|im_end|>\n<|im_start|>user", "look"),
+        ("Action: look<end_of_turn>", "look"),
+        ("Action: look</s>", "look"),
+        # nothing behind the label
+        ("Action:", ""),
+        ("Action: ``", ""),
+        ("Action:\ngo to desk 1", "go to desk 1"),
+        ("Action:\n\n  `go to desk 1`\n", "go to desk 1"),
+        ("Action:\ngo to desk 1\nand look", ""),
+        ("Action:\nObservation: a lamp", ""),
+        ("Action:\nAction: look", ""),
+        ("Action:\n```\ngo to desk 1\n```", "go to desk 1"),
+        ("Action:\n```text\ngo to desk 1\n```\n", "go to desk 1"),
+        ("Action: ```\ngo to desk 1\n```", "go to desk 1"),
+        ("Action: ```go to desk 1```", "go to desk 1"),
+        ("Action:\n```\ngo to desk 1\nlook\n```", ""),
+        ("Action:\n```\ngo to desk 1\n```\nThen I look.", ""),
+        ("Action:\n```\ngo to desk 1", ""),
+        # thoughts
+        ("<think>\nAction: look\nNo.\n</think>\nThought: so\nAction: go to desk 1", "go to desk 1"),
+        ("<think>hm</think>Action: go to desk 1", "go to desk 1"),
+        ("hm\nAction: look\n</think>\n\nAction: go to desk 1", "go to desk 1"),
+        ("<think>\nAction: look\n", ""),
+        ("<reasoning>\nAction: look\n</think>", ""),
+        ("Action: go to desk 1\n<think>and then", "go to desk 1"),
     ],
 )
 def test_replies_as_models_write_them(prompt, reply, action):
     assert prompt.parse(reply) == action
 
 
+@pytest.mark.parametrize(
+    ("reply", "action"),
+    [
+        ("<think>so</think><action>look</action>", "look"),
+        ("<think>\n<action>go</action>\n</think>\n<action>\n look\n</action>", "look"),
+        ("<Action>look</ACTION>", "look"),
+        ("<action>`look`</action> <action>go</action>", "look"),
+        ("<action>look", ""),
+        ("look</action>", ""),
+        ("</action><action>look</action>", "look"),
+        ("<action>look<action>go</action>", ""),
+        ("<action>look\ngo</action>", ""),
+        ("<action></action>", ""),
+        ("<think>so<action>look</action>", ""),
+        ("Action: look", ""),
+    ],
+)
+def test_an_action_in_tags(reply, action):
+    assert PROMPTS["verl-agent"].parse(reply) == action
+
+
+@pytest.mark.parametrize(
+    ("reply", "action"),
+    [
+        ("I look around.\n```\nlook\n```", "look"),
+        ("The next action is ```click[Buy Now]```", "click[Buy Now]"),
+        ("```text\nlook\n```\nThat is all.", "look"),
+        ("```\nlook\n```\nor\n```\ngo\n```", ""),
+        ("```\nlook", ""),
+        ("```\nlook\ngo\n```", ""),
+        ("```look\n```", ""),
+        ("```two words\nlook\n```", ""),
+        ("``````", ""),
+        ("<think>```go```</think>```look```", "look"),
+        ("look", ""),
+    ],
+)
+def test_an_action_in_a_block_of_code(reply, action):
+    assert PROMPTS["code-fence"].parse(reply) == action
+
+
 @FORMATS
 @pytest.mark.parametrize(
-    "piece", ["Action:", "Action: ", " ", "\n", " \n", "`", "Action: '", "Action", "\n Action", "\x00", "Action:\n"]
+    "piece",
+    [
+        *("Action:", "Action: ", " ", "\n", " \n", "`", "Action: '", "Action", "\n Action", "\x00", "Action:\n"),
+        *("Action 1", "Action  ", "\u200b", "<think>", "</think>", "<think></think>", "<action>", "```", "<|"),
+        "**Action",
+    ],
 )
 def test_a_megabyte_is_read_without_blowing_up(prompt, piece):
     # A quadratic reader would need minutes here, beyond the suite's timeout; nothing is timed.
     assert isinstance(prompt.parse(piece * (1_000_000 // len(piece))), str)
-    assert prompt.parse("Action: " + "'" * 500_000 + "x" + "'" * 500_000) == "x"
+    assert prompt.parse(prompt.render("'" * 500_000 + "x" + "'" * 500_000)) == "x"
 
 
-def test_the_two_forms_by_hand():
+def test_the_forms_by_hand():
     assert PROMPTS["action"].render("look", "unused") == "Action: look"
     assert PROMPTS["react"].render("look", "first\n  a look") == "Thought: first a look\nAction: look"
     assert PROMPTS["react"].render("look") == "Thought: \nAction: look"
+    assert PROMPTS["verl-agent"].render("look", "first") == "<think>first</think>\n<action>look</action>"
+    assert PROMPTS["code-fence"].render("look", "first") == "first\n```\nlook\n```"
 
 
 @FORMATS
 def test_the_system_text_begins_with_the_instructions_and_shows_the_form(prompt):
     text = prompt.system("Commands: look, go.")
     assert text.startswith("Commands: look, go.\n\n")
-    assert "\nAction: <command>" in text
-    assert ("Thought:" in text) == prompt.thought
+    assert prompt.render("<command>", "<your reasoning>").splitlines()[-1] in text
+    assert ("reasoning" in text) == (prompt.name != "action")
 
 
 @FORMATS
@@ -100,7 +238,7 @@ def test_an_action_of_several_lines_is_refused(prompt):
 def test_a_format_is_found_by_name():
     found: ReplyFormat = registry.prompt("react")
     assert found.name == "react"
-    with pytest.raises(UserError, match=r"no prompt 'reakt' \(there are: action, react\)"):
+    with pytest.raises(UserError, match=r"no prompt 'reakt' \(there are: action, react, verl-agent, code-fence\)"):
         registry.prompt("reakt")
 
 

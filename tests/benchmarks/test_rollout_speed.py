@@ -50,6 +50,6 @@ def test_rollout(benchmark, kind: type[CausalLM]) -> None:  # type: ignore[no-un
     torch.set_num_threads(1)
     shape = {"hidden": 128, "layers": 2, "heads": 2, "context": 4096, "max_new_tokens": REPLY, "seed": 0}
     agent = kind.embedded([" ".join(WORDS)] * 2, registry.prompt("action"), **shape)
-    agent.stop = frozenset()  # replies of exactly REPLY tokens: the two agents do the same work
+    agent.chat.ends = frozenset()  # replies of exactly REPLY tokens: the two agents do the same work
     steps = benchmark.pedantic(talk, args=(agent,), rounds=3, warmup_rounds=1 if kind is CausalLM else 0)
     benchmark.extra_info["env_steps"] = steps

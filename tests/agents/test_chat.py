@@ -1,0 +1,228 @@
+"""Chat templates as models have them: how turns end, what date they print, where they open a thought, what fits."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import max_examples
+from tiny import TEXTS
+
+from spa_bench import registry
+from spa_bench.agents.chat import DATE, Chat
+from spa_bench.agents.embedded import build_model, train_tokenizer
+from spa_bench.core import Conversation, Message, Step, Task, Trajectory, UserError
+
+TURNS = (
+    "{{% for m in messages %}}{{% if m.role == 'assistant' %}}<|assistant|>{{{{ m.content }}}}{end}"
+    "{{% else %}}<|user|>{{{{ m.content }}}}<|turn|>{{% endif %}}{{% endfor %}}"
+    "{{% if add_generation_prompt %}}<|assistant|>{opened}{{% endif %}}"
+)
+"""Every message ends with `<|turn|>`, as in Gemma's and Phi's templates; `opened` as in DeepSeek-R1's."""
+
+
+def tokenizer(end: str = "<|turn|>", opened: str = "", eos: str | None = "<eos>", template: str | None = None) -> Any:
+    made = train_tokenizer(TEXTS * 2)
+    made.add_special_tokens({"additional_special_tokens": ["<|turn|>", "<eos>"]})
+    made.eos_token = eos
+    made.chat_template = TURNS.format(end=end, opened=opened) if template is None else template
+    return made
+
+
+def agent(context: int = 256, prompt: str = "react", stops: tuple[str, ...] = ("<eos>",), **template: Any) -> Any:
+    own = tokenizer(**template)
+    model = build_model(own, hidden=32, layers=1, heads=2, context=context, seed=0)
+    model.generation_config.eos_token_id = [own.convert_tokens_to_ids(stop) for stop in stops]  # type: ignore[union-attr]
+    kind: Any = registry.find("agents", "causal-lm")
+    return kind(model, own, registry.prompt(prompt), context=context, max_new_tokens=8)
+
+
+def ids(chat: Chat, *tokens: str) -> list[int]:
+    return [chat.tokenizer.convert_tokens_to_ids(token) for token in tokens]  # type: ignore[misc]
+
+
+def shown(reply: str = "Action: look", turns: int = 3) -> Trajectory:
+    step = Step("Nothing happens.", reply, "look", True, None, 0.0, 0.5, None, "look")
+    task = Task("alfworld", "k/k", "train", "kind", 3)
+    return Trajectory(task, (step,) * turns, 0.0, False, False, True, 0.5, "Nothing happens.", goal="look")
+
+
+# How a turn ends
+
+
+def test_a_turn_ends_where_template_generation_or_tokenizer_say_and_the_templates_end_is_taught() -> None:
+    chat = agent(stops=("<eos>", "<|user|>")).chat
+    assert chat.ends == set(ids(chat, "<eos>", "<|user|>", "<|turn|>"))
+    assert [chat.end] == ids(chat, "<|turn|>")
+    assert chat.taught("Action: look") == (*chat.encode("Action: look"), *ids(chat, "<|turn|>"))
+    for end in ids(chat, "<eos>", "<|user|>", "<|turn|>"):
+        assert chat.text([*chat.encode("Action: look"), end]) == "Action: look"
+
+
+@pytest.mark.parametrize(
+    ("end", "eos", "also", "taught"),
+    [
+        ("", "<eos>", (), "<eos>"),  # nothing behind a reply
+        (" room", "<eos>", (), "<eos>"),  # ordinary text
+        (" <|turn|>", "<eos>", (), "<|turn|>"),  # Llama 2 has a space before it
+        ("", None, ("<|user|>",), "<|user|>"),
+        ("<|turn|>", None, (), "<|turn|>"),
+    ],
+)
+def test_the_end_that_is_taught_by_hand(end: str, eos: str | None, also: tuple[str, ...], taught: str) -> None:
+    own = tokenizer(end, eos=eos)
+    chat = Chat(own, [own.convert_tokens_to_ids(token) for token in also])
+    assert [chat.end] == ids(chat, taught)
+
+
+def test_a_model_whose_turns_have_no_end_is_refused() -> None:
+    with pytest.raises(UserError, match="end-of-turn"):
+        Chat(tokenizer("", eos=None))
+
+
+@pytest.mark.parametrize(("last", "continues"), [("<|turn|>", True), ("<eos>", False)])
+def test_the_end_of_a_turn_is_not_doubled(last: str, continues: bool) -> None:
+    chat = agent().chat
+    reply = [*chat.encode("Action: look"), *ids(chat, last)]
+    first = [Message("user", "hi")]
+    after = chat.prompt([*first, Message("assistant", chat.text(reply)), Message("user", "more")])
+    assert "<|turn|><|turn|>" not in after and "<eos>" not in after
+    want = "<|user|>more<|turn|><|assistant|>" if continues else None
+    assert chat.continuation(chat.prompt(first), reply, after) == want
+
+
+def test_sampling_stops_at_every_end_and_no_end_becomes_part_of_the_action() -> None:
+    """The first token that is sampled is an end of any kind: nothing follows it, and the reply is empty."""
+    one = agent(stops=("<eos>", "<|user|>"))
+    draw = one._draw
+    for end in sorted(one.chat.ends):
+        one._draw = lambda logits, uniforms, end=end: ([end] * len(logits), draw(logits, uniforms)[1])
+        (reply,) = one.act([Conversation(end, 1, [Message("user", "hi")])])
+        assert reply.tokens.reply == (end,) and reply.text == ""
+
+
+def test_a_cloned_episode_is_one_sequence_and_its_replies_end_as_turns_do() -> None:
+    one = agent()
+    turns = one.tokenise("", shown())
+    assert [turn.restart for turn in turns] == [True, False, False]
+    assert {turn.reply[-1] for turn in turns} == set(ids(one.chat, "<|turn|>"))
+    spelled = one.tokenizer.decode([i for turn in turns for i in (*turn.context, *turn.reply)])
+    assert spelled.count("Action: look<|turn|><|user|>") == 2 and "<eos>" not in spelled
+
+
+# Thoughts that the prompt opens
+
+
+@pytest.mark.parametrize(
+    ("opened", "reply", "taught"),
+    [
+        ("", "Action: look", "Action: look"),
+        ("<think>\n", "Action: look", "</think>\n\nAction: look"),
+        ("<think>\n", "<think>so</think>\n<action>look</action>", "so</think>\n<action>look</action>"),
+        ("[THINK]", "Action: look", "[/THINK]\n\nAction: look"),
+    ],
+)
+def test_a_demonstration_closes_the_thought_that_the_prompt_opens(opened: str, reply: str, taught: str) -> None:
+    one = agent(opened=opened)
+    (turn,) = one.tokenise("", shown(reply, turns=1))
+    assert one.tokenizer.decode(turn.reply) == f"{taught}<|turn|>"
+    prompt = registry.prompt("verl-agent" if "<action>" in reply else "react")
+    assert prompt.parse(one.chat.reply(turn.reply)) == "look"
+
+
+def test_a_reply_within_a_thought_that_the_prompt_opened_does_nothing() -> None:
+    chat = agent(opened="<think>\n").chat
+    said = chat.reply(chat.encode("I could\nAction: look\n"))
+    assert said == "<think>\nI could\nAction: look\n"
+    assert registry.prompt("react").parse(said) == ""
+
+
+def test_play_hands_on_the_opened_thought() -> None:
+    one = agent(opened="<think>\n")
+    (reply,) = one.act([Conversation(0, 1, [Message("user", "hi")])])
+    assert reply.text == "<think>\n" + one.chat.text(reply.tokens.reply)
+
+
+# The date
+
+PRINTS = "{{% if strftime_now is defined %}}{{{{ strftime_now('{form}') }}}}{{% endif %}}|{{{{ date_string }}}}|"
+
+
+@pytest.mark.parametrize(
+    "form", ["%d %b %Y", "%Y-%m-%d", "%A, %B %d, %Y", "%a %-d/%-m/%y", "%H:%M:%S", "%I %p", "%F", "day %j", "100"]
+)
+def test_every_day_is_the_same_day(form: str) -> None:
+    own = tokenizer(template=PRINTS.format(form=form) + TURNS.format(end="<|turn|>", opened=""))
+    day = datetime.datetime.fromisoformat(DATE)
+    said = Chat(own).prompt([Message("user", "hi")])
+    assert said == f"{day.strftime(form)}|26 Jul 2024|<|user|>hi<|turn|><|assistant|>"
+
+
+def test_a_template_that_prints_a_date_keeps_its_own_white_space() -> None:
+    own = tokenizer(template="\n  x{% if false %}{{ strftime_now('%Y') }}{% endif %}")
+    assert Chat(own).prompt([Message("user", "hi")]) == "\n  x"
+
+
+# What fits
+
+
+def long(words: int) -> str:
+    return " ".join(["cabinet"] * words)
+
+
+@max_examples(60)
+@given(
+    first=st.integers(1, 40),
+    last=st.integers(1, 40),
+    between=st.lists(st.tuples(st.integers(1, 20), st.integers(1, 40)), max_size=6),
+    context=st.integers(64, 160),
+)
+def test_task_and_current_page_are_fed_or_refused_and_what_is_dropped_is_oldest(
+    first: int, last: int, between: list[tuple[int, int]], context: int
+) -> None:
+    AGENT.context = context
+    talk = [Message("user", f"Your task {long(first)}")]
+    for number, (said, seen) in enumerate(between):
+        talk += [Message("assistant", f"Action: {long(said)} {number}"), Message("user", f"room {number} {long(seen)}")]
+    if between:
+        talk[-1] = Message("user", f"current shelf {long(last)}")
+    room = context - AGENT.max_new_tokens
+    least = f"{talk[0].content}\n\n{talk[-1].content}" if between else talk[0].content
+    needed = len(AGENT.chat.encode(AGENT.chat.prompt([Message("user", least)])))
+    if needed > room:
+        said = rf"take {needed} tokens.* set model\.context={needed + 8} or more"
+        with pytest.raises(UserError, match=said) as caught:
+            AGENT._context(talk, "", (), 0)
+        assert "\n" not in str(caught.value)
+        return
+    fed, _, restart = AGENT._context(talk, "", (), 0)
+    text = AGENT.tokenizer.decode(fed)
+    assert restart and len(fed) <= room
+    assert talk[0].content in text and talk[-1].content in text
+    kept = [message.content in text for message in talk[1:-1]]
+    assert kept == sorted(kept), "an older turn was kept, and a newer one dropped"
+    if not all(kept):  # one turn more would not have fitted
+        more = [talk[0], *talk[1 + 2 * ((kept.count(False) - 1) // 2) :]]
+        assert len(AGENT.chat.encode(AGENT.chat.prompt(more))) > room
+
+
+AGENT = agent()
+
+
+def test_a_long_first_message_is_refused_and_not_cut() -> None:
+    one = agent(context=128)
+    with pytest.raises(UserError, match=r"model\.context=128 leaves 120"):
+        one.act([Conversation(0, 1, [Message("user", f"Your task. {long(300)}")])])
+
+
+def test_the_first_and_the_last_message_become_one_where_nothing_else_fits() -> None:
+    one = agent(context=64)
+    talk = [Message("user", "Your task."), Message("assistant", long(30)), Message("user", f"room {long(30)}")]
+    fed, _, restart = one._context(talk, "", (), 0)
+    assert restart
+    assert one.tokenizer.decode(fed) == f"<|user|>Your task.\n\nroom {long(30)}<|turn|><|assistant|>"
+    assert np.array(fed).shape == (len(one.chat.encode(one.tokenizer.decode(fed))),)
