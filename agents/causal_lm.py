@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from spa_bench.agents.chat import Chat
+from spa_bench.agents.chat import DATE, Chat, rendered
 from spa_bench.agents.row_cache import RowCache
 from spa_bench.core import Agent, Conversation, Message, Reply, ReplyFormat, Tokens, Trajectory, UserError, derive_seed
 
@@ -116,6 +116,17 @@ class CausalLM(Agent):
         tokenizer = train_tokenizer(texts)
         model = build_model(tokenizer, hidden=hidden, layers=layers, heads=heads, context=context, seed=seed)
         return cls(model, tokenizer, prompt, context=context, max_new_tokens=max_new_tokens, told=False)
+
+    @classmethod
+    def first_prompt(
+        cls, name: str, prompt: ReplyFormat, instructions: str, revision: str | None = None
+    ) -> dict[str, str]:
+        """What `load` would be told of a world, as the model's template writes it, and the date that it prints."""
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision or "main")
+        text = rendered(tokenizer, [Message("user", prompt.system(instructions))])
+        return {"rendered": text, "template_date": DATE}
 
     def save(self, folder: Path) -> None:
         """Weights as safetensors, and the tokenizer: `load` reads the folder, and so does transformers."""

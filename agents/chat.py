@@ -43,8 +43,6 @@ class Chat:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, also: Sequence[int] = ()) -> None:
-        if not tokenizer.chat_template:
-            raise UserError("the model's tokenizer has no chat template: choose an instruct model, or add a template")
         self.tokenizer = tokenizer
         own = tokenizer.eos_token_id
         known = [*([] if own is None else [int(own)]), *also]
@@ -57,7 +55,7 @@ class Chat:
 
     def prompt(self, messages: Sequence[Message]) -> str:
         """The rendered conversation, ready for the next reply."""
-        return self._rendered(messages, reply_follows=True)
+        return rendered(self.tokenizer, messages)
 
     def encode(self, text: str) -> list[int]:
         """Ids of rendered text; lone surrogates, which no tokenizer takes, become question marks."""
@@ -106,21 +104,27 @@ class Chat:
             said += str(self.tokenizer.decode([reply[-1]]))
         return after[len(said) :] if after.startswith(said) else None
 
-    def _rendered(self, messages: Sequence[Message], *, reply_follows: bool) -> str:
-        chat = [{"role": m.role, "content": m.content} for m in messages]
-        template = self.tokenizer.get_chat_template()
-        if "strftime_now" in template:
-            template = _FIXED_DATE + template
-        return str(
-            self.tokenizer.apply_chat_template(
-                chat, chat_template=template, tokenize=False, add_generation_prompt=reply_follows,
-                date_string="26 Jul 2024",  # read by the templates of Llama 3
-            )
-        )  # fmt: skip
-
     def _end_of_template(self) -> int | None:
         """The token that the template puts behind a reply; None where that is ordinary text or nothing."""
-        shown = self._rendered([Message("user", "?"), Message("assistant", _REPLY)], reply_follows=False)
+        shown = rendered(self.tokenizer, [Message("user", "?"), Message("assistant", _REPLY)], reply_follows=False)
         _, found, behind = shown.rpartition(_REPLY)
         first = self.encode(behind.lstrip())[:1] if found else []
         return first[0] if first and first[0] in self.tokenizer.added_tokens_decoder else None
+
+
+def rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, reply_follows: bool = True) -> str:
+    """Messages as the tokenizer's template writes them, on every day as on `DATE`; UserError without a template."""
+    if not tokenizer.chat_template:
+        raise UserError("the model's tokenizer has no chat template: choose an instruct model, or add a template")
+    template = tokenizer.get_chat_template()
+    if "strftime_now" in template:
+        template = _FIXED_DATE + template
+    return str(
+        tokenizer.apply_chat_template(
+            [{"role": message.role, "content": message.content} for message in messages],
+            chat_template=template,
+            tokenize=False,
+            add_generation_prompt=reply_follows,
+            date_string="26 Jul 2024",  # read by the templates of Llama 3
+        )
+    )

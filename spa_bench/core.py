@@ -211,6 +211,14 @@ class TextEnv(gym.Env[str, str], ABC):
         """How the world is played, as tables show it: a name, and what a reader must know of it."""
         return "default"
 
+    @property
+    def content(self) -> str:
+        """Digest of the data that the tasks are made of, wherever they lie; empty where their keys tell all.
+
+        Starts are shared and runs are resumed only where it is the same.
+        """
+        return ""
+
     @abstractmethod
     def tasks(self, split: str) -> tuple[Task, ...]:
         """All tasks of a split, sorted by key. Raises UserError for an unknown split or missing games."""

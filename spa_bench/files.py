@@ -1,22 +1,27 @@
 """Where files go, and how they get there whole.
 
-A file or folder appears under its final name only when it is complete and on the disk; a lock dies with its process.
+A file or folder appears under its final name only when it is complete and on the disk; a lock dies with its process,
+and who waits for one says so.
 Below `runs`, because worlds keep downloads and generated tasks by the same rules.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from spa_bench.core import UserError
+from spa_bench.terminal import printable_line
 
 if sys.platform == "win32":
     import msvcrt
@@ -25,6 +30,12 @@ else:
 
 TEMPORARY = ".tmp-"
 """Names that start so are unfinished or on their way out: never read, and removed by the next owner of the lock."""
+
+BLOCK = 1 << 20
+"""Bytes of a file that are in memory at once while it is hashed."""
+
+PATIENCE = 1.0
+"""Seconds that a process waits for another one's lock before it says so."""
 
 
 def cache_root() -> Path:
@@ -55,6 +66,25 @@ def simple_name(name: str, what: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,199}", name) or name.endswith("."):
         raise UserError(f"{what} {name!r} cannot name a folder: use letters, digits, '-' and '_'")
     return name
+
+
+def content_hash(paths: Iterable[Path]) -> str:
+    """sha256 over the bytes of these files, one after another, in hex.
+
+    They are read once in a process, in blocks, and again where size or time of change says so.
+    """
+    stamps = [(path.resolve(), path.stat()) for path in paths]
+    return _hashed(tuple((str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in stamps))
+
+
+@lru_cache(64)
+def _hashed(stamps: tuple[tuple[str, int, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, *_ in stamps:
+        with open(path, "rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def sync(path: Path) -> None:
@@ -145,10 +175,13 @@ class Lock:
         self._handle: int | None = None
 
     def acquire(self, *, wait: bool) -> bool:
-        """True when the lock is held now; False when another process holds it and `wait` is off."""
+        """True when the lock is held now; False when another process holds it and `wait` is off.
+
+        After `PATIENCE` of waiting, one line on standard error names holder and lock, without the folders above it.
+        """
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if not _take(handle, wait=wait):
+            if not (_take(handle, wait=False) or (wait and self._wait(handle))):
                 os.close(handle)
                 return False
         except BaseException as error:
@@ -161,6 +194,16 @@ class Lock:
         os.write(handle, f"{os.getpid()}\n".encode())
         self._handle = handle
         return True
+
+    def _wait(self, handle: int) -> bool:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            time.sleep(0.05)
+            if _take(handle, wait=False):
+                return True
+        name = "/".join(self.path.parts[-2:])
+        print(printable_line(f"waiting for {self.holder()}, which holds the lock {name}"), file=sys.stderr, flush=True)
+        return _take(handle, wait=True)
 
     def holder(self) -> str:
         """Who holds the lock, for an error message."""
@@ -213,7 +256,7 @@ class CacheEntry:
 
 @contextmanager
 def cache_entry(root: Path, kind: str, key: str, *, durable: bool = True) -> Iterator[CacheEntry]:
-    """The folder `<root>/<kind>/<key>`, made once: of two processes the second waits, then finds it ready.
+    """The folder `<root>/<kind>/<key>`, made once: of two processes the second says that it waits, then finds it ready.
 
     `key` holds, or is a digest of, everything that decides the content. `durable` as in `folder_whole`. An exception
     inside leaves no entry behind.

@@ -124,6 +124,11 @@ class ALFWorld(TextEnv):
         """What an agent must know of the commands, in the wording of all episodes."""
         return words.instructions(self.wording)
 
+    @property
+    def content(self) -> str:
+        """Digest of the games and of their wording."""
+        return self.games.digest(self.wording)
+
     def tasks(self, split: str) -> tuple[Task, ...]:
         """All tasks of a split, sorted by key. Raises UserError for an unknown split or missing games."""
         return self.games.tasks(split)

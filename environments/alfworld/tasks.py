@@ -72,6 +72,11 @@ class Games:
         """The whole manifest, by split and key."""
         return tuple(self._entries[place] for place in sorted(self._entries))
 
+    def digest(self, wording: TextVersion) -> str:
+        """16 hex digits over the listed games, which are checked when they are loaded, in one text version."""
+        listed = [(entry.task.split, entry.task.key, entry.sha256) for entry in self.entries]
+        return hashlib.sha256(repr((wording, listed)).encode()).hexdigest()[:16]
+
     def tasks(self, split: str) -> tuple[Task, ...]:
         """All tasks of a split, sorted by key. Raises UserError where a game file is missing."""
         if split not in SPLITS:

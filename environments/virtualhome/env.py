@@ -133,6 +133,11 @@ class VirtualHome(TextEnv):
             notes.append(f"{self.characters} characters, order {self.order}{', talk' * self.talk}")
         return "; ".join(notes)
 
+    @property
+    def content(self) -> str:
+        """Digest of the listed tasks."""
+        return self.homes.digest
+
     def tasks(self, split: str) -> tuple[Task, ...]:
         """All tasks of a split, sorted by key. Raises UserError for an unknown split or missing files."""
         return self.homes.tasks(split)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import os
 import re
 from collections.abc import Iterable
@@ -121,6 +122,12 @@ class Homes:
     def entries(self) -> tuple[Entry, ...]:
         """The whole manifest, by split and key."""
         return tuple(sorted(self._entries.values(), key=lambda entry: (entry.split, entry.key)))
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits over the listed tasks, whose content is checked when they are loaded, and the kind of goal."""
+        listed = [(entry.split, entry.key, entry.sha256) for entry in self.entries]
+        return hashlib.sha256(repr((self.goals, listed)).encode()).hexdigest()[:16]
 
     def tasks(self, split: str) -> tuple[Task, ...]:
         """All tasks of a split that have such a goal, sorted by key. Raises UserError where a file is missing."""

@@ -144,6 +144,11 @@ class WebShop(TextEnv):
             notes.append(protocols.APPROXIMATE)
         return "; ".join(notes)
 
+    @property
+    def content(self) -> str:
+        """Digest of the catalogue and of which of its goals are in which split."""
+        return self.assortment.digest
+
     def tasks(self, split: str) -> tuple[Task, ...]:
         """All tasks of a split, sorted by key. Raises UserError for an unknown or empty split, or without data."""
         return self.assortment.tasks(split)

@@ -65,6 +65,11 @@ class Assortment:
         self._splits = self._divide(found)
         self._listed: dict[str, dict[str, Task]] = {}
 
+    @property
+    def digest(self) -> str:
+        """16 hex digits over the catalogue's sources and what is wanted of it."""
+        return hashlib.sha256(repr((self.catalogue.digest, self.wanted)).encode()).hexdigest()[:16]
+
     def keys(self, split: str) -> tuple[str, ...]:
         """Keys of a split, in upstream's order. Raises UserError for an unknown split."""
         if split not in self._splits:

@@ -26,6 +26,8 @@ SCHEMA = 1
 
 PINNED = {
     "panel": "another evaluation set",
+    "content": "other tasks under the same names: another catalogue or set of games",
+    "model": "another model under the same name: other weights, tokenizer or template",
     "buckets": "other limits of short and long tasks",
     "prompt": "another prompt",
     "reward_code": "another version of the reward's code: editing the file invalidates the run",

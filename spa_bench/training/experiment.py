@@ -12,7 +12,7 @@ import inspect
 import multiprocessing
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from spa_bench.runs.names import reward_label, reward_name
 from spa_bench.runs.progress import Progress, about, seconds_left
 from spa_bench.training import ppo, start
 from spa_bench.training.checked_method import extra_information
+from spa_bench.training.model_content import identify
 from spa_bench.training.stages import Evaluation, Run, weights_hash
 
 
@@ -45,7 +46,7 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
     path = run_path(results, config)
     own = {"reward_code": code_hash(method), "extra_information": extra_information(method)}
     with (
-        RunFolder.open(path, config, facts(common) | own) as folder,
+        RunFolder.open(path, config, facts(common, common.model) | own) as folder,
         trackers.tracked(track, path, progress),  # of a finished run, too: a kill may have come before its last points
     ):
         if not is_finished(folder):
@@ -147,17 +148,21 @@ def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Pa
     `checkpoint`, or the configured model as it is (for `embedded`: the warm start, as untrained weights say nothing).
     """
     common = start.begin(config)
+    model: dict[str, str] = {}
     if checkpoint is not None:
-        player: Any = start.load_policy(common, last_policy(checkpoint))
+        policy = last_policy(checkpoint)
+        player: Any = start.load_policy(common, policy)
+        model = identify(str(policy), common.prompt, common.make_env().instructions)
     elif agent in registry.names("agents"):
         player = registry.build("agents", agent, prompt=common.prompt)
     else:
         embedded = config.model.name == "embedded"
         player = start.load_policy(common, start.warm_start(common, progress) if embedded else None)
+        model = common.model
     origin = "" if checkpoint is None else f"-{weights_hash(last_policy(checkpoint))[:8]}"
     path = results / "evals" / config.env / agent / f"{config.seed}-{config_hash(config)}{origin}"
     label = agent if checkpoint is None else f"{reward_name(config.reward)} (checkpoint)"
-    with RunFolder.open(path, config, facts(common) | {"agent": label}) as folder:
+    with RunFolder.open(path, config, facts(common, model) | {"agent": label}) as folder:
         if not is_finished(folder):
             Evaluation(common, folder, progress).play(player)
             folder.metrics.append({"kind": "done"})
@@ -193,19 +198,20 @@ def code_hash(method: RewardMethod) -> str:
     return digest.hexdigest()[:12]
 
 
-def facts(common: start.Start) -> dict[str, Any]:
-    """What `run.json` says beside the configuration."""
+def facts(common: start.Start, model: Mapping[str, str]) -> dict[str, Any]:
+    """What `run.json` says beside the configuration; `model` is what the model holds, empty where settings tell all."""
     env = common.make_env()
-    opening = common.prompt.system(env.instructions)
     return provenance.facts() | {
         "panel": common.panel_hash,
+        "content": common.content,
+        **({"model": dict(model)} if model else {}),
         "panel_tasks": len(common.panel),
         "train_tasks": len(common.train),
         "buckets": list(env.buckets),
         "max_steps": env.max_steps,
         "protocol": env.protocol,
         "outcome": env.outcome,
-        "prompt": hashlib.sha256(opening.encode()).hexdigest()[:12],
+        "prompt": common.prompt_hash,
         "device": common.device.type,
         "precision": common.precision,
     }

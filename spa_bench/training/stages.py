@@ -6,7 +6,6 @@ checkpoint and the recorded episodes end.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 
 from spa_bench.config import RunConfig
 from spa_bench.core import Agent, Floats, Task, Trajectory, UserError, derive_seed
+from spa_bench.files import content_hash
 from spa_bench.method import RewardMethod
 from spa_bench.rollout.branching import Grower, branches
 from spa_bench.rollout.player import Request
@@ -391,7 +391,4 @@ def used(budget: Budget) -> int:
 
 def weights_hash(folder: Path) -> str:
     """sha256 over the saved weights: equal for all methods of one comparison."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return content_hash(sorted(folder.glob("*.safetensors")))

@@ -1,7 +1,7 @@
 """The common start: tasks, warm start and explored episodes, made once and shared by every method.
 
 Everything here depends on world, model and seed, never on the reward, so it lives in a content-addressed cache: all
-methods start from the same bytes.
+methods start from the same bytes. World and model count by what they hold, not by where they lie.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -37,6 +38,7 @@ from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.runs.provenance import facts
+from spa_bench.training.model_content import identify
 from spa_bench.training.policy import choose_device, choose_precision, pack
 
 if TYPE_CHECKING:
@@ -92,6 +94,22 @@ class Start:
         """Hash of the evaluation set, as in every table: the world's settings and task keys, wherever its data lie."""
         world = self.config.world.model_dump() | {"data": None}
         return _digest([self.config.env, world, [task.key for task in self.panel]])[:12]
+
+    @cached_property
+    def content(self) -> str:
+        """Digest of the data of the world's tasks."""
+        return self.make_env().content
+
+    @cached_property
+    def prompt_hash(self) -> str:
+        """Hash of what an agent is told of the world and of the form of a reply."""
+        return hashlib.sha256(self.prompt.system(self.make_env().instructions).encode()).hexdigest()[:12]
+
+    @cached_property
+    def model(self) -> dict[str, str]:
+        """What the configured model holds; empty for the embedded one, which code, world and settings decide."""
+        name = self.config.model.name
+        return {} if name == "embedded" else identify(name, self.prompt, self.make_env().instructions)
 
     def train_tasks(self, count: int) -> list[Task]:
         """The first `count` train tasks of the fixed shuffle, from the beginning again where they run out."""
@@ -158,7 +176,8 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
     limits = {"context": model.context, "max_new_tokens": longest}
     if folder is not None or model.name != "embedded":
         told = model.name != "embedded"
-        agent = kind.load(str(folder or model.name), start.prompt, told=told, **limits)
+        revision = None if folder is not None else start.model.get("revision")
+        agent = kind.load(str(folder or model.name), start.prompt, told=told, revision=revision, **limits)
     else:
         shape = {"hidden": model.hidden, "layers": model.layers, "heads": model.heads}
         shown = [start.prompt.render("look", "so"), start.prompt.later("", "look")]
@@ -291,9 +310,11 @@ def _identity(start: Start) -> list[Any]:
     known = facts()
     versions = {name: known["versions"][name] for name in ("torch", "transformers", "trl", "tokenizers")}
     tasks = [task.key for task in start.train]
-    world, model = config.world.model_dump(), config.model.model_dump()
+    world = [config.world.model_dump() | {"data": None}, start.content, tasks]
+    model = [config.model.model_dump() | {"name": None}, start.model]
+    prompt = [start.prompt.name, start.prompt_hash]
     machine = [start.device.type, start.precision, versions, known["source"]]
-    return [config.env, world, model, config.seed, start.prompt.name, tasks, *machine]
+    return [config.env, world, model, config.seed, prompt, *machine]
 
 
 def _digest(value: Any) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
+import tracemalloc
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -313,6 +317,21 @@ def test_a_folder_of_another_configuration_or_panel_is_refused(tmp_path: Path):
         pass  # a refused opener has let go of the lock
 
 
+@pytest.mark.parametrize(
+    ("name", "here", "was"),
+    [("model", {"weights": "a"}, "another model"), ("content", "a", "another catalogue or set of games")],
+)
+def test_a_folder_of_another_content_under_the_same_name_is_refused(tmp_path: Path, name: str, here: object, was: str):
+    with RunFolder.open(tmp_path / "run", CONFIG, {name: here}):
+        pass
+    with RunFolder.open(tmp_path / "run", CONFIG, {name: here}):
+        pass
+    for other in ({name: {"weights": "b"}}, {name: "b"}, {}):
+        with pytest.raises(UserError, match=was) as caught:
+            RunFolder.open(tmp_path / "run", CONFIG, other)
+        assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 1}', '{"schema": 2, "config": {}, "facts": {}}'])
 def test_a_strange_run_json_is_a_user_error(tmp_path: Path, content: str):
     (tmp_path / "run.json").write_text(content)
@@ -427,6 +446,84 @@ def test_of_processes_that_want_one_cache_entry_one_builds_and_all_read(tmp_path
     said = {child.communicate()[0] for child in children}
     assert len(said) == 1 and said.pop().startswith("made by")
     assert (tmp_path / "log").read_text() == "built "
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from spa_bench.files import cache_entry
+with cache_entry(Path(sys.argv[1]), "warm-start", "ab12") as entry:
+    print("held", flush=True)
+    sys.stdin.readline()
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+class Told(list[tuple[float, str]]):
+    """A stream that keeps what is written, and when."""
+
+    def write(self, text: str) -> None:
+        self.append((time.monotonic(), text))
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def test_who_waits_for_a_lock_says_within_two_seconds_for_whom_and_for_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    holder = python(HOLD, tmp_path, 1.5)
+    assert holder.stdin is not None and holder.stdout is not None and holder.stdout.readline() == "held\n"
+    told = Told()
+    monkeypatch.setattr(sys, "stderr", told)
+    asked = time.monotonic()
+    holder.stdin.write("go\n")
+    holder.stdin.flush()
+    with cache_entry(tmp_path, "warm-start", "ab12") as entry:
+        assert entry.ready
+    line = "".join(text for _, text in told)
+    assert line == f"waiting for process {holder.pid}, which holds the lock warm-start/ab12.lock\n"
+    assert 0.9 < told[0][0] - asked < 2
+    holder.communicate()
+
+
+def test_a_short_wait_is_not_spoken_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    holder = python(HOLD, tmp_path, 0.2)
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    assert holder.stdin is not None
+    holder.stdin.write("go\n")
+    holder.stdin.flush()
+    with cache_entry(tmp_path, "warm-start", "ab12") as entry:
+        assert entry.ready
+    assert capsys.readouterr().err == ""
+    holder.communicate()
+
+
+@given(st.lists(st.binary(max_size=50), max_size=4), st.sampled_from([1, 7, 1 << 20]))
+@max_examples(40)
+def test_the_hash_of_files_is_that_of_their_bytes_in_order(contents: list[bytes], block: int):
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "BLOCK", block)
+        paths = [Path(folder) / str(number) for number in range(len(contents))]
+        for path, content in zip(paths, contents, strict=True):
+            path.write_bytes(content)
+        assert files.content_hash(paths) == hashlib.sha256(b"".join(contents)).hexdigest()
+
+
+def test_a_large_file_is_hashed_once_in_blocks_and_again_when_it_changes(tmp_path: Path):
+    path = tmp_path / "weights"
+    path.write_bytes(bytes(32 << 20))
+    before = files._hashed.cache_info()
+    tracemalloc.start()
+    first = files.content_hash([path])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
+    assert files.content_hash([path]) == files.content_hash([tmp_path / "." / "weights"]) == first
+    after = files._hashed.cache_info()
+    assert (after.misses - before.misses, after.hits - before.hits) == (1, 2)
+    path.write_bytes(bytes(31 << 20) + bytes([1]) + bytes((1 << 20) - 1))
+    assert files.content_hash([path]) != first
 
 
 def test_a_builder_that_fails_or_dies_leaves_no_cache_entry(tmp_path: Path):

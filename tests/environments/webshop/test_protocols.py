@@ -152,14 +152,15 @@ def test_official_products_without_a_noun_tagger_are_said_to_be_approximate(name
 def test_a_run_records_the_label() -> None:
     common: Any = SimpleNamespace(
         make_env=lambda: world("verl-agent"),
-        prompt=SimpleNamespace(system=lambda text: text),
+        prompt_hash="",
+        content="",
         panel_hash="",
         panel=(),
         train=(),
         device=SimpleNamespace(type="cpu"),
         precision="float32",
     )
-    assert experiment.facts(cast(Start, common))["protocol"] == PROTOCOLS["verl-agent"].label
+    assert experiment.facts(cast(Start, common), {})["protocol"] == PROTOCOLS["verl-agent"].label
     assert isinstance(TextEnv.protocol, property)
 
 

@@ -1,0 +1,50 @@
+"""What a model is, whatever it is called: `./model` of one folder is not `./model` of another.
+
+Common starts are shared, and finished runs taken as finished, only where this is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from spa_bench import registry
+from spa_bench.core import ReplyFormat, UserError
+from spa_bench.files import content_hash
+
+READ = ("*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*/*.jinja")
+"""Files beside the weights from which transformers makes configuration, tokenizer and templates."""
+
+
+def identify(name: str, prompt: ReplyFormat, instructions: str) -> dict[str, str]:
+    """The content of a folder's or a Hub model, for `run.json`; UserError where there is none.
+
+    Of a folder the digests of `weights` and of all other `files` that are read, of a model from the Hub its `revision`;
+    of both the digest of the world's instructions in `prompt` as the chat template writes them, and the date that it
+    prints (`template_date`). Nothing says where the model lies.
+    """
+    from transformers.utils.hub import cached_file, extract_commit_hash
+
+    kind: Any = registry.find("agents", "causal-lm")
+    try:
+        config = cached_file(name, "config.json")
+        revision = None if Path(name).is_dir() else extract_commit_hash(config, None)
+        told = kind.first_prompt(name, prompt, instructions, revision)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot load model {name!r}: {str(error).strip().splitlines()[0]}") from None
+    assert config is not None  # an error, where there is none
+    own = {"revision": revision} if revision else _of_folder(Path(config).parent)
+    return own | {"rendered": _digest(told["rendered"]), "template_date": told["template_date"]}
+
+
+def _of_folder(folder: Path) -> dict[str, str]:
+    found = sorted({path for pattern in READ for path in folder.glob(pattern) if path.is_file()})
+    files = [(path.relative_to(folder).as_posix(), content_hash([path])) for path in found]
+    weights = [(path.name, content_hash([path])) for path in sorted(folder.glob("*.safetensors"))]
+    return {"weights": _digest(weights), "files": _digest(files)}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
