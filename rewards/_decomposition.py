@@ -1,47 +1,62 @@
-"""A small network with one number per step, trained so that their sum predicts the outcome of an episode.
+"""Methods whose network says one number per step, so that the sum predicts the outcome of an episode: SPA's.
 
-`learn` trains the weights, `_network.estimate` computes the numbers.
+What of it each method uses, and how, is its own; `_network.estimate` computes the numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from spa_bench.core import UserError
 from spa_bench.rewards import _network
+from spa_bench.rewards._learned import Explored, FromOutcomes, check_training
 from spa_bench.rewards._network import Training, Weights, estimate
 
-
-def learn(
-    features: Sequence[Tensor], outcomes: Tensor, how: Training, rng: torch.Generator
-) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Weights of the best held-out epoch, and figures; needs at least two episodes, features (T, D) each.
-
-    Training starts from equal credit: every step gets the mean outcome per step, whatever its features.
-    """
-
-    def per_step(train: Tensor) -> Tensor:
-        return outcomes[train].sum() / sum(len(features[i]) for i in train)
-
-    def loss(weights: Weights, picks: Tensor) -> Tensor:
-        return F.mse_loss(_sums(weights, [features[i] for i in picks]), outcomes[picks])
-
-    def error(weights: Weights, part: Tensor) -> Tensor:
-        return F.mse_loss(sums(weights, features, part), outcomes[part])
-
-    weights, epoch, parts = _network.learn(features, per_step, loss, error, how, rng)
-    figures = _network.explained(lambda part: sums(weights, features, part), outcomes, parts)
-    return weights, {"epoch": float(epoch), **figures}
+FROZEN_RATE = 1e-3
+"""Of a network that is trained from nothing on fixed hidden states."""
+TUNING = 0.15
+"""Of the warm start's rate: SPA's scripts tune the estimator at 3e-6 and the model before it at 2e-5."""
 
 
-def sums(weights: Weights, features: Sequence[Tensor], part: Tensor) -> Tensor:
-    """Sum over the steps of each of these episodes, (N,); in portions, because hidden states are large."""
-    return torch.cat([_sums(weights, [features[i] for i in picks]) for picks in torch.split(part, 256)])
+class Decomposition(FromOutcomes):
+    """Training starts from equal credit: every step gets the mean outcome per step, whatever its features."""
+
+    learning_rate: float | None
+    """As given; None: `FROZEN_RATE`, with a tuned language model `TUNING` times the warm start's."""
+
+    def set_training(self, backbone: str, learning_rate: float | None, how: Training) -> None:
+        """The options that such methods share; raises UserError for wrong ones. The rate in `how` is not used."""
+        if backbone not in ("frozen", "tuned"):
+            raise UserError(f"reward {self.name}: backbone={backbone!r}: use frozen or tuned")
+        self.tunes, self.learning_rate = backbone == "tuned", learning_rate
+        rate = FROZEN_RATE if learning_rate is None else learning_rate
+        self.training = check_training(self.name, replace(how, learning_rate=rate))
+
+    def learn(self, explored: Explored, rng: torch.Generator) -> tuple[dict[str, Tensor], int]:
+        """Weights of the chosen epoch."""
+        outcomes, parts = explored.outcomes, explored.parts
+        how = self.training
+        if self.tunes and self.learning_rate is None:
+            how = replace(how, learning_rate=TUNING * self.network.learning_rate)
+
+        def loss(weights: Weights, picks: Tensor) -> Tensor:
+            return F.mse_loss(sums(weights, explored.read(weights, picks)), outcomes[picks])
+
+        def error(weights: Weights, part: Tensor) -> Tensor:
+            portions = torch.split(part, 64)  # hidden states are large
+            squared = [(sums(weights, explored.read(weights, some)) - outcomes[some]) ** 2 for some in portions]
+            return torch.cat(squared).mean()
+
+        per_step = outcomes[parts.train].sum() / explored.lengths[parts.train].sum()
+        return _network.learn(explored.read, explored.tuned, per_step, loss, error, how, parts, rng)
 
 
-def _sums(weights: Weights, features: Sequence[Tensor]) -> Tensor:
+def sums(weights: Weights, features: Sequence[Tensor]) -> Tensor:
+    """Sum of the numbers of each, (N,)."""
     owner = torch.repeat_interleave(torch.tensor([len(h) for h in features]))
     return torch.zeros(len(features)).index_add(0, owner, estimate(weights, torch.cat(list(features))))

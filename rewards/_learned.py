@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spa_bench.core import Floats, Trajectory, UserError, derive_seed
-from spa_bench.method import RewardMethod
+from spa_bench.method import Backbone, RewardMethod
+from spa_bench.rewards._clock import compared
 from spa_bench.rewards._episode_digest import episode_digest
-from spa_bench.rewards._network import Training, estimate
+from spa_bench.rewards._network import TUNED, Parts, Read, Training, Weights, estimate, split
 
 
 class Learned(RewardMethod):
@@ -38,28 +40,42 @@ class Learned(RewardMethod):
         if not weights:
             return [np.zeros(len(t)) for t in group]
         # One trajectory at a time: the last bits of a matrix product depend on its neighbours in a batch.
-        with torch.inference_mode():
-            return [estimate(weights, h).double().numpy() for h in self.encode(group)]
+        with torch.no_grad():
+            return [estimate(weights, h).double().numpy() for h in self.encode_with(weights, group)]
 
     def encode(self, trajectories: Sequence[Trajectory]) -> list[Tensor]:
         """Hidden states (T, D) of each; raises RuntimeError without an encoder, ValueError where it is unusable."""
         if self.encoder is None:
             raise RuntimeError(f"{self.name} reads hidden states: set `encoder` before fit and rewards")
         features = [np.array(h, dtype=np.float32) for h in self.encoder(trajectories)] if trajectories else []
-        for h, trajectory in zip(features, trajectories, strict=True):
-            if h.ndim != 2 or len(h) != len(trajectory) or not np.isfinite(h).all():
-                raise ValueError(f"encoder: {len(trajectory)} steps need finite ({len(trajectory)}, D), got {h.shape}")
-        return [torch.from_numpy(h) for h in features]
+        return _refuse_unusable([torch.from_numpy(h) for h in features], trajectories, "encoder")
+
+    def encode_with(self, weights: Weights, trajectories: Sequence[Trajectory]) -> list[Tensor]:
+        """The same, by the tuned network where `weights` hold one, one trajectory at a time."""
+        if not (tuned := language_model(weights)):
+            return self.encode(trajectories)
+        return [h for t in trajectories for h in self.encode_tuned(tuned, [t])]
+
+    def encode_tuned(self, tuned: Weights, trajectories: Sequence[Trajectory]) -> list[Tensor]:
+        """Hidden states by a network with these weights, with a gradient."""
+        return _refuse_unusable(self.network.encode(tuned, trajectories), trajectories, "backbone")
+
+    @property
+    def network(self) -> Backbone:
+        """The backbone; raises RuntimeError where it is not set."""
+        if self.backbone is None:
+            raise RuntimeError(f"{self.name} tunes a network: set `backbone` before fit and rewards")
+        return self.backbone
 
     def rng(self, *purpose: object) -> torch.Generator:
         """A generator seeded by the method's seed, its name and the purpose."""
         return torch.Generator().manual_seed(derive_seed(self.seed, self.name, *purpose))
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """The network and the scale of its input; empty before `fit`."""
+        """The network, the scale of its input and the tuned language model; empty before `fit`."""
         if self._weights is None:
             return {}
-        return {"fitted": np.ones(1, dtype=np.int8)} | {k: v.numpy().copy() for k, v in self._weights.items()}
+        return {"fitted": np.ones(1, dtype=np.int8)} | {k: v.cpu().numpy().copy() for k, v in self._weights.items()}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take back what `state_dict` gave, to the bit."""
@@ -67,24 +83,82 @@ class Learned(RewardMethod):
         self._weights = arrays if arrays.pop("fitted", None) is not None else None
 
 
+@dataclass(frozen=True)
+class Explored:
+    """Usable episodes to learn from, N of them; indices are those of `read`."""
+
+    read: Read
+    outcomes: Tensor
+    """(N,)."""
+    lengths: Tensor
+    """(N,): turns."""
+    parts: Parts
+    tuned: Weights
+    """The language model to begin with, where it is tuned."""
+
+
 class FromOutcomes(Learned):
     """Learns from explored episodes and their outcomes; two usable episodes are the least."""
 
+    tunes: bool = False
+    """The language model is tuned together with the network."""
+    chooses_epoch: ClassVar[bool] = True
+    """Held-out tasks choose the epoch; otherwise the last one is kept."""
+
     def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
-        """Learn from the episodes without errors, sorted by content, so that the given order does not matter."""
+        """Learn from the episodes without errors, sorted by content, so that the given order does not matter.
+
+        Whole tasks are held out to choose the epoch, and others to measure the prediction of outcomes: figures of
+        `_clock.compared`.
+        """
         kept = usable(trajectories)
-        figures: dict[str, float] = {}
         self._weights = {}
-        if len(kept) >= 2:
-            outcomes = torch.tensor([t.outcome for t in kept], dtype=torch.float32)
-            self._weights, figures = self.learn(self.encode(kept), outcomes, self.rng())
-        return {"episodes": float(len(kept)), **figures}
+        if len(kept) < 2:
+            return {"episodes": float(len(kept))}
+        rng = self.rng()
+        parts = split([t.task.key for t in kept], self.training.holdout, rng, choose=self.chooses_epoch)
+        outcomes = torch.tensor([t.outcome for t in kept], dtype=torch.float32)
+        lengths = torch.tensor([len(t) for t in kept])
+        tuned = {TUNED + name: weight for name, weight in self.network.weights().items()} if self.tunes else {}
+        explored = Explored(self._reader(kept), outcomes, lengths, parts, tuned)
+        self._weights, epoch = self.learn(explored, rng)
+        with torch.no_grad():
+            read = [h for n in range(len(kept)) for h in explored.read(self._weights, torch.tensor([n]))]
+            predicted = np.array([self.prediction(estimate(self._weights, h).double().numpy()) for h in read])
+        figures = compared(
+            predicted, outcomes.double().numpy(), lengths.double().numpy(),
+            np.array([float(t.truncated) for t in kept]), parts,
+        )  # fmt: skip
+        return {"episodes": float(len(kept)), "epoch": float(epoch), **figures}
 
     @abstractmethod
-    def learn(
-        self, features: Sequence[Tensor], outcomes: Tensor, rng: torch.Generator
-    ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Weights and figures, from features (T, D) and outcomes (N,) of at least two episodes."""
+    def learn(self, explored: Explored, rng: torch.Generator) -> tuple[dict[str, Tensor], int]:
+        """Weights and their epoch, from at least two episodes."""
+
+    def prediction(self, numbers: Floats) -> float:
+        """The outcome that the numbers (T,) of an episode predict: by default their sum."""
+        return float(numbers.sum())
+
+    def _reader(self, kept: Sequence[Trajectory]) -> Read:
+        """Of a frozen network the hidden states are computed once."""
+        if self.tunes:
+            return lambda weights, part: self.encode_tuned(language_model(weights), [kept[i] for i in part])
+        features = self.encode(kept)
+        return lambda _, part: [features[i] for i in part]
+
+
+def language_model(weights: Weights) -> dict[str, Tensor]:
+    """The weights of the tuned language model, by their own names."""
+    return {key.removeprefix(TUNED): weight for key, weight in weights.items() if key.startswith(TUNED)}
+
+
+def _refuse_unusable(features: list[Tensor], trajectories: Sequence[Trajectory], what: str) -> list[Tensor]:
+    """The features themselves; ValueError unless they are finite (T, D)."""
+    for h, trajectory in zip(features, trajectories, strict=True):
+        if h.ndim != 2 or len(h) != len(trajectory) or not h.detach().isfinite().all():
+            shape = tuple(h.shape)
+            raise ValueError(f"{what}: {len(trajectory)} steps need finite ({len(trajectory)}, D), got {shape}")
+    return features
 
 
 def usable(trajectories: Sequence[Trajectory]) -> list[Trajectory]:

@@ -1,7 +1,7 @@
 """A small network on hidden states, one number per step, and its training; methods differ in their loss.
 
-Everything runs in fp32 on the CPU and draws from one explicit generator, so that a fit repeats to the bit where torch's
-threads do.
+The network runs in fp32 on the CPU and draws from one explicit generator, so that a fit repeats to the bit where
+torch's threads do. The weights of a language model that is tuned with it stand beside its own, under `TUNED`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-TRAINED = ("w1", "b1", "w2", "b2")
+FIXED = ("mean", "std")
+"""Not trained: the scale of the input."""
+TUNED = "backbone."
+"""Before the names of the language model's weights."""
 
 Weights = Mapping[str, Tensor]
-"""The network, and the mean and spread of its input."""
+"""The network, and the mean and spread of its input; with a tuned language model also the weights of that."""
 Loss = Callable[[Weights, Tensor], Tensor]
 """Weights and the indices of some episodes to one number."""
-Parts = tuple[Tensor, Tensor]
-"""Indices of the training episodes and of the held-out ones."""
+Read = Callable[[Weights, Tensor], "list[Tensor]"]
+"""Weights and the indices of some episodes to the hidden states (T, D) of each."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,41 @@ class Training:
     batch: int
     """Episodes per optimiser step."""
     holdout: float
-    """Share of the episodes held out to choose the epoch; at least one episode."""
+    """Share of the tasks held out to choose the epoch, and as many more to measure what was learned."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Indices of episodes."""
+
+    train: Tensor
+    choose: Tensor
+    """Held out, to choose the epoch; empty where no epoch is chosen."""
+    report: Tensor
+    """Held out from both: what is learned is measured here; empty where there are too few tasks."""
+
+
+def split(tasks: Sequence[str], share: float, rng: torch.Generator, *, choose: bool = True) -> Parts:
+    """Whole tasks for each part, in random order: no task is in two of them.
+
+    `share` of the tasks, at least one, are held out for each purpose; at least one is left to train on. With fewer
+    tasks than parts nothing can be measured: the episodes of the one task or two are split without a report.
+    """
+    purposes = 2 if choose else 1
+    names = sorted(set(tasks))
+    measured = len(names) > purposes
+    units = [names.index(task) for task in tasks] if measured else list(range(len(tasks)))
+    purposes -= not measured
+    count = len(set(units))
+    held = min(max(1, round(share * count)), (count - 1) // max(purposes, 1))
+    order = torch.randperm(count, generator=rng).tolist()
+    place = [order.index(unit) // held if order.index(unit) < purposes * held else -1 for unit in units]
+
+    def part(number: int) -> Tensor:
+        return torch.tensor([i for i, found in enumerate(place) if found == number], dtype=torch.long)
+
+    nothing = part(-2)
+    return Parts(part(-1), part(0) if choose else nothing, part(purposes - 1) if measured else nothing)
 
 
 def estimate(weights: Weights, features: Tensor) -> Tensor:
@@ -63,7 +100,7 @@ def start(steps: Tensor, says: Tensor, hidden: int, rng: torch.Generator) -> dic
 
 def passes(weights: dict[str, Tensor], loss: Loss, items: Tensor, how: Training, rng: torch.Generator) -> Iterator[int]:
     """Trains `weights` in place; yields the number of each pass over `items` when it is done."""
-    learned = [weights[key].requires_grad_() for key in TRAINED]
+    learned = [weight.requires_grad_() for key, weight in weights.items() if key not in FIXED]
     optimiser = torch.optim.AdamW(learned, lr=how.learning_rate, weight_decay=how.weight_decay)
     for epoch in range(1, how.epochs + 1):
         for picks in torch.split(items[torch.randperm(len(items), generator=rng)], how.batch):
@@ -74,48 +111,38 @@ def passes(weights: dict[str, Tensor], loss: Loss, items: Tensor, how: Training,
 
 
 def learn(
-    features: Sequence[Tensor],
-    says: Callable[[Tensor], Tensor],
+    read: Read,
+    tuned: Weights,
+    says: Tensor,
     loss: Loss,
     error: Loss,
     how: Training,
+    parts: Parts,
     rng: torch.Generator,
-) -> tuple[dict[str, Tensor], int, Parts]:
-    """The weights of the epoch with the lowest held-out `error`, that epoch (0: before training), and the parts.
+) -> tuple[dict[str, Tensor], int]:
+    """The weights of the epoch with the lowest `error` on `parts.choose`, and that epoch (0: before training).
 
-    Needs at least two episodes, features (T, D) each. The network starts with the number `says(train)` for every step.
+    Without episodes to choose by, those of the last epoch. `tuned` holds the language model's weights, under their
+    names with `TUNED`, where it is tuned. The network starts with the number `says` for every step.
     """
-    held = min(max(1, round(how.holdout * len(features))), len(features) - 1)
-    order = torch.randperm(len(features), generator=rng)
-    valid, train = order[:held], order[held:]
-    weights = start(torch.cat([features[i] for i in train]), says(train), how.hidden, rng)
-    best, least, chosen = copy(weights), measure(error, weights, valid), 0
-    for epoch in passes(weights, loss, train, how, rng):
-        now = measure(error, weights, valid)
+    with torch.no_grad():
+        steps = torch.cat(read(tuned, parts.train))
+    weights = copy(tuned) | start(steps, says, how.hidden, rng)
+    chooses = len(parts.choose) > 0
+    best, least, chosen = copy(weights), measure(error, weights, parts.choose) if chooses else 0.0, 0
+    for epoch in passes(weights, loss, parts.train, how, rng):
+        now = measure(error, weights, parts.choose) if chooses else least - 1.0
         if now < least:
             best, least, chosen = copy(weights), now, epoch
         elif epoch - chosen >= how.patience:
             break
-    return best, chosen, (train, valid)
+    return best, chosen
 
 
 @torch.no_grad()
 def measure(error: Loss, weights: Weights, part: Tensor) -> float:
     """The error of these episodes, without a gradient."""
     return float(error(weights, part))
-
-
-@torch.no_grad()
-def explained(predict: Callable[[Tensor], Tensor], outcomes: Tensor, parts: Parts) -> dict[str, float]:
-    """How well outcomes are predicted, by `predict` of the indices of episodes.
-
-    `valid_r2` compares with predicting the mean outcome of the training share, and is 0 where that is perfect.
-    """
-    train, valid = parts
-    train_mse, valid_mse = (float(F.mse_loss(predict(part), outcomes[part])) for part in parts)
-    naive = float(((outcomes[valid] - outcomes[train].mean()) ** 2).mean())
-    r2 = 1.0 - valid_mse / naive if naive > 0 else 0.0
-    return {"train_mse": train_mse, "valid_mse": valid_mse, "valid_r2": r2}
 
 
 def copy(weights: Weights) -> dict[str, Tensor]:

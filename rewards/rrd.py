@@ -13,7 +13,7 @@ Deviations: the code draws 64 steps (32 in Atari) of episodes of up to 1000; her
   leaves nothing random, and the loss of `spa` but for the weight 1 / T^2 of an episode. Where an episode is shorter
   than the set, the code draws with replacement; here all steps are taken once, and there is nothing to correct. Rewards
   are learned once, from episodes of the warm start (the code: all along, from a replay buffer), and read the history up
-  to the turn's end (the code: state, action and next state). Training starts from equal rewards; held-out episodes
+  to the turn's end (the code: state, action and next state). Training starts from equal rewards; held-out tasks
   choose when to stop, by the mean of the loss over all sets. exact=true adds R minus the sum of the rewards to the last
   step, as in `spa`.
 Conserves return: no; rewards are fitted to the outcome but not forced to add up to it, unless exact=true.
@@ -30,8 +30,7 @@ from torch import Tensor
 
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.rewards import _network
-from spa_bench.rewards._decomposition import sums
-from spa_bench.rewards._learned import FromOutcomes, check_switch, check_training, check_whole, exact
+from spa_bench.rewards._learned import Explored, FromOutcomes, check_switch, check_training, check_whole, exact
 from spa_bench.rewards._network import Training, Weights, estimate
 
 
@@ -72,26 +71,21 @@ class RRD(FromOutcomes):
         learned = self.numbers(group)
         return exact(learned, group) if self.exact else learned
 
-    def learn(
-        self, features: Sequence[Tensor], outcomes: Tensor, rng: torch.Generator
-    ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Weights of the best held-out epoch, and figures; `valid_r2` is of the sum of rewards, as in `spa`."""
-        lengths = torch.tensor([len(h) for h in features])
+    def learn(self, explored: Explored, rng: torch.Generator) -> tuple[dict[str, Tensor], int]:
+        """Weights of the best held-out epoch; the sum of the rewards is what predicts the outcome, as in `spa`."""
+        read, outcomes, lengths, parts = explored.read, explored.outcomes, explored.lengths, explored.parts
 
         def loss(weights: Weights, picks: Tensor) -> Tensor:
-            drawn = [features[i][torch.randperm(len(features[i]), generator=rng)[: self.subset]] for i in picks]
+            drawn = [h[torch.randperm(len(h), generator=rng)[: self.subset]] for h in read(weights, picks)]
             r, owner = _joined(weights, drawn)
             return subset_loss(r, owner, outcomes[picks], lengths[picks], unbiased=self.unbiased)
 
         def error(weights: Weights, part: Tensor) -> Tensor:
-            r, owner = _joined(weights, [features[i] for i in part])
+            r, owner = _joined(weights, read(weights, part))
             return mean_loss(r, owner, outcomes[part], subset=None if self.unbiased else self.subset)
 
-        weights, epoch, parts = _network.learn(
-            features, lambda train: (outcomes / lengths)[train].mean(), loss, error, self.training, rng
-        )
-        figures = _network.explained(lambda part: sums(weights, features, part), outcomes, parts)
-        return weights, {"epoch": float(epoch), **figures}
+        per_step = (outcomes / lengths)[parts.train].mean()
+        return _network.learn(read, explored.tuned, per_step, loss, error, self.training, parts, rng)
 
 
 def subset_loss(r: Tensor, owner: Tensor, outcomes: Tensor, lengths: Tensor, *, unbiased: bool) -> Tensor:

@@ -11,7 +11,7 @@ Deviations: no LSTM: a causal language model has read all that came before turn 
   warm start. No lessons buffer: the predictor is learned once, from episodes of the warm start. The remainder is on the
   last step, so that no step's reward depends on later ones (the authors' PyTorch tutorial spreads it over all steps,
   which rewards delay). Each episode counts once in the loss, whatever its length (the code: each position of a batch).
-  Training starts by predicting the mean outcome; held-out episodes choose when to stop.
+  Training starts by predicting the mean outcome; held-out tasks choose when to stop.
 Conserves return: yes.
 Needs: explored episodes and the encoder (one forward pass per episode at fit; for rewards that of the KL penalty is
   reused).
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from spa_bench.core import Floats, Trajectory
 from spa_bench.rewards import _network
-from spa_bench.rewards._learned import FromOutcomes, check_number, check_training
+from spa_bench.rewards._learned import Explored, FromOutcomes, check_number, check_training
 from spa_bench.rewards._network import Training, Weights, estimate
 
 
@@ -62,23 +62,21 @@ class RUDDER(FromOutcomes):
         predicted = zip(self.numbers(group), group, strict=True)
         return [np.diff([0.0, *g[:-1], t.outcome])[: len(t)] for g, t in predicted]
 
-    def learn(
-        self, features: Sequence[Tensor], outcomes: Tensor, rng: torch.Generator
-    ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Weights of the best held-out epoch, and figures; `valid_r2` is of the prediction at the end."""
+    def learn(self, explored: Explored, rng: torch.Generator) -> tuple[dict[str, Tensor], int]:
+        """Weights of the best held-out epoch."""
+        outcomes, parts = explored.outcomes, explored.parts
 
         def loss(weights: Weights, picks: Tensor) -> Tensor:
-            some = [features[i] for i in picks]
+            some = explored.read(weights, picks)
             g = torch.split(estimate(weights, torch.cat(some)), [len(h) for h in some])
             return prediction_loss(g, outcomes[picks], self.continuous)
 
-        def at_end(part: Tensor) -> Tensor:
-            return estimate(weights, torch.stack([features[i][-1] for i in part]))
+        mean = outcomes[parts.train].mean()
+        return _network.learn(explored.read, explored.tuned, mean, loss, loss, self.training, parts, rng)
 
-        weights, epoch, parts = _network.learn(
-            features, lambda train: outcomes[train].mean(), loss, loss, self.training, rng
-        )
-        return weights, {"epoch": float(epoch), **_network.explained(at_end, outcomes, parts)}
+    def prediction(self, numbers: Floats) -> float:
+        """The prediction at the end."""
+        return float(numbers[-1])
 
 
 def prediction_loss(predicted: Sequence[Tensor], outcomes: Tensor, continuous: float) -> Tensor:

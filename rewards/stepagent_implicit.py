@@ -12,8 +12,9 @@ Deviations: f is a small network on the last hidden state at the end of the turn
   from descriptions of the paper, not from its text. Pairs are sampled once, by the policy of the warm start, in
   `prefixes` states drawn from all expert episodes, because each costs a reply. Pairs of equal actions say nothing and
   are left out. The loss of DPO leaves open what is added to f in a state, whatever the action; `centre` settles it: it
-  draws the two actions of a state to opposite rewards. Held-out expert episodes choose when to stop. No outcome is
-  added.
+  draws the two actions of a state to opposite rewards. Held-out tasks choose when to stop, and others tell how often
+  the expert's action is preferred (`held_out_accuracy`); a clock prefers neither, as both were taken at the same turn.
+  No outcome is added.
 Conserves return: no; it rewards likeness to experts, whatever the outcome.
 Needs: expert episodes, one reply of the agent per state, and the encoder (one pass per pair at fit, and one per episode
   for rewards).
@@ -30,7 +31,7 @@ from torch.nn import functional as F
 from spa_bench.core import Floats, Trajectory, derive_seed
 from spa_bench.rewards import _network
 from spa_bench.rewards._learned import Learned, check_number, check_training, check_whole, usable
-from spa_bench.rewards._network import Training, Weights, estimate, measure
+from spa_bench.rewards._network import Training, Weights, estimate, measure, split
 
 State = tuple[int, int]
 """Which expert episode, and which of its turns comes next."""
@@ -81,8 +82,8 @@ class StepAgentImplicit(Learned):
         }
         figures = {"experts": len(shown), "prefixes": len(asked), "unanswered": len(asked) - len(answered)}
         figures |= {"equal": len(answered) - len(differ), "pairs": len(differ)}
-        pairs = self._pairs(shown, differ)
-        learned = self._learn(pairs, rng) if len(pairs) >= 2 else {}
+        tasks, pairs = self._pairs(shown, differ)
+        learned = self._learn(tasks, pairs, rng) if len(pairs) >= 2 else {}
         return {name: float(count) for name, count in figures.items()} | learned
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
@@ -101,29 +102,37 @@ class StepAgentImplicit(Learned):
         tried = zip(states, (own for (own,) in replies), strict=True)
         return {(e, turn): own for (e, turn), own in tried if own.error is None and len(own) > turn}
 
-    def _pairs(self, experts: Sequence[Trajectory], differ: dict[State, Trajectory]) -> list[Tensor]:
-        """Hidden states (pairs, 2, D) of each expert episode that has pairs: the expert's action, then the agent's."""
+    def _pairs(self, experts: Sequence[Trajectory], differ: dict[State, Trajectory]) -> tuple[list[str], list[Tensor]]:
+        """Task and hidden states (pairs, 2, D) of each expert episode that has pairs: the expert's action first."""
         met = sorted({e for e, _ in differ})
         of_expert = dict(zip(met, self.encode([experts[e] for e in met]), strict=True))
         of_agent = dict(zip(differ, self.encode(list(differ.values())), strict=True))
         pairs: dict[int, list[Tensor]] = {e: [] for e in met}
         for (e, turn), own in of_agent.items():
             pairs[e].append(torch.stack([of_expert[e][turn], own[turn]]))
-        return [torch.stack(some) for some in pairs.values()]
+        return [experts[e].task.key for e in met], [torch.stack(some) for some in pairs.values()]
 
-    def _learn(self, pairs: Sequence[Tensor], rng: torch.Generator) -> dict[str, float]:
+    def _learn(self, tasks: Sequence[str], pairs: Sequence[Tensor], rng: torch.Generator) -> dict[str, float]:
         def preferred(weights: Weights, picks: Tensor) -> Tensor:
             return self.beta * estimate(weights, torch.cat([pairs[i] for i in picks]))
 
         def loss(weights: Weights, picks: Tensor) -> Tensor:
             return preference_loss(preferred(weights, picks), self.centre)
 
-        features = [some.flatten(0, 1) for some in pairs]
-        weights, epoch, parts = _network.learn(features, lambda _: torch.zeros(1), loss, loss, self.training, rng)
-        self._weights = weights
-        train, valid = (measure(loss, weights, part) for part in parts)
-        right = measure(lambda w, part: (preferred(w, part).diff() < 0).float().mean(), weights, parts[1])
-        return {"epoch": float(epoch), "train_loss": train, "valid_loss": valid, "valid_accuracy": right}
+        def right(weights: Weights, part: Tensor) -> Tensor:
+            return (preferred(weights, part).diff() < 0).float().mean()
+
+        parts = split(tasks, self.training.holdout, rng)
+        self._weights, epoch = _network.learn(
+            lambda _, part: [pairs[i].flatten(0, 1) for i in part],
+            {}, torch.zeros(1), loss, loss, self.training, parts, rng,
+        )  # fmt: skip
+        figures = {"epoch": float(epoch), "train_loss": measure(loss, self._weights, parts.train)}
+        if len(parts.report):
+            held_out = (measure(one, self._weights, parts.report) for one in (loss, right))
+            figures |= dict(zip(("held_out_loss", "held_out_accuracy"), held_out, strict=True))
+            figures["clock_accuracy"] = 0.5  # both actions of a pair were taken at the same turn
+        return figures
 
 
 def preference_loss(scores: Tensor, centre: float) -> Tensor:

@@ -25,6 +25,22 @@ Encoder = Callable[[Sequence[Trajectory]], "list[NDArray[np.float32]]"]
 """Frozen warm-start backbone: one array (T, D) per trajectory, the last hidden state at each turn's end."""
 
 
+class Backbone(Protocol):
+    """The warm start's network as a function of its weights, for methods that tune a copy; the policy's own stay.
+
+    Weights and hidden states are tensors of torch, which this module does not load.
+    """
+
+    learning_rate: float
+    """That of the warm start (`warm_start.learning_rate`): a scale for the method's own."""
+
+    def weights(self) -> dict[str, Any]:
+        """A copy of the warm start's weights, by name; the output layer is not among them."""
+
+    def encode(self, weights: Mapping[str, Any], trajectories: Sequence[Trajectory]) -> list[Any]:
+        """As `Encoder`, by a network with these weights: (T, D) each, on the CPU, with a gradient to them."""
+
+
 class Simulator(Protocol):
     """Continues recorded episodes from the middle, with the current policy."""
 
@@ -66,6 +82,8 @@ class RewardMethod(ABC):
     """Set by the experiment before anything else is called; all randomness of the method comes from it."""
     encoder: Encoder | None = None
     """Set by the experiment for methods that read hidden states."""
+    backbone: Backbone | None = None
+    """Set by the experiment for methods that tune a copy of the warm start; what it reads is counted."""
     simulator: Simulator | None = None
     """Set by the experiment for methods that continue episodes from the middle; its steps and tokens are counted."""
 

@@ -24,6 +24,7 @@ from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import reward_label, reward_typed
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment, pricing, start
+from spa_bench.training.backbone import Tunable
 from spa_bench.training.checked_method import CheckedMethod, extra_information
 from spa_bench.training.policy import Policy
 
@@ -85,6 +86,7 @@ class Stage:
     points: list[effects.Effect]
     probes: Probes
     encoder: Encoded
+    backbone: Tunable
     simulator: PlayedOn
     roomy: PlayedOn
     """The same in environments whose step limit allows for loops."""
@@ -163,6 +165,7 @@ def _prepare(config: RunConfig, recorded: Path | None, size: Size, progress: Pro
         points=executed,
         probes=_probes(common, agent, trajectories, size),
         encoder=Encoded(reference.encode),
+        backbone=Tunable(reference, config.warm_start.learning_rate),
         simulator=simulator,
         roomy=PlayedOn(Player(lambda: _roomy(common), config.batch), cast(Agent, agent)),
     )
@@ -236,8 +239,9 @@ def _measure(
     """(Rewards, advantages) of one method, and (figures on the probes, costs)."""
     method, config = checked.method, stage.common.config
     checked.place = "audit"
-    stage.encoder.tokens = stage.simulator.tokens = stage.simulator.env_steps = 0
-    method.encoder, method.simulator = stage.encoder, stage.simulator
+    stage.encoder.tokens = stage.backbone.tokens = 0
+    stage.simulator.tokens = stage.simulator.env_steps = 0
+    method.encoder, method.backbone, method.simulator = stage.encoder, stage.backbone, stage.simulator
     experts = []
     if method.uses_experts:
         experts = start.demonstrations(stage.common, stage.agent, len(stage.explored), progress)
@@ -254,7 +258,7 @@ def _measure(
             rewards[i], advantages[i] = r, advantage
     costs: dict[str, float | None] = {
         "extra steps": float(stage.simulator.env_steps),
-        "extra tokens": float(stage.encoder.tokens + stage.simulator.tokens),
+        "extra tokens": float(stage.encoder.tokens + stage.backbone.tokens + stage.simulator.tokens),
     }
     method.simulator = stage.roomy
     return (rewards, advantages), (_laws(checked, stage.probes), costs)

@@ -5,8 +5,10 @@ All of it is drawn from seeds, the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,25 @@ def fake_encoder(trajectories: Sequence[Trajectory]) -> list[NDArray[np.float32]
         ).reshape(-1, 8)
         for trajectory in trajectories
     ]
+
+
+class FakeBackbone:
+    """`method.Backbone` of one matrix on `fake_encoder`'s features, the unit matrix at first: it loads no model."""
+
+    learning_rate = 1e-2
+
+    def weights(self) -> dict[str, Any]:
+        """The unit matrix (8, 8)."""
+        return {"matrix": _torch().eye(8)}
+
+    def encode(self, weights: Mapping[str, Any], trajectories: Sequence[Trajectory]) -> list[Any]:
+        """(T, 8) for each, with a gradient to the matrix."""
+        return [_torch().from_numpy(h) @ weights["matrix"] for h in fake_encoder(trajectories)]
+
+
+def _torch() -> Any:
+    """Loaded where a method that tunes a network asks for it, which has loaded it itself."""
+    return importlib.import_module("torch")
 
 
 def fake_simulator(

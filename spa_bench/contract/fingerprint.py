@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from spa_bench import credit
-from spa_bench.contract.fakes import fake_encoder, fake_episode, fake_simulator
+from spa_bench.contract.fakes import FakeBackbone, fake_encoder, fake_episode, fake_simulator
 from spa_bench.core import Floats, Trajectory
 from spa_bench.method import RewardMethod
 
@@ -30,6 +30,7 @@ def examples(seed: int = 5) -> tuple[list[Trajectory], list[Trajectory]]:
 def fingerprint(method: RewardMethod, explored: Sequence[Trajectory], batch: Sequence[Trajectory]) -> Floats:
     """Normalised advantages of a fresh method, fitted first: one per token of the batch."""
     method.encoder = method.encoder or fake_encoder
+    method.backbone = method.backbone or FakeBackbone()
     method.simulator = method.simulator or fake_simulator
     method.fit(explored, [trajectory for trajectory in explored if trajectory.success])
     method.observe(batch)

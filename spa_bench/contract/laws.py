@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from spa_bench.contract.fakes import fake_batch, fake_encoder, fake_simulator, standard_groups
+from spa_bench.contract.fakes import FakeBackbone, fake_batch, fake_encoder, fake_simulator, standard_groups
 from spa_bench.contract.fingerprint import SAME, examples, fingerprint, nearest
 from spa_bench.core import Floats, Trajectory
 from spa_bench.method import MOST_REPLIES, RewardMethod
@@ -138,6 +138,7 @@ class Trial:
             method = self.factory()
         method.seed = self.seed
         method.encoder = method.encoder or fake_encoder
+        method.backbone = method.backbone or FakeBackbone()
         method.simulator = method.simulator or fake_simulator
         return method
 

@@ -27,6 +27,7 @@ from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.names import reward_typed
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.training import checkpoint, metrics, ppo, pricing, start
+from spa_bench.training.backbone import Tunable
 from spa_bench.training.budget import Budget, so_far
 from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.policy import Policy
@@ -58,16 +59,17 @@ class Learner:
     optimizer: Any
     reference: pricing.Reference
     simulator: PlayedOn
+    backbone: Tunable
 
     def extra(self) -> dict[str, int]:
         """The method's overhead, in tokens and environment steps, since the last call."""
-        reference, simulator = self.reference, self.simulator
+        reference, simulator, backbone = self.reference, self.simulator, self.backbone
         spent = {
-            "extra_tokens": reference.extra_tokens + simulator.tokens,
+            "extra_tokens": reference.extra_tokens + simulator.tokens + backbone.tokens,
             "extra_tokens_sampled": simulator.tokens_sampled,
             "extra_env_steps": simulator.env_steps,
         }
-        reference.extra_tokens = simulator.tokens = simulator.tokens_sampled = simulator.env_steps = 0
+        reference.extra_tokens = backbone.tokens = simulator.tokens = simulator.tokens_sampled = simulator.env_steps = 0
         return spent
 
 
@@ -153,8 +155,10 @@ class Run(Evaluation):
 
         reference = self._reference(policy_folder)
         agent, policy, optimizer, done = self._restore(policy_folder)
-        learner = Learner(agent, policy, optimizer, reference, PlayedOn(self.common.player, cast(Agent, agent)))
-        self.method.encoder, self.method.simulator = learner.reference.encode, learner.simulator
+        simulator = PlayedOn(self.common.player, cast(Agent, agent))
+        backbone = Tunable(reference, self.config.warm_start.learning_rate)
+        learner = Learner(agent, policy, optimizer, reference, simulator, backbone)
+        self.method.encoder, self.method.backbone, self.method.simulator = reference.encode, backbone, simulator
         episodes = start.read_episodes(explored / "explore.jsonl")
         self.resumed = done + 1
         if done == 0:

@@ -22,6 +22,7 @@ from spa_bench.core import Trajectory, UserError
 from spa_bench.method import RewardMethod
 from spa_bench.rewards.__main__ import card, table
 from spa_bench.rewards._episode_digest import episode_digest
+from spa_bench.rewards._network import split
 from spa_bench.rewards.ppo import PPO
 from spa_bench.rewards.shuffled import Shuffled
 from spa_bench.rewards.spa import SPA
@@ -406,7 +407,7 @@ def test_planted_contributions_are_recovered_and_sums_match_outcomes_on_unseen_e
     method.encoder = encoder
     figures = method.fit(made[:200], [])
     assert figures["episodes"] == 200
-    assert figures["valid_r2"] > 0.8
+    assert figures["held_out_r2"] > 0.8
     assert 1 <= figures["epoch"] <= method.training.epochs
     unseen = method.contributions(made[200:])
     correlation = [spearmanr(got, want)[0] for got, want in zip(unseen, truth[200:], strict=True)]
@@ -416,13 +417,19 @@ def test_planted_contributions_are_recovered_and_sums_match_outcomes_on_unseen_e
 
 
 def test_the_figures_are_what_the_kept_network_gives():
+    """Of ten tasks two choose the epoch and two are for the report, so that six are learned from."""
     made, _, encoder = planted(40, 6, seed=2)
     method = SPA(epochs=5, exact=False)
     method.encoder = encoder
     figures = method.fit(made, [])
-    squared = [(c.sum() - t.outcome) ** 2 for c, t in zip(method.contributions(made), made, strict=True)]
-    # 8 of 40 are held out, so the two errors, weighted, are the error over all.
-    assert 0.2 * figures["valid_mse"] + 0.8 * figures["train_mse"] == pytest.approx(np.mean(squared), rel=1e-3)
+    parts = split([t.task.key for t in sorted(made, key=episode_digest)], 0.2, method.rng())
+    squared = np.array(
+        [(method.contributions([t])[0].sum() - t.outcome) ** 2 for t in sorted(made, key=episode_digest)]
+    )
+    assert (len(parts.train), len(parts.choose), len(parts.report)) == (24, 8, 8)
+    assert figures["train_mse"] == pytest.approx(squared[parts.train].mean(), rel=1e-5)
+    assert figures["held_out_mse"] == pytest.approx(squared[parts.report].mean(), rel=1e-5)
+    assert figures["held_out_episodes"] == 8
 
 
 def test_a_fit_depends_on_neither_the_input_order_nor_the_global_generator():
@@ -467,9 +474,9 @@ def test_r2_is_zero_for_a_network_that_says_the_mean():
     # Equal lengths and no learning: every sum is the mean outcome of the training share, which is the yardstick.
     method = quick(learning_rate=0.0)
     method.encoder = fake_encoder
-    figures = method.fit([episode(0.1 * n, words=str(n)) for n in range(10)], [])
-    assert figures["valid_r2"] == pytest.approx(0.0, abs=1e-5)
-    assert figures["valid_mse"] > 0.01
+    figures = method.fit([episode(0.1 * n, key=f"task/{n % 5}", words=str(n)) for n in range(10)], [])
+    assert figures["held_out_r2"] == pytest.approx(0.0, abs=1e-5)
+    assert figures["held_out_mse"] > 0.01
 
 
 @given(st.floats(-3, 3), st.floats(-3, 3), trajectories(min_steps=1))
@@ -522,7 +529,7 @@ def test_a_constant_outcome_over_equal_lengths_is_credited_evenly():
     method = SPA()
     method.encoder = fake_encoder
     figures = method.fit(made, [])
-    assert figures == {"episodes": 5, "epoch": 0, "train_mse": 0, "valid_mse": 0, "valid_r2": 0}
+    assert figures == {"episodes": 5, "epoch": 0, "train_mse": 0}
     np.testing.assert_allclose(np.concatenate(method.contributions(made)), 0.25, atol=1e-6)
 
 

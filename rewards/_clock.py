@@ -1,0 +1,66 @@
+"""How well a clock does what a network has learned: an estimator that is no better has learned when, and not what.
+
+A clock knows the length of an episode and whether the step limit ended it. Where every failure ends at the limit, that
+alone tells the outcome.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spa_bench.core import Floats
+from spa_bench.rewards._network import Parts
+
+
+def hands(lengths: Floats, timeouts: Floats) -> Floats:
+    """What the clock is linear in, (N, 4): 1, length, length squared, and whether the step limit ended the episode."""
+    unit = lengths / max(float(np.abs(lengths).max(initial=0.0)), 1.0)
+    return np.stack([np.ones(len(unit)), unit, unit**2, timeouts], axis=1)
+
+
+def clock(features: Floats, targets: Floats, train: NDArray[np.int64]) -> Floats:
+    """Its prediction for every row: least squares on the rows `train`; of several that fit, the smallest weights."""
+    weights, *_ = np.linalg.lstsq(features[train], targets[train], rcond=None)
+    predicted: Floats = features @ weights
+    return predicted
+
+
+def r2(predicted: Floats, targets: Floats, mean: float) -> float | None:
+    """1 - squared error / squared error of the number `mean`; None where that is 0."""
+    naive = float(((targets - mean) ** 2).sum())
+    return 1.0 - float(((predicted - targets) ** 2).sum()) / naive if naive > 0 else None
+
+
+def partial(predicted: Floats, targets: Floats, features: Floats) -> float | None:
+    """Correlation of what the clock's features leave of both, by least squares; None where it leaves nothing."""
+    if len(targets) <= features.shape[1] + 1:
+        return None
+    left: list[Floats] = []
+    for values in (predicted, targets):
+        rest: Floats = values - clock(features, values, np.arange(len(values), dtype=np.int64))
+        if float((rest**2).sum()) <= 1e-9 * max(float((values**2).sum()), 1e-9):
+            return None
+        left.append(rest)
+    one, other = left
+    return float(one @ other / np.sqrt((one @ one) * (other @ other)))
+
+
+def compared(predicted: Floats, outcomes: Floats, lengths: Floats, timeouts: Floats, parts: Parts) -> dict[str, float]:
+    """How well outcomes are predicted on held-out tasks, and how well by a clock that was fitted on the same part.
+
+    All arrays are (N,), over episodes. `held_out_r2` and `clock_r2` compare with the mean outcome of the training part;
+    `partial_correlation` is that of prediction and outcome given the clock. A figure that is not defined is absent.
+    """
+    train, report = parts.train.numpy(), parts.report.numpy()
+    figures: dict[str, float | None] = {"train_mse": float(((predicted[train] - outcomes[train]) ** 2).mean())}
+    if len(report):
+        features, mean = hands(lengths, timeouts), float(outcomes[train].mean())
+        figures |= {
+            "held_out_episodes": float(len(report)),
+            "held_out_mse": float(((predicted[report] - outcomes[report]) ** 2).mean()),
+            "held_out_r2": r2(predicted[report], outcomes[report], mean),
+            "clock_r2": r2(clock(features, outcomes, train)[report], outcomes[report], mean),
+            "partial_correlation": partial(predicted[report], outcomes[report], features[report]),
+        }
+    return {name: value for name, value in figures.items() if value is not None}

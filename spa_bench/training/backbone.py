@@ -1,0 +1,63 @@
+"""A copy of the warm start that a reward method may tune: `method.Backbone`.
+
+The network is called as a function of weights that the method holds, so that neither the policy nor the reference can
+be changed by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from spa_bench.core import Trajectory
+from spa_bench.training.policy import Policy, Sequences, microbatches, pack
+from spa_bench.training.pricing import Reference
+
+
+class _TurnEnds(nn.Module):
+    """The last hidden state at the end of each turn."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.body: nn.Module = policy.model.base_model
+        self._hidden = policy.hidden  # a bound method: no parameter of the head is one of this module's
+
+    def forward(self, episodes: Sequence[Sequences]) -> list[Tensor]:
+        """(T, D) for each."""
+        parts = torch.split(self._hidden(episodes), [len(episode.where) for episode in episodes])
+        return [h[torch.from_numpy(e.ends).to(h.device)] for h, e in zip(parts, episodes, strict=True)]
+
+
+class Tunable:
+    """The frozen reference's network.
+
+    For small models: the method holds the weights, and twice as many numbers of Adam while it tunes them.
+    """
+
+    def __init__(self, reference: Reference, learning_rate: float) -> None:
+        self.reference, self.learning_rate = reference, learning_rate
+        self.tokens = 0
+        """Read for the method, in passes of its own: its overhead."""
+        self._network = _TurnEnds(reference.policy)
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the warm start's weights, by name."""
+        return {name: weight.detach().clone() for name, weight in self._network.named_parameters()}
+
+    def encode(self, weights: Mapping[str, Tensor], trajectories: Sequence[Trajectory]) -> list[Tensor]:
+        """Hidden states (T, D) at turn ends, on the CPU in fp32, with a gradient to the weights."""
+        device = self.reference.policy.device
+        moved = {name: weight.to(device) for name, weight in weights.items()}
+        turns = [t for t in trajectories if t.steps]
+        episodes = [pack([step.tokens for step in t.steps]) for t in turns]
+        self.tokens += sum(episode.size for episode in episodes)
+        self._network.eval()  # as the reference reads: without dropout
+        width = self.reference.policy.value.in_features
+        found: dict[int, Tensor] = {}
+        for indices in microbatches(episodes, self.reference.microbatch):
+            ends = functional_call(self._network, moved, ([episodes[i] for i in indices],))
+            found |= {id(turns[i]): h.float().cpu() for i, h in zip(indices, ends, strict=True)}
+        return [found[id(t)] if t.steps else torch.zeros(0, width) for t in trajectories]

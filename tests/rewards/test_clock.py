@@ -1,0 +1,103 @@
+"""What is held out, and what a clock reaches there, by hand and against the textbook formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from strategies import max_examples
+
+from spa_bench.rewards._clock import clock, compared, hands, partial, r2
+from spa_bench.rewards._network import Parts, split
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=40), st.floats(0.01, 0.99), st.booleans(), st.integers(0, 9))
+@max_examples(60)
+def test_every_episode_is_in_one_part_and_no_task_in_two(tasks, share, choose, seed):
+    parts = split([str(t) for t in tasks], share, rng(seed), choose=choose)
+    indices = [part.tolist() for part in (parts.train, parts.choose, parts.report)]
+    assert sorted([i for part in indices for i in part]) == list(range(len(tasks)))
+    assert indices[0] and bool(indices[1]) == choose
+    measured = len(set(tasks)) > 1 + choose
+    assert bool(indices[2]) == measured
+    if measured:
+        of_part = [{tasks[i] for i in part} for part in indices]
+        assert not of_part[0] & of_part[1] and not of_part[0] & of_part[2] and not of_part[1] & of_part[2]
+        count = len(set(tasks))
+        assert len(of_part[2]) == min(max(1, round(share * count)), (count - 1) // (1 + choose))
+        assert not choose or len(of_part[1]) == len(of_part[2])
+
+
+def test_a_split_depends_on_the_generator_alone():
+    tasks = [str(n % 10) for n in range(40)]
+    same, again, other = (split(tasks, 0.2, rng(seed)) for seed in (0, 0, 1))
+    assert torch.equal(same.report, again.report) and not torch.equal(same.report, other.report)
+    assert len(same.report) == len(same.choose) == 8
+
+
+PARTS = Parts(torch.arange(8), torch.tensor([], dtype=torch.long), torch.arange(8, 20))
+
+
+def test_r2_by_hand():
+    """Errors 0, 1, 1; without the estimator, by the mean of training .5: .25 each. Nothing varies: not defined."""
+    assert r2(np.array([1.0, 1.0, 0.0]), np.array([1.0, 0.0, 1.0]), 0.5) == pytest.approx(1 - 2 / 0.75)
+    assert r2(np.array([0.4]), np.array([0.5]), 0.5) is None
+
+
+def test_a_clock_knows_the_outcome_where_every_failure_ends_at_the_limit():
+    """Successes in 1 to 9 steps, failures in 20; the estimator is chance."""
+    lengths = np.array([20.0 if n % 2 else 1.0 + n // 2 % 9 for n in range(20)])
+    timeouts = (lengths == 20).astype(float)
+    chance = np.random.default_rng(0).random(20)
+    figures = compared(chance, 1 - timeouts, lengths, timeouts, PARTS)
+    assert figures["clock_r2"] == pytest.approx(1.0)
+    assert figures["held_out_r2"] < 0.5
+    assert "partial_correlation" not in figures, "the clock leaves nothing of the outcome"
+
+
+def test_a_clock_knows_nothing_where_all_episodes_are_equally_long():
+    outcomes = np.array([n % 3 == 0 for n in range(20)], dtype=float)
+    figures = compared(outcomes, outcomes, np.full(20, 9.0), np.zeros(20), PARTS)
+    mean = outcomes[:8].mean()
+    assert figures["clock_r2"] == pytest.approx(0.0, abs=1e-9) and mean != outcomes[8:].mean()
+    assert figures["held_out_r2"] == 1.0 and figures["partial_correlation"] == pytest.approx(1.0)
+    assert figures["train_mse"] == figures["held_out_mse"] == 0.0
+
+
+def test_the_clock_is_fitted_on_the_training_part_alone():
+    lengths = np.arange(1.0, 21.0)
+    outcomes = lengths / 20
+    outcomes[8:] = 0.0
+    figures = compared(np.zeros(20), outcomes, lengths, np.zeros(20), PARTS)
+    assert figures["clock_r2"] < -1
+    features = hands(lengths, np.zeros(20))
+    np.testing.assert_allclose(clock(features, outcomes, np.arange(8)), lengths / 20, atol=1e-9)
+
+
+@given(st.integers(0, 1000))
+@max_examples(30)
+def test_the_partial_correlation_is_the_one_of_the_inverse_covariance(seed):
+    """-P_12 / sqrt(P_11 P_22), P the inverse of the covariance of both and of what is held fixed."""
+    dice = np.random.default_rng(seed)
+    lengths, timeouts = dice.integers(1, 20, 60).astype(float), dice.integers(0, 2, 60).astype(float)
+    features = hands(lengths, timeouts)
+    assume(np.linalg.matrix_rank(features) == 4)
+    targets = features @ dice.normal(size=4) + dice.normal(size=60)
+    predicted = 0.5 * targets + features @ dice.normal(size=4) + dice.normal(size=60)
+    precision = np.linalg.inv(np.cov(np.stack([predicted, targets, *features.T[1:]])))
+    want = -precision[0, 1] / np.sqrt(precision[0, 0] * precision[1, 1])
+    assert partial(predicted, targets, features) == pytest.approx(want, abs=1e-6)
+
+
+def test_too_few_episodes_have_no_partial_correlation():
+    dice = np.random.default_rng(0)
+    features = hands(dice.integers(1, 20, 6).astype(float), np.array([0.0, 1, 0, 1, 0, 1]))
+    predicted, targets = dice.normal(size=6), dice.normal(size=6)
+    assert partial(predicted[:5], targets[:5], features[:5]) is None
+    assert partial(predicted, targets, features) is not None

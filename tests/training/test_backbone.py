@@ -1,0 +1,105 @@
+"""The copy of the warm start that a method may tune: the same numbers as the encoder's, a gradient, and no way back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from strategies import episode
+from tiny import SETTINGS, language_model
+
+from spa_bench.config import build
+from spa_bench.core import Tokens, Trajectory
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.progress import Progress
+from spa_bench.training import experiment
+from spa_bench.training.backbone import Tunable
+from spa_bench.training.policy import Policy
+from spa_bench.training.pricing import Reference
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def read(replies: int, first: int, restart: int = -1) -> Trajectory:
+    """An episode of `replies` turns of two to four tokens; at turn `restart` the context starts anew."""
+    steps = [
+        replace(step, tokens=Tokens((first, 5, 6), tuple(range(4, 6 + t % 3)), (0.0,) * (2 + t % 3), t == restart))
+        for t, step in enumerate(episode(1.0, [True] * replies, words=str(first)).steps)
+    ]
+    return replace(episode(1.0, [True] * replies), steps=tuple(steps))
+
+
+EPISODES = [read(3, 7), read(1, 8), read(6, 9, restart=3), read(0, 7)]
+
+
+@pytest.fixture
+def tunable() -> Tunable:
+    policy = Policy(language_model().model, precision="fp32")
+    return Tunable(Reference(policy.requires_grad_(False), 2), 3e-3)
+
+
+def test_with_the_warm_starts_weights_it_reads_what_the_encoder_reads(tunable):
+    seen = tunable.encode(tunable.weights(), EPISODES)
+    known = tunable.reference.encode(EPISODES[:3])
+    assert [tuple(h.shape) for h in seen] == [(3, 32), (1, 32), (6, 32), (0, 32)]
+    for one, other in zip(seen[:3], known, strict=True):
+        np.testing.assert_allclose(one.detach().numpy(), other, atol=1e-5)
+
+
+def test_its_weights_get_a_gradient_and_the_references_stay(tunable):
+    before = {name: weight.clone() for name, weight in tunable.reference.policy.named_parameters()}
+    weights = {name: weight.requires_grad_() for name, weight in tunable.weights().items()}
+    torch.cat(tunable.encode(weights, EPISODES)).square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in weights.values())
+    with torch.no_grad():
+        for weight in weights.values():
+            weight += 1.0
+    for name, weight in tunable.reference.policy.named_parameters():
+        torch.testing.assert_close(weight, before[name], rtol=0, atol=0)
+        assert weight.grad is None
+
+
+def test_other_weights_read_something_else(tunable):
+    weights = {name: weight * 1.1 for name, weight in tunable.weights().items()}
+    (one,), (other,) = (tunable.encode(w, EPISODES[:1]) for w in (weights, tunable.weights()))
+    assert (one - other).abs().max() > 1e-2
+
+
+def test_what_it_reads_is_counted_once_for_each_pass(tunable):
+    for _ in range(2):
+        tunable.encode(tunable.weights(), EPISODES)
+    assert tunable.tokens == 2 * sum(step.tokens.size for t in EPISODES for step in t.steps if step.tokens)
+    assert tunable.reference.extra_tokens == 0
+
+
+def test_a_run_tunes_its_copy_resumes_with_it_and_counts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The same run in one piece and killed after its first iteration: the same policy and the same method."""
+    monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path / "cache"))
+    config = build({"env": "alfworld", "reward": "spa-published"} | SETTINGS)
+    whole = experiment.run(config, tmp_path / "whole", Progress.quiet())
+    save = experiment.Run._iterate
+
+    def killed(run, iteration, steps, learner):
+        if iteration == 2:
+            raise KeyboardInterrupt
+        return save(run, iteration, steps, learner)
+
+    monkeypatch.setattr(experiment.Run, "_iterate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(config, tmp_path / "parts", Progress.quiet())
+    monkeypatch.setattr(experiment.Run, "_iterate", save)
+    parts = experiment.run(config, tmp_path / "parts", Progress.quiet())
+    for name in ("method.safetensors", "policy/model.safetensors"):
+        one, other = ((path / "checkpoints/0002" / name).read_bytes() for path in (whole, parts))
+        assert one == other, name
+    rows, _ = Journal(whole / "metrics.jsonl").read()
+    (fit,) = [row for row in rows if row.get("stage") == "fit reward"]
+    iteration = next(row for row in rows if row["kind"] == "iteration")
+    assert fit["extra_tokens"] > 0 and iteration["extra_tokens"] > 0
+    assert fit["epoch"] == 1
