@@ -1,19 +1,19 @@
 """Executed counterfactuals: the effect of a step, by continuing the policy from after it and from before it.
 
 After "Credit Without Ground Truth" (arXiv 2608.19760): at a state of a recorded episode the policy's alternatives are
-resampled and played to the end. The effect of the step is V(s_(t+1)) - V(s_t), an estimate of its advantage under the
-policy. No oracle is needed.
+resampled and played to the end. The effect of the step is Q(s_t, a_t) - V(s_t), its advantage under the policy. No
+oracle is needed.
 """
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spa_bench.core import Floats, Trajectory, derive_seed
+from spa_bench.core import Trajectory, derive_seed
 from spa_bench.method import Simulator
 
 Point = tuple[int, int]
@@ -27,34 +27,23 @@ class Effect:
     trajectory: int
     turn: int
     effect: float
-    """Mean outcome after the step minus the mean outcome where the policy chooses again, -1 to 1."""
-    error: float | None
-    """Standard error of `effect`; None where there is a single sample."""
+    """Outcome after the step minus the outcome where the policy chooses again, -1 to 1; 0 where it chooses the same."""
     alternatives: int
-    """Distinct actions other than the step's own that the policy chose; with 0 of them the step was no choice, and
-    `effect` is noise of the continuations."""
+    """Distinct actions other than the step's own that the policy chose."""
 
 
 def choose_points(trajectories: Sequence[Trajectory], count: int, seed: int) -> list[Point]:
     """`count` steps of the episodes without errors (all where there are fewer), sorted.
 
-    Spread over tasks, over the episodes of a task, and over relative turns, the last ones included. The choice depends
-    on the seed and on the content of the episodes, not on their order.
+    They are all steps of some episodes, so that a state between two of them serves both; of the last episode, its last
+    steps. Tasks whose episodes ended differently come first: elsewhere the policy reaches the same whatever it chooses,
+    and no step has an effect. Of each task one episode is taken before any gives two, in turn with a better and a worse
+    outcome. The choice depends on the seed and on the content of the episodes, not on their order.
     """
-    order = _by_task_in_turn(trajectories, seed)
-    quotas = dict.fromkeys(order, 0)
-    left = min(count, sum(len(trajectories[i]) for i in order))
-    while left > 0:
-        open_to_more = [i for i in order if quotas[i] < len(trajectories[i])][:left]
-        for i in open_to_more:
-            quotas[i] += 1
-        left -= len(open_to_more)
-    chosen = [i for i in order if quotas[i]]
-    points = []
-    for rank, i in enumerate(chosen):
-        # Ranks are even over [0, 1), and so are the relative turns of episodes that have one point each.
-        phase, step = (rank + 0.5) / len(chosen), len(trajectories[i]) / quotas[i]
-        points += [(i, int((n + phase) * step)) for n in range(quotas[i])]
+    points: list[Point] = []
+    for i in _in_turn(trajectories, seed):
+        length = len(trajectories[i])
+        points += [(i, turn) for turn in range(max(0, length - (count - len(points))), length)]
     return sorted(points)
 
 
@@ -85,23 +74,25 @@ def effects(
         after = [trajectory] if over else ends[_state(trajectory, turn + 1)]
         again = ends[_state(trajectory, turn)]
         if after and again:
-            found.append(_effect((i, turn), trajectory.steps[turn].action, after, again, over))
+            found.append(_effect((i, turn), trajectory.steps[turn].action, after, again))
     return found
 
 
-def _effect(point: Point, action: str, after: Sequence[Trajectory], again: Sequence[Trajectory], over: bool) -> Effect:
-    known, chosen = (np.array([episode.outcome for episode in side]) for side in (after, again))
-    instead = {episode.steps[point[1]].action for episode in again} - {action}
-    # After the episode's last step the outcome is known, not estimated.
-    error = _error([chosen] if over else [known, chosen])
-    return Effect(*point, float(known.mean() - chosen.mean()), error, len(instead))
+def _effect(point: Point, action: str, after: Sequence[Trajectory], again: Sequence[Trajectory]) -> Effect:
+    """Q(s, a) - V(s) as share of tries with another action * (mean outcome with a - mean outcome of these).
 
-
-def _error(sides: Sequence[Floats]) -> float | None:
-    """Standard error of a difference of means; None where a side has a single outcome."""
-    if min(len(outcomes) for outcomes in sides) < 2:
-        return None
-    return math.sqrt(sum(float(outcomes.var(ddof=1)) / len(outcomes) for outcomes in sides))
+    V(s) is the mean over both kinds of tries, so this has the same expectation as the mean outcome after `a` minus that
+    of all tries. But tries that choose `a` again are then in the state of those after it: they count with them, and
+    their chance does not enter twice.
+    """
+    own = [episode.outcome for episode in again if episode.steps[point[1]].action == action]
+    others = [episode for episode in again if episode.steps[point[1]].action != action]
+    if not others:
+        return Effect(*point, 0.0, 0)
+    with_it = float(np.mean([*own, *(episode.outcome for episode in after)]))
+    without = float(np.mean([episode.outcome for episode in others]))
+    distinct = {episode.steps[point[1]].action for episode in others}
+    return Effect(*point, len(others) / len(again) * (with_it - without), len(distinct))
 
 
 def _state(trajectory: Trajectory, turn: int) -> object:
@@ -110,17 +101,28 @@ def _state(trajectory: Trajectory, turn: int) -> object:
     return before.task, before.character, before.steps, before.final_observation
 
 
-def _by_task_in_turn(trajectories: Sequence[Trajectory], seed: int) -> list[int]:
-    """Positions of the usable episodes: one of each task, then a second one of each, in random order."""
+def _in_turn(trajectories: Sequence[Trajectory], seed: int) -> list[int]:
+    """Positions of the usable episodes: those of tasks with different outcomes first, one of each task, then a second.
+
+    Tasks stand in random order, and so do a task's episodes among those with an outcome in the upper half of its
+    outcomes, and among the others.
+    """
     usable = [i for i, trajectory in enumerate(trajectories) if trajectory.steps and trajectory.error is None]
     drawn = sorted((derive_seed(seed, _said(trajectories[i])), _ids(trajectories[i]), i) for i in usable)
-    rounds: list[tuple[int, int, int]] = []
-    met: dict[tuple[str, str], int] = {}
+    tasks: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for chance, _, i in drawn:
-        task = trajectories[i].task.split, trajectories[i].task.key
-        met[task] = met.get(task, 0) + 1
-        rounds.append((met[task], chance, i))
-    return [i for _, _, i in sorted(rounds)]
+        task = trajectories[i].task
+        tasks.setdefault((task.split, task.key), []).append((chance, i))
+    rounds: list[tuple[bool, int, int, int]] = []
+    for own in tasks.values():
+        outcomes = [trajectories[i].outcome for _, i in own]
+        middle = (min(outcomes) + max(outcomes)) / 2
+        better = [one for one in own if trajectories[one[1]].outcome > middle]
+        worse = [one for one in own if trajectories[one[1]].outcome <= middle]
+        sides = (better, worse) if own[0] in better else (worse, better)
+        mixed = [one for pair in itertools.zip_longest(*sides) for one in pair if one]
+        rounds += [(not better, place, *one) for place, one in enumerate(mixed)]
+    return [i for *_, i in sorted(rounds)]
 
 
 def _ids(trajectory: Trajectory) -> list[tuple[int, ...]]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spa_bench.audit.measures import CLOSE, DECIMALS, finite, graded, ratio, task_name
+from spa_bench.audit.intervals import CLOSE, DECIMALS, finite, ratio
+from spa_bench.audit.measures import graded, task_name
 from spa_bench.core import Floats, Trajectory
 
 GAMMA = 0.95

@@ -3,104 +3,31 @@
 Notation: r_t is the reward of step t, R the outcome, Phi_t the oracle's potential after step t, d_t = Phi_t - Phi_(t-1)
 the progress that step t made, T the number of steps. Numbers that agree in `DECIMALS` decimals are equal: Phi is often
 a fraction such as 2/3, and the last bits of its differences would otherwise break ties at random.
-Every interval is a bootstrap over tasks: episodes of one task are alike, so a task is one observation.
+Every interval is that of `intervals`, over tasks and, where a method is fitted several times, over its fits.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import stats  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 
+from spa_bench.audit.intervals import (
+    CLOSE,
+    CORRELATION,
+    DECIMALS,
+    DIFFERENCE,
+    SHARE,
+    Estimate,
+    Measured,
+    Resamples,
+    finite,
+    fisher,
+    mean_of,
+    ratio,
+)
 from spa_bench.core import Floats, Trajectory
-
-Statistic = Callable[[Floats], Floats]
-"""Sums (..., k) to values (...), NaN where undefined."""
-
-LEVEL = 0.95
-DECIMALS = 9
-CLOSE = 10.0**-DECIMALS
-CLIP = 0.99
-"""Correlations are clipped here, because Fisher's z of +-1 is infinite: no mean over z is larger."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A number with the interval of its bootstrap over tasks."""
-
-    value: float | None
-    low: float | None
-    """Ends of the 95 % interval; None where there is no spread to estimate: fewer than two tasks, or all equal."""
-    high: float | None
-    used: int
-    """Units (trajectories, or points in them) that the number rests on."""
-    of: int
-    """Units there were."""
-    tasks: int
-    """Tasks of those that were used."""
-
-
-@dataclass(frozen=True)
-class Resamples:
-    """Tasks drawn with replacement: the same draws for all measures and methods, so that differences are paired."""
-
-    task: NDArray[np.intp]
-    """(N,): the task of each unit, which is a trajectory or a point in one."""
-    weights: Floats
-    """(draws, tasks): how often each task is in each draw."""
-
-    @classmethod
-    def draw(cls, tasks: Sequence[str], rng: np.random.Generator, count: int = 2000) -> Resamples:
-        """`tasks` names the task of each unit; the draws do not depend on the order of units."""
-        names, task = np.unique(np.array(tasks, dtype=np.str_), return_inverse=True)
-        if not len(names):
-            return cls(task, np.zeros((count, 0)))
-        drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
-        return cls(task, drawn.astype(np.float64))
-
-    def only(self, units: NDArray[np.bool_] | NDArray[np.intp]) -> Resamples:
-        """The same draws for some of the units, or for points in them: a mask (N,), or the unit of each point (P,)."""
-        return replace(self, task=self.task[units])
-
-    def estimate(self, parts: Floats, statistic: Statistic) -> Measured:
-        """`statistic` of the sums of `parts` (N, k); the last column is 0 for units that are left out."""
-        used = parts[:, -1] != 0
-        sums = np.zeros((self.weights.shape[1], parts.shape[1]))
-        np.add.at(sums, self.task[used], parts[used])
-        return self.measured(statistic(sums.sum(0)), statistic(self.weights @ sums), used)
-
-    def mean(self, values: Floats) -> Measured:
-        """Mean of `values` (N,), without those that are NaN."""
-        return self.estimate(_counted(values), lambda sums: ratio(sums[..., 0], sums[..., 1]))
-
-    def fisher_mean(self, correlations: Floats) -> Measured:
-        """tanh(mean(artanh(rho))), |rho| clipped at `CLIP`; (N,), without those that are NaN."""
-        return self.estimate(_fisher(correlations), lambda sums: np.tanh(ratio(sums[..., 0], sums[..., 1])))
-
-    def measured(self, value: Floats, replicates: Floats, used: NDArray[np.bool_]) -> Measured:
-        """A value that rests on the units `used` (N,), with the interval of its replicates (draws,).
-
-        Expanded percentiles: those at Phi(-sqrt(n / (n - 1)) t_(n-1)) for n tasks, so that the interval of few tasks is
-        not too short (Hesterberg 2015, What Teachers Should Know about the Bootstrap).
-        """
-        n = len(np.unique(self.task[used]))
-        low = high = None
-        defined = replicates[np.isfinite(replicates)]
-        if n > 1 and defined.size:
-            tail = stats.norm.cdf(-math.sqrt(n / (n - 1)) * stats.t.ppf((1 + LEVEL) / 2, n - 1))
-            ends = np.quantile(defined, [tail, 1 - tail])
-            if ends[1] - ends[0] > CLOSE:
-                low, high = float(ends[0]), float(ends[1])
-        return Measured(finite(value), low, high, int(used.sum()), len(used), n)
-
-
-def finite(value: Floats | float) -> float | None:
-    """A number, or None for what is none."""
-    return float(value) if math.isfinite(value) else None
 
 
 def graded(rewards: Floats) -> Floats:
@@ -118,22 +45,6 @@ def progress_made(trajectory: Trajectory) -> Floats:
     """d_t (T,), rounded."""
     potential = [trajectory.start_progress, *(step.progress for step in trajectory.steps)]
     return np.round(np.diff(potential), DECIMALS) + 0.0
-
-
-def ratio(top: ArrayLike, bottom: ArrayLike) -> Floats:
-    """Quotients, NaN where the divisor is 0."""
-    bottom = np.asarray(bottom, dtype=np.float64)
-    return np.asarray(np.divide(top, bottom, out=np.full(bottom.shape, np.nan), where=bottom != 0))
-
-
-def _counted(values: Floats) -> Floats:
-    """(N,) to (N, 2): the value, 0 where it is NaN, and whether it is known."""
-    known = np.isfinite(values)
-    return np.stack([np.where(known, values, 0.0), known], axis=1)
-
-
-def _fisher(correlations: Floats) -> Floats:
-    return _counted(np.arctanh(np.clip(correlations, -CLIP, CLIP)))
 
 
 # (b) Agreement with the oracle, within trajectory
@@ -207,10 +118,12 @@ def sign_counts(rewards: Floats, change: Floats) -> Floats:
     return np.stack([agree > 0, agree != 0, ~still], axis=1).astype(np.float64)
 
 
-def sign_agreement(counts: Floats, resamples: Resamples) -> tuple[Measured, float | None]:
-    """Share of signs that agree; and share of the steps with d_t != 0 that have a sign. `counts` is (N, 3)."""
-    agree = resamples.estimate(counts[:, :2], lambda sums: ratio(sums[..., 0], sums[..., 1]))
-    return agree, finite(ratio(counts[:, 1].sum(), counts[:, 2].sum()))
+def sign_agreement(resamples: Resamples, *counts: Floats) -> tuple[Measured, float | None]:
+    """Share of signs that agree; and share of the steps with d_t != 0 that have a sign. `counts` (N, 3) of each fit."""
+    agree = resamples.estimate(
+        lambda sums: ratio(sums[..., 0], sums[..., 1]), *(one[:, :2] for one in counts), span=SHARE
+    )
+    return agree, mean_of([finite(ratio(one[:, 1].sum(), one[:, 2].sum())) for one in counts])
 
 
 def rank_moments(rewards: Floats, change: Floats, logprobs: Floats | None) -> Floats:
@@ -250,21 +163,30 @@ def partial_correlation(sums: Floats) -> Floats:
 # (c) Agreement with executed effects
 
 
-def pooled_spearman(x: Floats, y: Floats, resamples: Resamples) -> Measured:
-    """Spearman over points (P,) of all trajectories; each resample is ranked anew.
+def pooled_spearman(y: Floats, resamples: Resamples, *fits: Floats) -> Measured:
+    """Spearman of the rewards (P,) of each fit with y, over points of all trajectories; each resample is ranked anew.
 
     Nothing is centred within trajectory: with few points in each, the mean would be mostly the point itself.
     """
-    value = _weighted_spearman(x, y, np.ones((1, len(x))))[0]
-    replicates = _weighted_spearman(x, y, resamples.weights[:, resamples.task])
-    return resamples.measured(value, replicates, np.full(len(x), bool(np.isfinite(value))))
+    weights = _with_all(resamples)
+    return resamples.measured(*(_pooled(_weighted_spearman(x, y, weights), len(y)) for x in fits), span=CORRELATION)
 
 
-def pooled_margin(x: Floats, placebo: Floats, y: Floats, resamples: Resamples) -> Measured:
-    """Pooled Spearman of x (P,) with y minus that of a placebo, over the same points and the same draws."""
-    weights = np.concatenate([np.ones((1, len(x))), resamples.weights[:, resamples.task]])
-    beyond = _weighted_spearman(x, y, weights) - _weighted_spearman(placebo, y, weights)
-    return resamples.measured(beyond[0], beyond[1:], np.full(len(x), bool(np.isfinite(beyond[0]))))
+def pooled_margin(y: Floats, resamples: Resamples, *pairs: tuple[Floats, Floats]) -> Measured:
+    """Pooled Spearman of x (P,) with y minus that of a placebo, (x, placebo) of each fit, over the same draws."""
+    weights = _with_all(resamples)
+    beyond = (_weighted_spearman(x, y, weights) - _weighted_spearman(placebo, y, weights) for x, placebo in pairs)
+    return resamples.measured(*(_pooled(one, len(y)) for one in beyond), span=DIFFERENCE)
+
+
+def _with_all(resamples: Resamples) -> Floats:
+    """How often each point occurs (1 + draws, P): once, and as in each draw of tasks."""
+    return np.concatenate([np.ones((1, len(resamples.task))), resamples.weights[:, resamples.task]])
+
+
+def _pooled(found: Floats, points: int) -> Estimate:
+    """Of a figure with all points and in each draw (1 + draws,); it rests on all points or, if undefined, on none."""
+    return Estimate(float(found[0]), found[1:], np.full(points, bool(np.isfinite(found[0]))))
 
 
 def _weighted_spearman(x: Floats, y: Floats, weights: Floats) -> Floats:
@@ -287,13 +209,24 @@ def _weighted_midranks(values: Floats, weights: Floats) -> Floats:
 # (d) Margin over a placebo
 
 
-def margin(method: Floats, placebo: Floats, resamples: Resamples) -> Measured:
-    """Difference of the Fisher means of two correlations (N,) per trajectory, over those where both are defined."""
-    own = _fisher(np.where(np.isfinite(placebo), method, np.nan))
-    other = _fisher(np.where(np.isfinite(method), placebo, np.nan))
+def margin(resamples: Resamples, *pairs: tuple[Floats, Floats]) -> Measured:
+    """Fisher mean of a method's correlations (N,) minus that of a placebo's, (method, placebo) of each fit.
+
+    Over the trajectories where the method's is defined, so that it belongs to the method's own mean. Undefined where
+    the placebo's is not defined on all of them, in any fit; `used` are then those where both are.
+    """
+    both = [np.isfinite(method) & np.isfinite(placebo) for method, placebo in pairs]
+    if any(bool((np.isfinite(method) & ~known).any()) for (method, _), known in zip(pairs, both, strict=True)):
+        fewest = min(both, key=lambda known: int(known.sum()))
+        return Measured(None, None, None, int(fewest.sum()), len(fewest), len(np.unique(resamples.task[fewest])))
+    parts = [
+        np.concatenate([fisher(np.where(known, one, np.nan)) for one in pair], axis=1)
+        for pair, known in zip(pairs, both, strict=True)
+    ]
     return resamples.estimate(
-        np.concatenate([own, other], axis=1),
         lambda sums: np.tanh(ratio(sums[..., 0], sums[..., 1])) - np.tanh(ratio(sums[..., 2], sums[..., 3])),
+        *parts,
+        span=DIFFERENCE,
     )
 
 

@@ -1,95 +1,39 @@
 """`spa-bench audit`: every method assigns rewards to the same episodes, and these are measured. No policy is trained.
 
 Read `audit` first. All episodes, those of alternatives and probes included, are played once and are the same for all
-methods; a method is fitted on the explored episodes that a run would give it.
+methods; a method is fitted on the explored episodes that a run would give it, and again on others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from spa_bench import credit
-from spa_bench.audit import effects, laws, measures, probes, summary
+from spa_bench.audit import assess, laws, measures, summary
+from spa_bench.audit.intervals import farthest, mean_of
+from spa_bench.audit.stage import LOOPS, Probes, Size, Stage, prepare
 from spa_bench.config import RunConfig
-from spa_bench.core import Agent, Floats, TextEnv, Trajectory, UserError, derive_seed
-from spa_bench.rollout.player import Player
-from spa_bench.rollout.simulator import PlayedOn
-from spa_bench.runs.episodes import from_row
-from spa_bench.runs.journal import Journal
+from spa_bench.core import Floats, Trajectory, derive_seed
+from spa_bench.method import RewardMethod
 from spa_bench.runs.names import reward_label, reward_typed
 from spa_bench.runs.progress import Progress
-from spa_bench.training import experiment, pricing, start
-from spa_bench.training.backbone import Tunable
+from spa_bench.training import experiment, start
 from spa_bench.training.checked_method import CheckedMethod, extra_information
-from spa_bench.training.policy import Policy
-
-LOOPS = (0, 1, 2, 3)
-"""Numbers of walks around a loop."""
 
 
 @dataclass(frozen=True)
-class Size:
-    """How much is measured."""
+class Fit:
+    """What a method gives after it was fitted once."""
 
-    tasks: int = 50
-    """Training tasks; explored ones only where there are no others."""
-    samples: int = 4
-    """Episodes of each."""
-    points: int = 100
-    """Steps whose effect is executed."""
-    alternatives: int = 4
-    """Continuations from before such a step, and as many from after it."""
-    probes: int = 12
-    """Tasks for which probe episodes are played."""
-
-
-@dataclass
-class Encoded:
-    """One encoder pass for all methods; `tokens` counts what a method would have spent alone."""
-
-    encode: Callable[[Sequence[Trajectory]], list[Any]]
-    tokens: int = 0
-    _known: dict[int, tuple[Trajectory, Any]] = field(default_factory=dict)
-
-    def __call__(self, trajectories: Sequence[Trajectory]) -> list[Any]:
-        """`method.Encoder`."""
-        missing = list({id(t): t for t in trajectories if id(t) not in self._known}.values())
-        # The trajectory is kept beside its features: an id is only unique while its object lives.
-        self._known |= {id(t): (t, h) for t, h in zip(missing, self.encode(missing), strict=True)}
-        self.tokens += sum(step.tokens.size for t in trajectories for step in t.steps if step.tokens)
-        return [self._known[id(t)][1] for t in trajectories]
-
-
-@dataclass(frozen=True)
-class Probes:
-    """Probe episodes; see `audit.probes`."""
-
-    loops: list[list[Trajectory]]
-    pairs: list[list[Trajectory]]
-    cuts: list[list[Trajectory]]
-    """An episode that ended by itself, a success of the expert where there is one, and the same one cut."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """All that the methods share."""
-
-    common: start.Start
-    agent: start.LanguageModel
-    explored: list[Trajectory]
-    trajectories: list[Trajectory]
-    points: list[effects.Effect]
-    probes: Probes
-    encoder: Encoded
-    backbone: Tunable
-    simulator: PlayedOn
-    roomy: PlayedOn
-    """The same in environments whose step limit allows for loops."""
+    rewards: list[Floats]
+    advantages: list[Floats]
+    probes: dict[str, float | None]
+    costs: dict[str, float | None]
 
 
 def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progress: Progress) -> summary.Audit:
@@ -99,154 +43,93 @@ def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progr
     last checkpoint then plays the alternatives. Raises MethodError where a method fails.
     """
     experiment.refuse_namesakes(configs)
-    stage = _prepare(configs[0], recorded, size, progress)
-    labels = [reward_label(config.reward, config.reward_options) for config in configs]
-    methods = [experiment.make_method(config) for config in configs]
-    prices: dict[str, tuple[list[Floats], list[Floats]]] = {}
-    more: dict[str, tuple[dict[str, float | None], dict[str, float | None]]] = {}
+    methods = {reward_label(config.reward, config.reward_options): experiment.make_method(config) for config in configs}
+    learns = any(map(is_fitted, methods.values()))
+    stage = prepare(configs[0], recorded, size if learns else replace(size, fits=1), progress)
+    fits: dict[str, list[Fit]] = {}
     with progress.stage("assign rewards", total=len(methods)) as bar:
-        for label, config, method in zip(labels, configs, methods, strict=True):
-            checked = CheckedMethod(reward_typed(config.reward), method)
-            prices[label], more[label] = _measure(checked, stage, progress)
+        for config, (label, method) in zip(configs, methods.items(), strict=True):
+            number = len(stage.explored) if is_fitted(method) else 1
+            fits[label] = [_measure(config, stage, again, progress) for again in range(number)]
             bar.advance(1, last=label)
-    placebos = {label: prices[label][0] for label, method in zip(labels, methods, strict=True) if method.placebo}
-    reference = _reference(stage, configs[0])
+    power = assess.power_check(stage.trajectories, stage.points, configs[0].seed) if stage.points else None
     limits = stage.common.make_env().buckets
-    found = [
-        summary.audit_method(
-            label, stage.trajectories, *prices[label], limits=limits, seed=configs[0].seed, reference=reference,
-            placebos=placebos, effects=stage.points, conserves=method.conserves_return, placebo=bool(method.placebo),
-            probes=more[label][0], costs=more[label][1],
-        )
-        for label, method in zip(labels, methods, strict=True)
-    ]  # fmt: skip
     return summary.Audit(
         about=_about(configs[0], stage, recorded, size),
-        methods=tuple(found),
+        methods=tuple(_assessed(methods, fits, stage, power)),
         limits=limits,
-        floor=tuple(label for label, method in zip(labels, methods, strict=True) if method.placebo == "floor"),
+        floor=tuple(label for label, method in methods.items() if method.placebo == "floor"),
         probes=summary.PROBES,
         costs=summary.COSTS,
         notes=tuple(
             f"{label} uses {told}; other methods do not"
-            for label, method in zip(labels, methods, strict=True)
+            for label, method in methods.items()
             if (told := extra_information(method))
         ),
-        excluded=len(stage.trajectories) - len(summary.usable(stage.trajectories)),
+        excluded=len(stage.trajectories) - len(assess.usable(stage.trajectories)),
+        power=power,
         episodes=tuple(stage.trajectories),
-        prices={label: tuple(tuple(map(float, paid)) for paid in prices[label][0]) for label in labels},
+        prices={label: tuple(tuple(map(float, paid)) for paid in own[0].rewards) for label, own in fits.items()},
     )
 
 
-def _prepare(config: RunConfig, recorded: Path | None, size: Size, progress: Progress) -> Stage:
-    common = start.begin(config)
-    if common.characters > 1:
-        raise UserError("an audit continues recorded episodes, for one character only: set world.options.characters=1")
-    policy_folder = start.warm_start(common, progress)
-    explored = start.read_episodes(start.explore(common, policy_folder, progress) / "explore.jsonl")
-    agent = start.load_policy(common, experiment.last_policy(recorded) if recorded else policy_folder)
-    agent.temperature = config.ppo.temperature
-    simulator = PlayedOn(common.player, cast(Agent, agent))
-    trajectories = _recorded(recorded, size) if recorded else _fresh(common, agent, size, progress)
-    points = effects.choose_points(trajectories, size.points, derive_seed(config.seed, "points"))
-    with progress.stage("play alternatives", total=len(points)) as bar:
-        seed = derive_seed(config.seed, "alternatives")
-        executed = effects.effects(simulator, trajectories, points, size.alternatives, seed) if points else []
-        bar.advance(len(points))
-    frozen = Policy(
-        start.load_policy(common, policy_folder).model, precision=common.precision, temperature=config.ppo.temperature
-    )
-    reference = pricing.Reference(frozen.requires_grad_(False), config.ppo.microbatch)
-    return Stage(
-        common=common,
-        agent=agent,
-        explored=explored,
-        trajectories=trajectories,
-        points=executed,
-        probes=_probes(common, agent, trajectories, size),
-        encoder=Encoded(reference.encode),
-        backbone=Tunable(reference, config.warm_start.learning_rate),
-        simulator=simulator,
-        roomy=PlayedOn(Player(lambda: _roomy(common), config.batch), cast(Agent, agent)),
-    )
+def is_fitted(method: RewardMethod) -> bool:
+    """It learns from explored episodes."""
+    return type(method).fit is not RewardMethod.fit
 
 
-def _roomy(common: start.Start) -> TextEnv:
-    """An environment whose step limit is raised by the steps of the loops."""
-    env = common.make_env()
-    env.max_steps += 2 * max(LOOPS)
-    return env
+def _assessed(
+    methods: dict[str, RewardMethod], fits: dict[str, list[Fit]], stage: Stage, power: summary.PowerCheck | None
+) -> list[summary.MethodAudit]:
+    config = stage.common.config
+    placebos = {label: [fit.rewards for fit in fits[label]] for label, method in methods.items() if method.placebo}
+    limits, reference = stage.common.make_env().buckets, _reference(stage, config)
+    effects = stage.points if power is not None and power.passed else []
+    return [
+        assess.audit_method(
+            label, stage.trajectories, [fit.rewards for fit in own], [fit.advantages for fit in own],
+            limits=limits, seed=config.seed, fitted=is_fitted(methods[label]), reference=reference, placebos=placebos,
+            effects=effects, conserves=methods[label].conserves_return, placebo=bool(methods[label].placebo),
+            probes=_over_fits([fit.probes for fit in own]), costs=own[0].costs,
+        )
+        for label, own in fits.items()
+    ]  # fmt: skip
 
 
-def _fresh(common: start.Start, agent: start.LanguageModel, size: Size, progress: Progress) -> list[Trajectory]:
-    """Episodes of the policy on training tasks that were not explored, as far as there are any."""
-    first = common.config.explore.tasks
-    tasks = [common.train[(first + n) % len(common.train)] for n in range(size.tasks)]
-    requests = start.make_requests(common, "audit", 0, tasks, size.samples)
-    with progress.stage("play", total=len(requests)) as bar:
-        played = []
-        for _, trajectory, _ in common.player.play(requests, cast(Agent, agent)):
-            played.append(trajectory)
-            bar.advance()
-    return played
+def _over_fits(found: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
+    """Probes of several fits: a share is their mean, all else what is farthest from 0."""
+    told = {name: [one[name] for one in found] for name in found[0]}
+    return {name: mean_of(values) if name == "busy %" else farthest(values) for name, values in told.items()}
 
 
-def _recorded(folder: Path, size: Size) -> list[Trajectory]:
-    """Whole groups of the last recorded iteration; branches, whose first steps belong to others, are left out."""
-    rows = [row for row in Journal(folder / "episodes.jsonl").scan() if row and row.get("stage") == "train"]
-    last = max((row["iteration"] for row in rows), default=0)
-    whole = [from_row(row) for row in rows if row["iteration"] == last and row.get("parent") is None]
-    whole = [trajectory for trajectory in whole if trajectory.terminated or trajectory.truncated]
-    if not whole:
-        raise UserError(f"{folder} holds no episodes of training: finish the run first")
-    groups: dict[str, list[Trajectory]] = {}
-    for trajectory in whole:
-        groups.setdefault(trajectory.task.key, []).append(trajectory)
-    return [trajectory for same in [*groups.values()][: size.tasks] for trajectory in same]
-
-
-def _probes(common: start.Start, agent: start.LanguageModel, trajectories: Sequence[Trajectory], size: Size) -> Probes:
-    """Probe episodes from the first usable episode of each of the first `size.probes` tasks."""
-    env = common.make_env()
-    first = {t.task.key: t for t in reversed(trajectories) if t.steps and t.error is None}
-    chosen = [first[key] for key in dict.fromkeys(t.task.key for t in trajectories) if key in first][: size.probes]
-    render = common.prompt.render
-
-    def told(episodes: Sequence[Trajectory]) -> list[Trajectory]:
-        return [start.in_tokens(agent, env.instructions, episode) for episode in episodes]
-
-    loops, pairs, cuts = [], [], []
-    for number, episode in enumerate(chosen):
-        rng = np.random.default_rng(derive_seed(common.config.seed, "probe", number))
-        if looped := probes.loops(env, episode, rng, render, LOOPS):
-            loops.append(told(looped))
-        ended = [episode] if episode.terminated else []
-        if pair := probes.ordered_pair(env, episode.task, env.max_steps, rng, render):
-            pairs.append(told(pair))
-            ended = pairs[-1][:1]
-        cuts += [[one, probes.cut(one, turn)] for one in ended for turn in quarters(len(one))]
-    return Probes(loops, pairs, cuts)
-
-
-def quarters(steps: int) -> list[int]:
-    """Turns at a quarter, half and three quarters of an episode, without its start and its end."""
-    return sorted({steps * part // 4 for part in (1, 2, 3)} - {0, steps})
-
-
-def _measure(
-    checked: CheckedMethod, stage: Stage, progress: Progress
-) -> tuple[tuple[list[Floats], list[Floats]], tuple[dict[str, float | None], dict[str, float | None]]]:
-    """(Rewards, advantages) of one method, and (figures on the probes, costs)."""
-    method, config = checked.method, stage.common.config
+def _measure(config: RunConfig, stage: Stage, again: int, progress: Progress) -> Fit:
+    """Fit the method on the explored episodes of this number, and let it assign rewards."""
+    method = experiment.make_method(config)
+    if again:
+        method.seed = derive_seed(config.seed, "method", again)
+    checked = CheckedMethod(reward_typed(config.reward), method)
     checked.place = "audit"
     stage.encoder.tokens = stage.backbone.tokens = 0
     stage.simulator.tokens = stage.simulator.env_steps = 0
     method.encoder, method.backbone, method.simulator = stage.encoder, stage.backbone, stage.simulator
+    explored = stage.explored[again]
     experts = []
     if method.uses_experts:
-        experts = start.demonstrations(stage.common, stage.agent, len(stage.explored), progress)
-    checked.fit(stage.explored, experts)
+        experts = start.demonstrations(stage.common, stage.agent, len(explored), progress)
+    checked.fit(explored, experts)
     checked.observe(stage.trajectories)
+    rewards, advantages = _judged(checked, stage)
+    costs: dict[str, float | None] = {
+        "extra steps": float(stage.simulator.env_steps),
+        "extra tokens": float(stage.encoder.tokens + stage.backbone.tokens + stage.simulator.tokens),
+    }
+    method.simulator = stage.roomy
+    return Fit(rewards, advantages, _laws(checked, stage.probes), costs)
+
+
+def _judged(checked: CheckedMethod, stage: Stage) -> tuple[list[Floats], list[Floats]]:
+    """Rewards and advantages of the audited episodes."""
+    config = stage.common.config
     rewards: list[Floats] = [np.zeros(0)] * len(stage.trajectories)
     advantages = list(rewards)
     for indices in credit.groups(stage.trajectories):
@@ -256,12 +139,7 @@ def _measure(
         judged = checked.advantages(group, paid, values, config.ppo.gamma, config.ppo.lam)
         for i, r, (advantage, _) in zip(indices, paid, judged, strict=True):
             rewards[i], advantages[i] = r, advantage
-    costs: dict[str, float | None] = {
-        "extra steps": float(stage.simulator.env_steps),
-        "extra tokens": float(stage.encoder.tokens + stage.backbone.tokens + stage.simulator.tokens),
-    }
-    method.simulator = stage.roomy
-    return (rewards, advantages), (_laws(checked, stage.probes), costs)
+    return rewards, advantages
 
 
 def _laws(checked: CheckedMethod, made: Probes) -> dict[str, float | None]:
@@ -304,7 +182,7 @@ def _reference(stage: Stage, config: RunConfig) -> list[Floats]:
 def _about(config: RunConfig, stage: Stage, recorded: Path | None, size: Size) -> dict[str, Any]:
     trajectories = stage.trajectories
     tasks = {t.task.key for t in trajectories}
-    again = len(tasks & {t.task.key for t in stage.explored})
+    again = len(tasks & {t.task.key for t in stage.explored[0]})
     explored = f"{again} of them explored" if again else "none of them explored"
     played = "the last iteration of a run" if recorded else f"the warm start, on train tasks, {explored}"
     return {
@@ -316,7 +194,8 @@ def _about(config: RunConfig, stage: Stage, recorded: Path | None, size: Size) -
         "policy": played,
         "model": config.model.name,
         "seed": config.seed,
-        "explored": len(stage.explored),
+        "explored": len(stage.explored[0]),
+        "fits": len(stage.explored),
         "points": len(stage.points),
         "alternatives": size.alternatives,
         "probes": len(stage.probes.loops),

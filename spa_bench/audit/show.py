@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any, TextIO
 
 import numpy as np
@@ -15,36 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from spa_bench.audit.equivalence import GAMMA
-from spa_bench.audit.measures import CLIP, Measured
-from spa_bench.audit.summary import COSTS, FEWEST, PROBES, Audit, Margin, MethodAudit
-from spa_bench.core import BUCKETS
+from spa_bench.audit.columns import Column, columns, number, percent, precision, with_interval
+from spa_bench.audit.summary import Audit, MethodAudit
 from spa_bench.terminal import printable_line
 
 PIPE = 132
 """Columns of what is no terminal."""
-BROKEN = 1e-6
-"""A method that claims to preserve the return and misses it by more is marked; outcomes may have gone through fp32."""
 HEAD_LINES = 3
 """Lines that a header may take in the table."""
-HEADERS = {
-    "loop": "loop payoff",
-    "busy %": "idle-loop exploit %",
-    "cut": "truncation payoff",
-    "extra steps": "overhead: env steps",
-    "extra tokens": "overhead: tokens",
-}
-"""Headers of the probes and costs; `audit.json` has them by the shorter names."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the table."""
-
-    header: str
-    meaning: str
-    """One line of the footer."""
-    cell: Callable[[MethodAudit], str]
 
 
 def show(audit: Audit, stream: TextIO, as_json: bool = False) -> None:
@@ -86,204 +64,6 @@ def by_name(audit: Audit) -> list[MethodAudit]:
 
 
 # The table
-
-
-def columns(audit: Audit) -> list[Column]:
-    """All columns but the name: return, probes, agreement, shape, costs."""
-    probes = [_stored_column("probes", name, why) for name, why in audit.probes.items()]
-    costs = [_stored_column("costs", name, why) for name, why in audit.costs.items()]
-    return [*_return_columns(), *probes, *_agreement_columns(audit), *_shape_columns(), *costs]
-
-
-def _stored_column(kind: str, name: str, meaning: str) -> Column:
-    """A probe or a cost: by today's words where it is known, else as the audit says."""
-    known = name.replace("_", " ")
-    return Column(HEADERS.get(known, known), (PROBES | COSTS).get(known, meaning), _named(kind, name))
-
-
-def _return_columns() -> list[Column]:
-    return [
-        Column(
-            "claims return-preserving",
-            "whether the method claims that its rewards add up to the outcome R; !: they do not",
-            _claim,
-        ),
-        Column("return error", "mean |sum r - R|; 0 where the return is preserved", lambda m: _short(m.gap.mean)),
-        Column("max return error", "largest |sum r - R|", lambda m: _short(m.gap.largest)),
-        Column(
-            "return error within task",
-            "mean |sum r - R| after each task's mean is subtracted: a constant of the task changes no policy's rank",
-            lambda m: _short(m.gap.mean_beyond_task),
-        ),
-        Column(
-            "return error per step",
-            "slope of sum r - R on the number of steps, within task; above 0, long episodes get more for being long",
-            lambda m: _short(m.gap.slope),
-        ),
-        Column(
-            "misordered pairs %",
-            "pairs of episodes of one task with different R where the worse one gets the larger sum of rewards",
-            lambda m: _percent(m.gap.inversions),
-        ),
-        Column("tied pairs %", "the same pairs where both get the same sum", lambda m: _percent(m.gap.ties)),
-        Column(
-            "timeout bias",
-            "sum r - R of episodes that the step limit ended, minus that of the others, within task",
-            lambda m: _short(m.gap.timeout),
-        ),
-        Column(
-            "discounted return error",
-            f"mean |sum gamma^t r_t - gamma^(T-1) R|, t from 0, gamma {GAMMA}; an early reward is discounted less",
-            lambda m: _short(m.gap.discounted),
-        ),
-    ]
-
-
-def _agreement_columns(audit: Audit) -> list[Column]:
-    return [*_oracle_columns(audit), *_effect_columns()]
-
-
-def _oracle_columns(audit: Audit) -> list[Column]:
-    steps = dict(zip(BUCKETS, ranges(audit.limits), strict=True))
-    found = counts(audit)
-    return [
-        Column(
-            "Spearman",
-            f"of r with the oracle's progress, within trajectory, mean of Fisher's z ({CLIP} at most); 95 % CI",
-            lambda m: _with_interval(m.agreement.spearman),
-        ),
-        *(
-            Column(
-                length,
-                f"Spearman where the expert takes {steps[length]} steps: {found[length]} trajectories",
-                _spearman_of(length),
-            )
-            for length in BUCKETS
-        ),
-        Column(
-            "n",
-            "trajectories where Spearman is defined: at least three steps, and neither r nor progress is constant",
-            lambda m: str(m.agreement.spearman.used),
-        ),
-        Column("Kendall", "tau-b of the same", lambda m: _number(m.agreement.kendall.value)),
-        Column(
-            "sign agreement %",
-            "steps that change progress and have a sign, with the right one; r counts from its mean over steps that "
-            "change nothing",
-            lambda m: _percent(m.agreement.sign.value),
-        ),
-        Column(
-            "AUPRC",
-            "average precision for steps that raise progress (in brackets: expected of a random order)",
-            _precision,
-        ),
-        Column(
-            "partial rank correlation",
-            "of r with progress given the turn, its square, whether it is the last, and the action's log-probability; "
-            "95 % CI",
-            lambda m: _with_interval(m.agreement.partial),
-        ),
-        Column(
-            "margin over best placebo",
-            f"Spearman minus that of the placebo with the smallest margin, 95 % CI, its name, and the trajectories "
-            f"where both are defined ({FEWEST} tasks at least)",
-            lambda m: _margin(m.best_placebo),
-        ),
-    ]
-
-
-def _effect_columns() -> list[Column]:
-    return [
-        Column(
-            "effect correlation",
-            "Spearman of r with the executed effect of the step, over steps of all trajectories; 95 % CI",
-            lambda m: "-" if m.effects is None else _with_interval(m.effects.spearman),
-        ),
-        Column(
-            "effect margin over best placebo",
-            "effect correlation minus that of the placebo with the smallest margin on the same steps; a placebo may "
-            "know the outcome",
-            lambda m: "-" if m.effects is None else _margin(m.effects.best_placebo),
-        ),
-    ]
-
-
-def _shape_columns() -> list[Column]:
-    return [
-        Column(
-            "share on last step %",
-            "share of sum |r| that is on the last step",
-            lambda m: _percent(m.last_turn_share.value),
-        ),
-        Column("Gini", "of |r| over steps: 0 even, (T - 1)/T all on one", lambda m: _number(m.gini.value)),
-        Column(
-            "SNR",
-            "spread of advantages between steps that lower, keep and raise progress, over the spread within these",
-            lambda m: _number(m.signal_to_noise),
-        ),
-        Column(
-            "cosine with oracle advantages",
-            "of the advantages with those that the oracle's progress as reward would have",
-            lambda m: _number(m.cosine),
-        ),
-    ]
-
-
-def _named(kind: str, name: str) -> Callable[[MethodAudit], str]:
-    return lambda method: _short(getattr(method, kind).get(name))
-
-
-def _spearman_of(length: str) -> Callable[[MethodAudit], str]:
-    return lambda method: _number(method.by_length[length].spearman.value)
-
-
-def _claim(method: MethodAudit) -> str:
-    broken = method.gap.largest is not None and method.gap.largest > BROKEN
-    return ("yes!" if broken else "yes") if method.conserves else "no"
-
-
-def _precision(method: MethodAudit) -> str:
-    found, chance = method.agreement.auprc.value, method.agreement.chance
-    return f"{_number(found)} ({_number(chance)})" if found is not None else "-"
-
-
-def _margin(best: Margin | None) -> str:
-    """The margin, over which placebo, and what it rests on."""
-    return "-" if best is None else f"{_with_interval(best.spearman)} {best.placebo}, {best.spearman.used}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{value + 0.0:.2f}".replace("-0.00", "0.00")
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{100 * value:.0f}"
-
-
-def _short(value: float | None) -> str:
-    """Any size in few characters; what is below `BROKEN` is rounding."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    if abs(value) < BROKEN:
-        return "0"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def _with_interval(found: Measured) -> str:
-    if found.value is None or found.low is None or found.high is None:
-        return _number(found.value)
-    return f"{_number(found.value)} [{_number(found.low)}, {_number(found.high)}]"
-
-
-def ranges(limits: tuple[int, int]) -> tuple[str, str, str]:
-    """Steps of the expert, in the order of `BUCKETS`."""
-    short, medium = limits
-    return f"up to {short}", f"{short + 1} to {medium}", f"more than {medium}"
-
-
-def counts(audit: Audit) -> dict[str, int]:
-    """Trajectories by length; the same for all methods."""
-    return {length: max((m.by_length[length].spearman.of for m in audit.methods), default=0) for length in BUCKETS}
 
 
 def _blocks(audit: Audit, room: int) -> Iterator[list[Column]]:
@@ -348,22 +128,58 @@ def footer(audit: Audit) -> list[str]:
         about,
         f"trajectories: {count} usable, {audit.excluded} left out (no step, or an error outside the agent's control)",
     ]
-    if points := next((m.effects for m in audit.methods if m.effects is not None), None):
-        lines.append(
-            f"effects: {points.points} steps, {_percent(points.with_effect)} % with one above two standard errors, "
-            f"at {_percent(points.without_alternative)} % the policy chose no other action (effect 0)"
-        )
-    lines += [_floor_line(method) for method in audit.floors()]
+    lines += [*_effect_lines(audit), *_incomparable(audit), *_missing(audit)]
+    lines += [_floor_line(method, audit.has_effects) for method in audit.floors()]
     if any(method.placebo for method in audit.methods):
         lines.append("*: placebo, whose credit ignores what a step did; a method must beat it")
     return [*lines, *audit.notes, *(f"{column.header}: {column.meaning}" for column in columns(audit))]
 
 
-def _floor_line(method: MethodAudit) -> str:
+def _effect_lines(audit: Audit) -> list[str]:
+    """The power check, and whether the effect columns stand."""
+    if (power := audit.power) is None:
+        return []
+    told = (
+        f"power check: as a reward, the oracle's progress has the effect correlation {with_interval(power.oracle)} on "
+        f"{power.points} steps; at {percent(power.without_alternative)} % the policy chose no other action (effect 0)"
+    )
+    if power.passed:
+        return [told]
+    return [told, "withheld: the effect columns, as the oracle's own score is not above 0: more --points may help"]
+
+
+def _incomparable(audit: Audit) -> list[str]:
+    """Placebos that cannot be compared with a method on all of its trajectories."""
+    found: dict[str, list[str]] = {}
+    for method in by_name(audit):
+        for margin in method.margins:
+            if margin.spearman.used < method.agreement.spearman.used:
+                told = f"{method.name} ({margin.spearman.used} of {method.agreement.spearman.used})"
+                found.setdefault(margin.placebo, []).append(told)
+    return [
+        f"margin over best placebo: not over {placebo}, which is undefined in some of the trajectories of "
+        f"{', '.join(names)}"
+        for placebo, names in sorted(found.items())
+    ]
+
+
+def _missing(audit: Audit) -> list[str]:
+    """What an audit of an earlier version does not hold."""
+    missing = {
+        "agreement by outcome": any(not method.by_outcome for method in audit.methods),
+        "the number of fits, which intervals leave out": any(method.fits is None for method in audit.methods),
+        "a power check, without which the effect columns are withheld": audit.power is None
+        and any(method.effects for method in audit.methods),
+    }
+    told = [what for what, lacks in missing.items() if lacks]
+    return [f"not in this audit, which is of an earlier version: {'; '.join(told)}"] if told else []
+
+
+def _floor_line(method: MethodAudit, has_effects: bool) -> str:
     seen = method.agreement
     return (
-        f"floor: {method.name} reaches Spearman {_with_interval(seen.spearman)} on {seen.spearman.used} trajectories, "
-        f"Kendall {_number(seen.kendall.value)}, AUPRC {_precision(method)}, partial rank correlation "
-        f"{_with_interval(seen.partial)}"
-        + (f", effect correlation {_with_interval(method.effects.spearman)}" if method.effects is not None else "")
+        f"floor: {method.name} reaches Spearman {with_interval(seen.spearman)} on {seen.spearman.used} trajectories, "
+        f"Kendall {number(seen.kendall.value)}, AUPRC {precision(method)}, partial rank correlation "
+        f"{with_interval(seen.partial)}"
+        + (f", effect correlation {with_interval(method.effects.spearman)}" if has_effects and method.effects else "")
     )

@@ -269,11 +269,12 @@ def audit(
     ] = None,
     groups: Annotated[int, typer.Option(min=1, help="Number of tasks.")] = 50,
     samples: Annotated[int, typer.Option(min=1, help="Episodes per task.")] = 4,
-    points: Annotated[int, typer.Option(min=0, help="Steps whose counterfactual effect is measured.")] = 100,
+    points: Annotated[int, typer.Option(min=0, help="Steps whose counterfactual effect is measured.")] = 400,
     alternatives: Annotated[
         int, typer.Option(min=1, help="Continuations sampled before and after each of these steps.")
-    ] = 4,
+    ] = 2,
     probes: Annotated[int, typer.Option(min=0, help="Tasks for the probes (loops, idle episodes, step limit).")] = 12,
+    fits: Annotated[int, typer.Option(min=1, help="How often a method that learns is fitted.")] = 3,
     seed: Annotated[int | None, typer.Option(help="Random seed; default 0.")] = None,
     model: Model = None,
     tasks: Tasks = None,
@@ -295,9 +296,10 @@ def audit(
     from spa_bench.audit import run as auditing
     from spa_bench.audit.saved import save
     from spa_bench.audit.show import show
+    from spa_bench.audit.stage import Size
     from spa_bench.figures.audit import plot
 
-    size = auditing.Size(groups, samples, points, alternatives, probes)
+    size = Size(groups, samples, points, alternatives, probes, fits)
     with aside():
         found = auditing.audit(configs, recorded, size, progress(as_json))
     folder = save(found, results)

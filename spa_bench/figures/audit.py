@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spa_bench.audit.measures import Measured
-from spa_bench.audit.show import counts, ranges
-from spa_bench.audit.summary import Audit, MethodAudit
+from spa_bench.audit.columns import PLURAL, counts, ranges
+from spa_bench.audit.intervals import Measured
+from spa_bench.audit.summary import OUTCOMES, Audit, MethodAudit
 from spa_bench.core import BUCKETS
 from spa_bench.figures.style import ACCENT, BAND, INK, PALE, save
 from spa_bench.terminal import printable_line
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {"short": "#0072B2", "medium": "#E69F00", "long": "#009E73"}
+COLOURS = {"short": "#0072B2", "medium": "#E69F00", "long": "#009E73", "success": "#56B4E9", "failure": "#D55E00"}
 """Okabe and Ito: told apart by colour-blind readers; the shapes differ too."""
-SHAPES = {"short": "o", "medium": "s", "long": "^"}
+SHAPES = {"short": "o", "medium": "s", "long": "^", "success": "o", "failure": "s"}
 FLOOR_LINES = ("--", ":", "-.")
 
 
@@ -32,15 +32,17 @@ def plot(audit: Audit, *paths: Path) -> None:
 
 
 def draw(audit: Audit) -> Figure:
-    """The figure. Left: Spearman with its 95 % CI, the floors as lines. Right: by task length."""
+    """The figure. Spearman with its 95 % CI, the floors as lines; on successes and on failures; by task length."""
     from matplotlib.figure import Figure
 
     methods = sorted(audit.methods, key=_plot_order)
-    figure = Figure(figsize=(10, 2.4 + 0.3 * max(4, len(methods))), layout="constrained")
-    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
+    figure = Figure(figsize=(12, 2.6 + 0.3 * max(4, len(methods))), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, sharex=True, sharey=True)
     _draw_overall(left, audit, methods)
+    _draw_outcomes(middle, audit, methods)
     _draw_lengths(right, audit, methods)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False, fontsize=8)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", frameon=False, fontsize=8)
+    figure.legend(*middle.get_legend_handles_labels(), loc="outside lower center", frameon=False, fontsize=8)
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", frameon=False, fontsize=8)
     figure.suptitle(f"Rank correlation of step rewards with the oracle's progress {_subject(audit)}", fontsize=11)
     return figure
@@ -75,12 +77,25 @@ def _draw_overall(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> N
         if not _draw_dot(axes, method.agreement.spearman, row, "o", colour, fill):
             box = {"facecolor": "white" if row % 2 else BAND, "edgecolor": "none", "pad": 1}
             axes.text(
-                0, row, "undefined: no episode can be ranked", color=PALE, va="center", fontsize=8, bbox=box, zorder=4
+                0, row, "undefined: no episode\ncan be ranked", color=PALE, va="center", fontsize=8, bbox=box, zorder=4
             )
-    axes.plot([], [], "o", color=INK, label="method, 95 % CI over tasks")
+    axes.plot([], [], "o", color=INK, label="method, 95 % CI over tasks and fits")
     axes.plot([], [], "o", color=PALE, markerfacecolor="white", label="placebo")
     axes.set_yticks(range(len(methods)), [printable_line(method.name) for method in methods])
     axes.set_title("all trajectories", fontsize=10)
+
+
+def _draw_outcomes(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> None:
+    """Two dots for each method: on successes, and below on failures."""
+    _rows(axes, methods)
+    for place, outcome in enumerate(OUTCOMES):
+        known = [(row, method.by_outcome[outcome]) for row, method in enumerate(methods) if method.by_outcome]
+        for row, agreement in known:
+            at, colour = row + 0.2 * (1 - 2 * place), COLOURS[outcome]
+            _draw_dot(axes, agreement.spearman, at, SHAPES[outcome], colour, colour)
+        count = max((agreement.spearman.of for _, agreement in known), default=0)
+        axes.plot([], [], SHAPES[outcome], color=COLOURS[outcome], markersize=4, label=f"{PLURAL[outcome]} (n={count})")
+    axes.set_title("by outcome", fontsize=10)
 
 
 def _draw_lengths(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> None:
@@ -102,7 +117,7 @@ def _rows(axes: Axes, methods: Sequence[MethodAudit]) -> None:
         axes.axhspan(row - 0.5, row + 0.5, color=BAND, linewidth=0, zorder=0)
     axes.axvline(0, color=PALE, linewidth=0.8, zorder=1)
     axes.set_ylim(-0.5, max(1, len(methods)) - 0.5)
-    axes.set_xlabel("Spearman correlation with progress, within trajectory")
+    axes.set_xlabel("Spearman, within trajectory")
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
 

@@ -11,6 +11,7 @@ from spa_bench.analysis.groups import Group, Problem, collect, problem
 from spa_bench.analysis.step_intervals import BASELINE, Improvement, Improvements, improvements
 from spa_bench.audit import saved
 from spa_bench.audit import show as audit_show
+from spa_bench.audit.columns import columns as audit_columns
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
 from spa_bench.report.grid import Grid, slug
@@ -156,7 +157,7 @@ def _cell(found: Improvement) -> str:
 
 
 def _audit_section(name: str, audit: Audit, settings: str) -> Section:
-    columns = audit_show.columns(audit)
+    columns = audit_columns(audit)
     rows = [
         [audit_show.label(method), *(column.cell(method) for column in columns)] for method in audit_show.by_name(audit)
     ]

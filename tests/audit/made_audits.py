@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from spa_bench.audit.assess import audit_method, power_check
 from spa_bench.audit.effects import Effect
-from spa_bench.audit.summary import Audit, MethodAudit, audit_method
+from spa_bench.audit.summary import Audit, MethodAudit
 from spa_bench.core import Step, Task, Trajectory
 
 LIMITS = (5, 10)
@@ -22,7 +23,8 @@ def recording() -> list[Trajectory]:
         progress = np.clip(np.cumsum(rng.choice([-1, 0, 1, 1], size=rng.integers(4, 12))), 0, 6) / 6
         steps = tuple(Step("o", "r", "go", True, None, 0.0, float(p)) for p in progress)
         task = Task("w", f"t{n % 8}", "train", "k", 3 + n % 8)
-        made.append(Trajectory(task, steps, float(n % 2), n % 2 == 1, n % 2 == 1, n % 2 == 0))
+        won = (n + n // 8) % 2 == 1  # every task is won and lost
+        made.append(Trajectory(task, steps, float(won), won, won, not won))
     return made
 
 
@@ -38,13 +40,13 @@ def method(name: str, noise: float | None, **more: Any) -> MethodAudit:
         else np.diff([0.0, *(step.progress for step in one.steps)]) + noise * rng.normal(size=len(one))
         for one in RECORDED
     ]
-    return audit_method(name, RECORDED, paid, paid, limits=LIMITS, seed=0, **more)
+    return audit_method(name, RECORDED, [paid], [paid], limits=LIMITS, seed=0, **more)
 
 
 def an_audit(*names: str) -> Audit:
     shuffled = [np.random.default_rng(1).normal(size=len(one)) for one in RECORDED]
-    some = {"placebos": {"shuffled": shuffled}, "probes": {"loop": 0.25}, "costs": {"extra_tokens": 123456.0}}
-    points = [Effect(n, 1, n % 3 - 1.0, None, 1) for n in range(24)]
+    some = {"placebos": {"shuffled": [shuffled]}, "probes": {"loop": 0.25}, "costs": {"extra_tokens": 123456.0}}
+    points = [Effect(n, 1, one.steps[1].progress - one.steps[0].progress, 1) for n, one in enumerate(RECORDED)]
     found = [
         method("spa", 0.2, effects=points, **some),
         method("clock", 0.5, placebo=True, **some),
@@ -61,6 +63,7 @@ def an_audit(*names: str) -> Audit:
         costs={"extra_tokens": "forward tokens beyond training"},
         excluded=2,
         notes=("short of tasks",),
+        power=power_check(RECORDED, points, 0),
     )
 
 

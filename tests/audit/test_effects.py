@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import groups, max_examples
 
+from spa_bench.audit.assess import power_check
 from spa_bench.audit.effects import Effect, choose_points, effects
 from spa_bench.contract.fakes import fake_simulator
 from spa_bench.core import Step, Task, Tokens, Trajectory
+from spa_bench.method import Simulator
 
 WORTH = dict(zip(itertools.product("ab", repeat=3), [1.0, 0.0, 0.0, 0.0, 0.5, 0.5, 1.0, 1.0], strict=True))
 """Outcome by the three choices. V() = 0.5; V(a) = 0.25, V(b) = 0.75; V(aa) = 0.5, V(ab) = 0; V(ba) = 0.5, V(bb) = 1."""
@@ -85,20 +87,61 @@ def test_the_effects_of_an_episode_add_up_to_its_outcome_less_the_value_of_its_s
         assert sum(e.effect for e in found if e.trajectory == i) == pytest.approx(episode.outcome - 0.5)
 
 
-def test_the_error_is_that_of_a_difference_of_means() -> None:
-    # After `a`: 1 0 0 0 twice, variance 12/56; before: 1 0 0 0 .5 .5 1 1, squares 3.5, variance (3.5 - 8 * 0.25) / 7.
-    (first,) = effects(Chooser(), ALL, [(0, 0)], 8, 0)
-    assert first.error == pytest.approx(math.sqrt(12 / 56 / 8 + 1.5 / 7 / 8))
-    # The last step's outcome is known: only the choice before it has a variance, of 1 0 1 0 1 0 1 0.
-    (last,) = effects(Chooser(), ALL, [(0, 2)], 8, 0)
-    assert last.error == pytest.approx(math.sqrt(2 / 7 / 8))
+def told(choices: dict[tuple[str, str], Sequence[float]]) -> Simulator:
+    """A policy whose tries from a state, by the actions so far, choose these actions with these outcomes, in order."""
+
+    def simulator(
+        prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None = None
+    ) -> list[list[Trajectory]]:
+        return [[*_tries("".join(step.action for step in prefix.steps), prefix)][:samples] for prefix in prefixes]
+
+    def _tries(past: str, prefix: Trajectory) -> Iterator[Trajectory]:
+        for (before, action), outcomes in choices.items():
+            for outcome in outcomes if before == past else ():
+                step = Step("", action, action, True, None, outcome, 0.0)
+                yield replace(prefix, steps=(*prefix.steps, step), outcome=outcome, terminated=True)
+
+    return simulator
 
 
-@pytest.mark.parametrize("turn", [0, 2])
-def test_a_single_sample_has_no_error(turn: int) -> None:
-    (found,) = effects(Chooser(), ALL, [(3, turn)], 1, 0)
-    assert found.error is None
-    assert math.isfinite(found.effect)
+def test_tries_that_choose_the_steps_own_action_count_on_its_side() -> None:
+    # Before: a once with 1; b with 0 and 0.5, c with 0. After a: 1 0 1 1.
+    known = told({("", "a"): [1], ("", "b"): [0, 0.5], ("", "c"): [0], ("a", "x"): [1, 0, 1, 1]})
+    (found,) = effects(known, [coins("aab")], [(0, 0)], 4, 0)
+    # With a 4/5, without it 1/6, and 3 of 4 tries are without; the plain difference of means would be 3/4 - 3/8.
+    assert found.effect == pytest.approx(3 / 4 * (4 / 5 - 1 / 6)) == 0.475
+    assert found.alternatives == 2
+
+
+def test_where_the_policy_chooses_nothing_else_the_effect_is_exactly_zero() -> None:
+    (found,) = effects(told({("", "a"): [1, 1], ("a", "x"): [0, 0]}), [coins("aab")], [(0, 0)], 2, 0)
+    assert (found.effect, found.alternatives) == (0.0, 0)
+
+
+def drawn(rng: np.random.Generator, own: float = 0.7) -> Simulator:
+    """A policy that chooses `a` with this chance, else `b`; outcome 1 with chance 0.2 after `a` and 0.7 after `b`."""
+
+    def simulator(
+        prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None = None
+    ) -> list[list[Trajectory]]:
+        return [[_try(prefix) for _ in range(samples)] for prefix in prefixes]
+
+    def _try(prefix: Trajectory) -> Trajectory:
+        action = "a" if len(prefix) or rng.random() < own else "b"
+        outcome = float(rng.random() < (0.7 if action == "b" else 0.2))
+        step = Step("", action, action, True, None, outcome, 0.0)
+        return replace(prefix, steps=(*prefix.steps, step), outcome=outcome, terminated=True)
+
+    return simulator
+
+
+def test_the_estimate_is_unbiased_and_varies_less_than_a_difference_of_means() -> None:
+    simulator = drawn(np.random.default_rng(5))
+    single = np.array([effects(simulator, [coins("aab")], [(0, 0)], 2, 0)[0].effect for _ in range(4000)])
+    # V = 0.7 * 0.2 + 0.3 * 0.7 = 0.35, Q(a) = 0.2.
+    assert single.mean() == pytest.approx(-0.15, abs=4 * single.std() / math.sqrt(4000))
+    # A difference of two means of two tries has the variance (0.2 * 0.8 + 0.35 * 0.65) / 2 = 0.194.
+    assert single.var() < 0.75 * 0.194
 
 
 @pytest.mark.parametrize(("letters", "episode", "expected"), [("ab", "aab", 1), ("a", "aaa", 0), ("a", "bbb", 1)])
@@ -189,7 +232,35 @@ def test_order_and_company_change_no_effect(made: list[list[Trajectory]], order:
 
 
 def _said(found: list[Effect], trajectories: list[Trajectory]) -> Counter[tuple[object, ...]]:
-    return Counter((ascii(trajectories[e.trajectory]), e.turn, e.effect, e.error, e.alternatives) for e in found)
+    return Counter((ascii(trajectories[e.trajectory]), e.turn, e.effect, e.alternatives) for e in found)
+
+
+# Power
+
+
+def exact(letters: str, key: str) -> Trajectory:
+    """An episode whose oracle knows the value of every state."""
+    one = coins(letters, key)
+    worth = [np.mean([end for start, end in WORTH.items() if "".join(start).startswith(letters[:t])]) for t in range(4)]
+    steps = tuple(replace(step, progress=float(v)) for step, v in zip(one.steps, worth[1:], strict=True))
+    return replace(one, steps=steps, start_progress=float(worth[0]))
+
+
+def played_in(tasks: int) -> list[Trajectory]:
+    return [exact("".join(choices), f"coins {n}") for n in range(tasks) for choices in WORTH]
+
+
+def test_the_power_check_passes_where_the_oracle_knows_the_values_and_the_policy_has_a_choice() -> None:
+    trajectories = played_in(6)
+    points = choose_points(trajectories, 100, 0)
+    assert len(points) == 100
+    exactly = power_check(trajectories, effects(Chooser(), trajectories, points, 8, 0), 0)
+    assert exactly.passed and exactly.oracle.value == pytest.approx(1), "its progress is the effect"
+    assert (exactly.points, exactly.without_alternative) == (100, 0.0)
+    # A policy without a choice: nothing has an effect, and nothing correlates with it.
+    same = [one for one in trajectories if all(step.action == "a" for step in one.steps)]
+    none = power_check(same, effects(Chooser("a"), same, choose_points(same, 100, 0), 8, 0), 0)
+    assert not none.passed and (none.oracle.value, none.without_alternative) == (None, 1.0)
 
 
 # Points
@@ -206,9 +277,9 @@ def test_points_are_different_steps_of_episodes_without_error_and_as_many_as_the
     assert points == sorted(set(points))
     assert len(points) == min(count, sum(lengths))
     assert all(0 <= turn < lengths[i] for i, turn in points)
-    had = Counter(i for i, _ in points)
-    # Nobody has two more than somebody who has steps left.
-    assert all(had[i] <= had[j] + 1 for i in had for j, length in enumerate(lengths) if had[j] < length)
+    parts = {i: [turn for own, turn in points if own == i] for i, _ in points}
+    assert all(turns == [*range(lengths[i] - len(turns), lengths[i])] for i, turns in parts.items())
+    assert sum(len(turns) < lengths[i] for i, turns in parts.items()) <= 1
 
 
 def test_of_episodes_that_say_the_same_the_tokens_decide_and_not_the_order() -> None:
@@ -235,22 +306,39 @@ def numbered(count: int, length: int, key: str = "coins") -> list[Trajectory]:
     ]
 
 
-@pytest.mark.parametrize(("episodes", "count"), [(40, 40), (40, 80), (400, 40), (4, 40)])
-def test_points_are_even_over_turns(episodes: int, count: int) -> None:
-    points = choose_points(numbered(episodes, 10), count, 0)
-    assert Counter(turn for _, turn in points) == dict.fromkeys(range(10), count // 10)
-    assert max(Counter(i for i, _ in points).values()) == max(1, count // episodes)
+def test_tasks_that_ended_differently_come_first_with_a_better_and_a_worse_episode() -> None:
+    ends = {"always": [1.0] * 3, "never": [0.0] * 3, "partly": [0.2, 0.2, 0.4], "mixed": [0.0, 0.0, 0.0, 1.0]}
+    trajectories = [
+        replace(one, outcome=outcome)
+        for key, outcomes in ends.items()
+        for one, outcome in zip(numbered(len(outcomes), 4, key), outcomes, strict=True)
+    ]
+
+    def chosen(count: int, seed: int) -> list[tuple[str, float]]:
+        found = {i: trajectories[i] for i, _ in choose_points(trajectories, 4 * count, seed)}
+        return sorted((one.task.key, one.outcome) for one in found.values())
+
+    firsts = set()
+    for seed in range(6):
+        assert [key for key, _ in chosen(2, seed)] == ["mixed", "partly"]
+        assert chosen(4, seed) == [("mixed", 0.0), ("mixed", 1.0), ("partly", 0.2), ("partly", 0.4)]
+        assert {key for key, _ in chosen(7, seed)} == {"mixed", "partly"}
+        assert {key for key, _ in chosen(9, seed)} == set(ends)
+        firsts.add(dict(chosen(2, seed))["mixed"])
+    assert firsts == {0.0, 1.0}, "which of the two comes first is a matter of chance"
 
 
-def test_points_of_one_episode_lie_apart() -> None:
-    ((_, a), (_, b), (_, c)) = choose_points(numbered(1, 12), 3, 0)
-    assert b - a == c - b == 4
+def test_all_steps_of_an_episode_are_chosen_and_the_last_steps_of_the_last_one() -> None:
+    trajectories = numbered(2, 12)
+    points = choose_points(trajectories, 15, 0)
+    (whole,) = {i for i, turn in points if turn == 0}
+    assert points == sorted([*((whole, turn) for turn in range(12)), *((1 - whole, turn) for turn in (9, 10, 11))])
 
 
 def test_every_task_has_a_point_before_any_has_two() -> None:
     trajectories = [*numbered(20, 5, "often"), *numbered(1, 5, "seldom"), *numbered(3, 5, "now and then")]
-    chosen = [trajectories[i].task.key for i, _ in choose_points(trajectories, 3, 1)]
-    assert sorted(chosen) == ["now and then", "often", "seldom"]
+    chosen = {trajectories[i].task.key for i, _ in choose_points(trajectories, 15, 1)}
+    assert chosen == {"now and then", "often", "seldom"}
 
 
 def test_another_seed_chooses_other_points() -> None:

@@ -18,9 +18,10 @@ from scipy import stats
 from strategies import groups, max_examples
 
 from spa_bench.audit import equivalence, measures
+from spa_bench.audit.assess import audit_method, power_check
 from spa_bench.audit.effects import Effect
-from spa_bench.audit.measures import CLIP, Measured, Resamples
-from spa_bench.audit.summary import MethodAudit, audit_method
+from spa_bench.audit.intervals import CLIP, Measured, Resamples
+from spa_bench.audit.summary import OUTCOMES, MethodAudit
 from spa_bench.core import Step, Task, Tokens, Trajectory
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -78,8 +79,10 @@ def one_task_each(count: int, draws: int = 2000) -> Resamples:
 
 
 def audit(trajectories: Sequence[Trajectory], rewards: Sequence[np.ndarray], **more: Any) -> MethodAudit:
-    options = {"advantages": rewards, "limits": LIMITS, "seed": 0} | more
-    return audit_method("m", trajectories, rewards, **options)
+    """Of a method that is not fitted: everything is given once."""
+    options = {"limits": LIMITS, "seed": 0} | more
+    options["placebos"] = {name: [paid] for name, paid in options.get("placebos", {}).items()}
+    return audit_method("m", trajectories, [rewards], [options.pop("advantages", rewards)], **options)
 
 
 def numbers(value: Any) -> list[float]:
@@ -258,7 +261,7 @@ def test_signs_by_hand():
     # The two steps that change nothing are paid 1.5 on average.
     counts = measures.sign_counts(arr(3, 1, 2, 2, 1.5), arr(0.5, 0, 0, -0.5, 0.5))
     assert counts.tolist() == [[1, 1, 1], [0, 0, 0], [0, 0, 0], [0, 1, 1], [0, 0, 1]]
-    agree, signed = measures.sign_agreement(counts, one_task_each(5))
+    agree, signed = measures.sign_agreement(one_task_each(5), counts)
     assert (agree.value, agree.used, signed) == (0.5, 2, pytest.approx(2 / 3))
 
 
@@ -426,7 +429,7 @@ def test_intervals_are_those_of_draws_written_out():
 
     assert naive_interval(resamples, lambda units: float(x[units].mean())) == bounds(resamples.mean(x))
     assert naive_interval(resamples, fisher) == bounds(resamples.fisher_mean(rho))
-    found = measures.pooled_spearman(x, y, resamples)
+    found = measures.pooled_spearman(y, resamples, x)
     assert found.value == pytest.approx(stats.spearmanr(x, y).statistic)
     assert naive_interval(resamples, pooled) == bounds(found)
 
@@ -482,8 +485,8 @@ def test_two_thousand_draws_of_two_hundred_trajectories_are_quick():
     start = time.process_time()
     resamples = one_task_each(200)
     resamples.fisher_mean(rng.uniform(-1, 1, 200))
-    resamples.estimate(moments, measures.partial_correlation)
-    measures.pooled_spearman(rng.normal(size=200), rng.normal(size=200), resamples)
+    resamples.estimate(measures.partial_correlation, moments, span=(-1, 1))
+    measures.pooled_spearman(rng.normal(size=200), resamples, rng.normal(size=200))
     assert time.process_time() - start < 2
 
 
@@ -493,24 +496,37 @@ def test_two_thousand_draws_of_two_hundred_trajectories_are_quick():
 def test_effects_are_compared_across_trajectories_in_the_rewards_own_unit():
     trajectories = [recorded([0, 0], key=str(n)) for n in range(6)]
     rewards = [arr(n - 2, 50) for n in range(6)]  # in units of each episode's largest all of the first would be small
-    points = [Effect(n, 0, effect, None, 1) for n, effect in enumerate([-0.5, 0, 0, 0, 0.5, 1])]
+    points = [Effect(n, 0, effect, 1) for n, effect in enumerate([-0.5, 0, 0, 0, 0.5, 1])]
     found = audit(trajectories, rewards, effects=points).effects
     assert found is not None
     assert found.spearman.value == pytest.approx(stats.spearmanr(range(6), [-0.5, 0, 0, 0, 0.5, 1]).statistic)
-    assert (found.sign.value, found.signed, found.points, found.with_effect) == (1.0, 1.0, 6, 0.5)
+    assert (found.sign.value, found.signed, found.points) == (1.0, 1.0, 6)
     assert (found.spearman.used, found.spearman.of) == (6, 6)
 
 
-def test_a_step_that_the_policy_always_takes_has_no_effect_and_small_ones_may_be_none():
-    """Effects 1, 1, .5 and -1; the first has no alternative, the third is within two errors, the last beyond them."""
+def test_steps_without_an_alternative_are_counted():
     trajectories = [recorded([0, 0], key=str(n)) for n in range(4)]
-    points = [
-        Effect(0, 0, 1.0, 0.1, 0), Effect(1, 0, 1.0, None, 2), Effect(2, 0, 0.5, 0.3, 1), Effect(3, 0, -1.0, 0.4, 1)
-    ]  # fmt: skip
+    points = [Effect(n, 0, effect, n) for n, effect in enumerate([0, 1, 0.5, -1])]
     found = audit(trajectories, [arr(n, 0) for n in (5, 9, 7, 1)], effects=points).effects
-    assert found is not None
-    assert (found.with_effect, found.without_alternative) == (0.5, 0.25)
+    assert found is not None and found.without_alternative == 0.25
     assert found.spearman.value == pytest.approx(stats.spearmanr([5, 9, 7, 1], [0, 1, 0.5, -1]).statistic)
+
+
+def test_the_power_check_is_the_score_of_the_oracles_progress():
+    """Progress of 0 to 5 twelfths in the first step, and effects that go with it, against it, or by chance."""
+    rng = np.random.default_rng(0)
+    trajectories = [recorded([n % 6 / 12, 0.5], key=str(n)) for n in range(36)]
+    made = [n % 6 / 12 for n in range(36)]
+    for effect, passed in ((made, True), (np.negative(made), False), (rng.normal(size=36), False)):
+        points = [Effect(n, 0, float(x), n % 2) for n, x in enumerate(effect)]
+        found = power_check(trajectories, points, 0)
+        same = audit(trajectories, [measures.progress_made(one) for one in trajectories], effects=points).effects
+        assert same is not None and found.oracle == same.spearman
+        assert found.oracle.value == pytest.approx(stats.spearmanr(made, effect).statistic)
+        assert (found.points, found.without_alternative, found.passed) == (36, 0.5, passed)
+    assert not power_check(trajectories, [Effect(0, 0, 1.0, 1)], 0).passed
+    few = [recorded([n / 12, 0.5], key=str(n % 4)) for n in range(6)]
+    assert not power_check(few, [Effect(n, 0, n / 12, 1) for n in range(6)], 0).passed, "four tasks are too few"
 
 
 def test_an_effect_is_measured_against_what_a_placebo_reaches_on_the_same_points():
@@ -518,7 +534,7 @@ def test_an_effect_is_measured_against_what_a_placebo_reaches_on_the_same_points
     rng = np.random.default_rng(0)
     trajectories = [recorded([0, 0], key=str(n)) for n in range(60)]
     effect, noise_ = rng.normal(size=60), rng.normal(size=60)
-    points = [Effect(n, 0, float(x), None, 1) for n, x in enumerate(effect)]
+    points = [Effect(n, 0, float(x), 1) for n, x in enumerate(effect)]
     good, fair = ([arr(x, 0) for x in effect + s * noise_] for s in (0.3, 2.0))
     found = audit(trajectories, good, effects=points, placebos={"fair": fair, "m": good}).effects
     assert found is not None and [one.placebo for one in found.margins] == ["fair"]
@@ -541,7 +557,7 @@ def test_effects_name_trajectories_by_their_place_among_all():
     broken = replace(recorded([0, 0]), error="lost")
     trajectories = [broken, *(recorded([0, 0], key=str(n)) for n in range(4))]
     rewards = [arr(9, 9), *(arr(0, n) for n in range(4))]
-    points = [Effect(n, 1, float(n), None, 1) for n in range(5)]
+    points = [Effect(n, 1, float(n), 1) for n in range(5)]
     found = audit(trajectories, rewards, effects=points).effects
     assert found is not None and found.points == 4
     assert found.spearman.value == pytest.approx(1)
@@ -551,20 +567,47 @@ def test_without_points_there_is_no_effect_and_without_variance_no_correlation()
     trajectories = [recorded([0, 0.5, 0.5], key=str(n)) for n in range(4)]
     rewards = [np.ones(3)] * 4
     assert audit(trajectories, rewards).effects is None
-    found = audit(trajectories, rewards, effects=[Effect(n, 0, 0.1 * n, None, 1) for n in range(4)]).effects
+    found = audit(trajectories, rewards, effects=[Effect(n, 0, 0.1 * n, 1) for n in range(4)]).effects
     assert found is not None and (found.spearman.value, found.spearman.used, found.sign.value) == (None, 0, None)
 
 
-def test_a_margin_is_taken_where_both_are_defined():
+def test_a_margin_is_taken_on_the_trajectories_of_the_methods_own_mean():
     nan = math.nan
-    found = measures.margin(arr(0.8, nan, 0.9), arr(0, 0.5, nan), one_task_each(3))
-    assert (found.value, found.used, found.of) == (pytest.approx(0.8), 1, 3)
+    found = measures.margin(one_task_each(3), (arr(0.8, nan, 0.9), arr(0, 0.5, 0.9)))
+    assert (found.used, found.of) == (2, 3)
+    both = math.tanh((math.atanh(0.8) + math.atanh(0.9)) / 2)
+    assert found.value == pytest.approx(both - math.tanh(math.atanh(0.9) / 2))
+    # The placebo is undefined in the third: no margin, and the number of trajectories where both are defined.
+    assert measures.margin(one_task_each(3), (arr(0.8, nan, 0.9), arr(0, 0.5, nan))) == Measured(
+        None, None, None, 1, 3, 1
+    )
     rho = np.random.default_rng(0).uniform(-0.9, 0.9, 30)
-    equal = measures.margin(rho, rho, one_task_each(30))
+    equal = measures.margin(one_task_each(30), (rho, rho))
     assert (equal.value, equal.low) == (0, None)
     # Paired: both vary much more between trajectories than their difference does.
-    close = measures.margin(np.clip(rho + 0.05, -0.95, 0.95), rho, one_task_each(30))
+    close = measures.margin(one_task_each(30), (np.clip(rho + 0.05, -0.95, 0.95), rho))
     assert 0 < close.low < close.value < close.high < 0.15
+
+
+def test_the_best_placebo_is_one_that_is_defined_wherever_the_method_is():
+    """`part` knows nothing of failures: over it there is a margin on successes alone."""
+    rng = np.random.default_rng(1)
+    trajectories = [
+        recorded(np.cumsum(rng.random(6)).tolist(), float(n % 3 == 0), f"t{n}", truncated=n % 3 > 0) for n in range(30)
+    ]
+    clock = [np.arange(6.0) + rng.normal(size=6) for _ in trajectories]
+    part = [noise_ * one.outcome for one, noise_ in zip(trajectories, noise(rng, trajectories), strict=True)]
+    found = audit(trajectories, noise(rng, trajectories), placebos={"clock": clock, "part": part})
+    assert [(one.placebo, one.spearman.used) for one in found.margins] == [("clock", 30), ("part", 10)]
+    assert found.margins[1].spearman.value is None and found.best_placebo.placebo == "clock"
+    assert found.best_placebo.spearman.used == found.agreement.spearman.used == 30
+    own = {name: [(one.placebo, one.spearman.used) for one in found.margins_by_outcome[name]] for name in OUTCOMES}
+    assert own == {"success": [("clock", 10), ("part", 10)], "failure": [("clock", 20), ("part", 0)]}
+    assert all(one.spearman.value is not None for one in found.margins_by_outcome["success"])
+    assert found.best_placebo_on("failure").placebo == "clock"
+    earlier = replace(found.margins[1], spearman=replace(found.margins[0].spearman, value=-9.0, used=10))
+    assert replace(found, margins=(found.margins[0], earlier)).best_placebo.placebo == "clock"
+    assert replace(found, by_outcome={}).best_placebo_on("success") is None
 
 
 def test_where_rewards_go_by_hand():
@@ -630,6 +673,25 @@ def test_a_constant_reward_reaches_the_share_of_critical_steps_and_nothing_else(
     assert (found.agreement.sign.value, found.agreement.signed, found.gini.value) == (None, 0.0, pytest.approx(0))
 
 
+def test_successes_and_failures_are_measured_apart():
+    """A method that pays for progress where it failed and against it where it succeeded looks like chance overall."""
+    rng = np.random.default_rng(11)
+    trajectories = random_recording(rng, 60, 20)
+    rewards = [
+        measures.progress_made(one) * (-1 if one.success else 1) + 0.2 * rng.normal(size=len(one))
+        for one in trajectories
+    ]
+    found = audit(trajectories, rewards)
+    assert found.by_outcome["success"].spearman.high < -0.2 and found.by_outcome["failure"].spearman.low > 0.2
+    assert abs(found.agreement.spearman.value) < 0.3
+    for name in OUTCOMES:
+        own = [i for i, one in enumerate(trajectories) if one.success == (name == "success")]
+        part = audit([trajectories[i] for i in own], [rewards[i] for i in own]).agreement
+        for figure in ("spearman", "kendall", "sign", "auprc", "partial"):
+            assert getattr(found.by_outcome[name], figure).value == pytest.approx(getattr(part, figure).value), figure
+        assert found.by_outcome[name].spearman.of == len(own)
+
+
 def test_each_length_is_measured_on_its_own_trajectories():
     rng = np.random.default_rng(10)
     trajectories = random_recording(rng)
@@ -652,7 +714,7 @@ def test_the_order_of_trajectories_changes_nothing():
     trajectories = random_recording(rng)
     rewards, other = noise(rng, trajectories), noise(rng, trajectories)
     turn = rng.permutation(len(trajectories)).tolist()
-    points = [Effect(i, 1, float(rng.integers(-1, 2)), None, 1) for i in range(20)]
+    points = [Effect(i, 1, float(rng.integers(-1, 2)), 1) for i in range(20)]
     moved = [replace(one, trajectory=turn.index(one.trajectory)) for one in points]
     first = audit(trajectories, rewards, placebos={"p": other}, effects=points)
     second = audit(
@@ -688,9 +750,7 @@ def test_any_recording_gives_numbers_or_none(found, data):
     values = st.sampled_from([0.0, 0.0, 1.0, -1.0, 1e-12, 1e9, 1 / 3, 0.1 + 0.2])
     rewards = [arr(*data.draw(st.lists(values, min_size=len(one), max_size=len(one)))) for one in trajectories]
     points = [
-        Effect(i, 0, data.draw(st.sampled_from([0.0, 0.5, -1.0])), None, 1)
-        for i, one in enumerate(trajectories)
-        if one.steps
+        Effect(i, 0, data.draw(st.sampled_from([0.0, 0.5, -1.0])), 1) for i, one in enumerate(trajectories) if one.steps
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

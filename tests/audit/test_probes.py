@@ -11,7 +11,7 @@ import pytest
 
 from spa_bench import registry
 from spa_bench.audit import laws, probes
-from spa_bench.audit.run import quarters
+from spa_bench.audit.stage import quarters
 from spa_bench.core import Step, Task, TextEnv, Trajectory, UserError
 from spa_bench.method import RewardMethod
 from spa_bench.rollout.player import Player, Request

@@ -13,10 +13,14 @@ import torch
 from tiny import SETTINGS
 from typer.testing import CliRunner
 
-from spa_bench import registry
+from spa_bench import credit, registry
 from spa_bench.audit import run as auditing
 from spa_bench.audit import saved
-from spa_bench.audit.show import to_json
+from spa_bench.audit import stage as staging
+from spa_bench.audit.columns import columns
+from spa_bench.audit.effects import Effect
+from spa_bench.audit.measures import progress_made, spearman
+from spa_bench.audit.show import footer, to_json
 from spa_bench.commands.cli import app
 from spa_bench.config import RunConfig, build
 from spa_bench.core import UserError
@@ -25,8 +29,9 @@ from spa_bench.method_errors import MethodError
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment, start
+from spa_bench.training.checked_method import CheckedMethod
 
-SIZE = auditing.Size(tasks=5, samples=3, points=6, alternatives=2, probes=3)
+SIZE = staging.Size(tasks=5, samples=3, points=6, alternatives=2, probes=3, fits=2)
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +52,7 @@ def audited(*configs: RunConfig, recorded: Path | None = None) -> Any:
     return auditing.audit(configs, recorded, SIZE, Progress.quiet())
 
 
-def shown(common: Any, agent: Any, size: auditing.Size, progress: Progress) -> Any:
+def shown(common: Any, agent: Any, size: staging.Size, progress: Progress) -> Any:
     """In place of the tiny policy, which gets nowhere: an expert that errs, in the policy's tokens."""
     expert = registry.build("agents", "expert", prompt=common.prompt, slip=0.4)
     tasks = common.train[: size.tasks]
@@ -59,7 +64,7 @@ def shown(common: Any, agent: Any, size: auditing.Size, progress: Progress) -> A
 @pytest.fixture(scope="module", autouse=True)
 def able() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(auditing, "_fresh", shown)
+        patch.setattr(staging, "fresh", shown)
         yield
 
 
@@ -125,16 +130,94 @@ def test_what_a_method_spends_alone_is_counted(found: Any) -> None:
     steps, tokens = "extra steps", "extra tokens"
     assert method(found, "sparse").costs == {steps: 0.0, tokens: 0.0}
     assert method(found, "spa").costs[steps] == 0 and method(found, "spa").costs[tokens] > 1000
-    none = auditing.Size(tasks=2, samples=2, points=0, alternatives=1, probes=0)
+    none = staging.Size(tasks=2, samples=2, points=0, alternatives=1, probes=0)
     alone = auditing.audit([config("monte-carlo", samples=1)], None, none, Progress.quiet())
     assert method(alone, "monte-carlo (samples=1)").costs[steps] > 0
     assert method(alone, "monte-carlo (samples=1)").effects is None
     assert method(alone, "monte-carlo (samples=1)").probes == {"loop": None, "busy %": None, "cut": None}
 
 
-def test_effects_are_executed_for_all_methods_alike(found: Any) -> None:
-    assert {m.effects.points for m in found.methods} == {SIZE.points}
-    assert len({m.effects.with_effect for m in found.methods}) == 1
+def test_effects_of_a_policy_that_never_succeeds_fail_the_power_check_and_are_withheld(found: Any) -> None:
+    assert found.power.points == SIZE.points and not found.power.passed
+    assert {m.effects for m in found.methods} == {None}
+    assert not [one.header for one in columns(found) if one.header.startswith("effect")]
+    assert [line.split(":")[0] for line in footer(found)[2:4]] == ["power check", "withheld"]
+
+
+def test_effects_that_the_oracle_scores_on_are_shown_for_all_methods_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    def executed(simulator: Any, trajectories: Any, points: Any, samples: int, seed: int) -> list[Effect]:
+        assert samples == SIZE.alternatives
+        return [Effect(i, turn, float(progress_made(trajectories[i])[turn]), 1) for i, turn in points]
+
+    monkeypatch.setattr(staging.effects, "effects", executed)
+    size = replace(SIZE, points=80)
+    configs = [config(name) for name in ("potential", "spa", "shuffled")]
+    one = auditing.audit(configs, None, size, Progress.quiet())
+    assert one.power.passed and one.power.oracle.value == pytest.approx(1)
+    assert {m.effects.points for m in one.methods} == {one.power.points} == {80}
+    assert [one.header for one in columns(one) if one.header.startswith("effect")] == [
+        "effect correlation", "effect margin over best placebo"
+    ]  # fmt: skip
+    assert method(one, "potential").effects.spearman.value > 0.8
+    assert "withheld" not in " ".join(footer(one))
+
+
+def test_a_method_that_learns_is_fitted_several_times_on_different_episodes(found: Any) -> None:
+    fits = {m.name: m.fits for m in found.methods}
+    learn = {"rudder", "spa", "shuffled", "time-only", "all-on-last", "3spo", "spa (alpha=0, bonus=sum)"}
+    learn.add("3spo-lite (explored=False)")
+    assert {name for name, count in fits.items() if count} == learn and {fits[name] for name in learn} == {SIZE.fits}
+    assert fits["monte-carlo (samples=1)"] == fits["potential"] == fits["random-split"] == 0
+
+
+class Noisy(RewardMethod):
+    """Says that it learns, and assigns what its seed gives."""
+
+    def fit(self, trajectories: Any, experts: Any) -> dict[str, float]:
+        return {}
+
+    def rewards(self, group: Any) -> Any:
+        rng = np.random.default_rng(self.seed)
+        return [rng.normal(size=len(t)) for t in group]
+
+
+def test_each_fit_has_episodes_and_a_seed_of_its_own_and_figures_are_means_over_fits(
+    able: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    class Watched(CheckedMethod):
+        def fit(self, trajectories: Any, experts: Any) -> dict[str, float]:
+            seen.append((self.method.seed, list(trajectories)))
+            return super().fit(trajectories, experts)
+
+    monkeypatch.setattr(auditing, "CheckedMethod", Watched)
+    told = config(f"{__file__}:Noisy")
+    none = replace(SIZE, points=0, probes=0)
+    alone, both = (auditing.audit([told], None, replace(none, fits=n), Progress.quiet()) for n in (1, 2))
+    (first, explored), (again, same), (second, others) = seen
+    assert (first, explored) == (again, same), "the first fit is that of a run"
+    assert first != second and explored != others
+    assert [t.task for t in explored] == [t.task for t in others]
+    assert alone.prices == both.prices
+    values = []
+    for seed in (first, second):
+        method_ = registry.build("rewards", told.reward)
+        method_.seed = seed
+        rewards: list[Any] = [None] * len(alone.episodes)
+        for indices in credit.groups(alone.episodes):
+            for i, paid in zip(indices, method_.rewards([alone.episodes[i] for i in indices]), strict=True):
+                rewards[i] = paid
+        ranks = [spearman(paid, progress_made(t)) for paid, t in zip(rewards, alone.episodes, strict=True)]
+        values.append(np.tanh(np.nanmean(np.arctanh(np.clip(ranks, -0.99, 0.99)))))
+    assert alone.methods[0].agreement.spearman.value == pytest.approx(values[0])
+    assert both.methods[0].agreement.spearman.value == pytest.approx(np.mean(values))
+    assert (alone.methods[0].fits, both.methods[0].fits) == (1, 2)
+
+
+def test_no_other_episodes_are_explored_where_nothing_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "_explored", lambda *_: pytest.fail("explored again"))
+    assert audited(config("potential")).about["fits"] == 1
 
 
 def test_the_same_seed_gives_the_same_audit_and_others_in_it_change_nothing(found: Any) -> None:
@@ -143,7 +226,7 @@ def test_the_same_seed_gives_the_same_audit_and_others_in_it_change_nothing(foun
     for one in again["methods"]:
         (before,) = [m for m in to_json(found)["methods"] if m["name"] == one["name"]]
         for it in (one, before):  # margins are over the placebos that are there
-            it["margins"] = it["effects"]["margins"] = 0
+            it["margins"] = it["margins_by_outcome"] = 0
         assert one == before
     assert [one["name"] for one in again["methods"]] == names
     assert again["about"] == to_json(found)["about"]

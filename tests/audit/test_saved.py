@@ -19,7 +19,8 @@ from made_audits import LIMITS, RECORDED, SMALL, paid, priced
 from strategies import groups, max_examples
 
 from spa_bench.audit import saved
-from spa_bench.audit.show import columns, footer, show, to_json
+from spa_bench.audit.columns import columns
+from spa_bench.audit.show import footer, show, to_json
 from spa_bench.audit.summary import COSTS, PROBES, Agreement, Audit, MethodAudit
 from spa_bench.core import BUCKETS, Step, Tokens, Trajectory, UserError
 from spa_bench.runs.episodes import from_row, to_row
@@ -78,6 +79,22 @@ def test_the_name_is_of_the_figures_alone_and_all_files_appear_together(tmp_path
     with pytest.raises(ValueError, match="NaN"):
         saved.save(replace(broken, about=SMALL.about | {"seed": 9}), tmp_path / "a")
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_an_audit_of_an_earlier_version_is_read(folder: Path):
+    content = json.loads((folder / "audit.json").read_text())
+    del content["power"]
+    for one in content["methods"]:
+        for name in ("by_outcome", "margins_by_outcome", "fits"):
+            del one[name]
+        if one["effects"]:
+            one["effects"]["with_effect"] = 0.01
+    (folder / "audit.json").write_text(json.dumps(content))
+    found = saved.load(folder)
+    assert found.power is None and {one.fits for one in found.methods} == {None}
+    new = {one.name: one for one in SMALL.methods}
+    assert [one.agreement for one in found.methods] == [new[one.name].agreement for one in found.methods]
+    assert any("earlier version" in line for line in footer(found))
 
 
 def test_an_audit_without_episodes_has_empty_files(tmp_path: Path):

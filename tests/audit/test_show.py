@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from made_audits import LIMITS, MANY, SMALL, an_audit
 
-from spa_bench.audit.measures import Measured
-from spa_bench.audit.show import columns, footer, show, to_json
+from spa_bench.audit.columns import columns
+from spa_bench.audit.intervals import Measured
+from spa_bench.audit.show import footer, show, to_json
 from spa_bench.audit.summary import Audit, Margin
 from spa_bench.figures.audit import draw
 
@@ -131,6 +132,53 @@ def test_the_footer_names_the_floor_what_was_usable_and_each_column():
     assert all(line in printed(SMALL).splitlines() for line in lines)
 
 
+def test_successes_and_failures_have_columns_of_their_own():
+    spa, shown = SMALL.methods[0], cells(SMALL, "spa")
+    for name, outcome in (("successes", "success"), ("failures", "failure")):
+        found = spa.by_outcome[outcome].spearman
+        assert shown[f"Spearman, {name}"] == f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}], {found.used}"
+        best = spa.best_placebo_on(outcome)
+        assert shown[f"margin, {name}"].endswith(f"] shuffled, {best.spearman.used}")
+        assert best.spearman.used == found.used <= 12
+    assert cells(SMALL, "even")["Spearman, successes"] == cells(SMALL, "even")["margin, failures"] == "-"
+
+
+def test_a_placebo_that_cannot_be_compared_is_named_with_the_methods():
+    spa = SMALL.methods[0]
+    used = spa.agreement.spearman.used
+    part = Margin("part", Measured(None, None, None, 3, 24, 3))
+    lines = footer(replace(SMALL, methods=(replace(spa, margins=(*spa.margins, part)), *SMALL.methods[1:])))
+    (told,) = (line for line in lines if "not over" in line)
+    assert told.startswith("margin over best placebo") and "part" in told and told.endswith(f"spa (3 of {used})")
+    assert not any("not over" in line for line in footer(SMALL))
+
+
+def test_the_power_check_decides_whether_the_effects_are_shown():
+    assert SMALL.power.passed and SMALL.power.points == 24
+    (told,) = (line for line in footer(SMALL) if line.startswith("power check"))
+    oracle = SMALL.power.oracle
+    assert "24 steps" in told and (oracle.low is None or f"[{oracle.low:.2f}, " in told)
+    weak = replace(SMALL.power, oracle=Measured(-0.06, -0.19, 0.04, 100, 100, 50))
+    failed = replace(SMALL, power=weak)
+    check, withheld = footer(failed)[2:4]
+    assert "effect correlation -0.06 [-0.19, 0.04] on 24 steps" in check and withheld.startswith("withheld: ")
+    assert not any(column.header.startswith("effect") for column in columns(failed))
+    assert sum(column.header.startswith("effect") for column in columns(SMALL)) == 2
+    assert not any(line.startswith("withheld") for line in footer(SMALL))
+
+
+def test_an_audit_of_an_earlier_version_says_what_it_lacks():
+    methods = [replace(one, by_outcome={}, margins_by_outcome={}, fits=None) for one in SMALL.methods]
+    old = replace(SMALL, methods=tuple(methods), power=None)
+    (told,) = (line for line in footer(old) if line.startswith("not in this audit"))
+    assert all(word in told for word in ("by outcome", "fits", "power check"))
+    assert not any(line.startswith("not in this audit") for line in footer(SMALL))
+    assert not any(column.header.startswith("effect") for column in columns(old))
+    shown = cells(old, "spa")
+    assert {shown[name] for name in ("fits", "Spearman, successes", "margin, failures")} == {"-"}
+    assert cells(SMALL, "spa")["fits"] == "0"
+
+
 def headers(block: list[str]) -> list[str]:
     """The headers of one block of the table; the lines of each end in the same place, as its cells do."""
     (rule,) = (number for number, line in enumerate(block) if "─" in line)
@@ -151,7 +199,7 @@ def test_the_table_is_whole_at_any_width(width: int, monkeypatch: pytest.MonkeyP
     table = text[: text.index("world alfworld")].splitlines()
     assert max(map(len, table)) <= width
     _, *blocks = [list(lines) for blank, lines in groupby(table, lambda line: not line.strip()) if not blank]
-    assert len(blocks) == {80: 6, 100: 5, 120: 4, 240: 2}[width]
+    assert len(blocks) == {80: 9, 100: 6, 120: 5, 240: 3}[width]
     shown = [headers(block) for block in blocks]
     assert [head for heads in shown for head in heads if head != "method"] == [one.header for one in columns(audit)]
     assert all(heads[0] == "method" for heads in shown)
@@ -216,7 +264,7 @@ def test_the_order_of_methods_changes_no_byte():
 
 
 def test_the_figure_shows_each_method_its_interval_and_the_floors():
-    left, right = draw(SMALL).axes
+    left, middle, right = draw(SMALL).axes
     names = [label.get_text() for label in left.get_yticklabels()]
     assert set(names) == {"spa", "clock", "last", "even"} and names[0] == "even"  # the undefined one is lowest
     dots = {float(line.get_xdata()[0]): float(line.get_ydata()[0]) for line in left.lines if len(line.get_xdata()) == 1}
@@ -230,10 +278,16 @@ def test_the_figure_shows_each_method_its_interval_and_the_floors():
     values = [one.agreement.spearman.value for one in SMALL.floors()]
     lines = [line.get_xdata()[0] for line in left.lines if str(line.get_label()).startswith("floor: ")]
     assert lines == values
-    assert [text.get_text().strip() for text in left.texts] == ["undefined: no episode can be ranked"]
+    assert [text.get_text().strip() for text in left.texts] == ["undefined: no episode\ncan be ranked"]
     seen = {float(line.get_xdata()[0]) for line in right.lines if len(line.get_xdata()) == 1}
     lengths = [part.spearman.value for one in SMALL.methods for part in one.by_length.values()]
     assert seen == {value for value in lengths if value is not None}
+    seen = {float(line.get_xdata()[0]) for line in middle.lines if len(line.get_xdata()) == 1}
+    ends = [part.spearman.value for one in SMALL.methods for part in one.by_outcome.values()]
+    assert seen == {value for value in ends if value is not None} and len(ends) == 8
+    seen = {float(line.get_xdata()[0]) for line in middle.lines if len(line.get_xdata()) == 1}
+    ends = [part.spearman.value for one in SMALL.methods for part in one.by_outcome.values()]
+    assert seen == {value for value in ends if value is not None} and len(ends) == 8
 
 
 def test_a_table_loads_no_deep_learning_no_room_and_no_plotting():

@@ -24,7 +24,7 @@ from matplotlib.text import Text
 
 from spa_bench import registry
 from spa_bench.analysis.groups import Group
-from spa_bench.audit.measures import Measured
+from spa_bench.audit.intervals import Measured
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
 from spa_bench.figures import credit, curves, lengths, profiles, scatter, step_intervals

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from spa_bench.audit import saved
-from spa_bench.audit.summary import Audit, audit_method
+from spa_bench.audit.assess import audit_method
+from spa_bench.audit.summary import Audit
 from spa_bench.config import build
 from spa_bench.core import Step, Task, Trajectory
 from spa_bench.runs.episodes import to_row
@@ -105,7 +106,7 @@ def write_audit(
     audit = Audit(
         about={"world": "alfworld", "policy": "warm start", "seed": seed},
         methods=tuple(
-            audit_method(name, found, own, own, limits=(4, 8), seed=0, placebo=name == "shuffled")
+            audit_method(name, found, [own], [own], limits=(4, 8), seed=0, placebo=name == "shuffled")
             for name, own in paid.items()
         ),
         limits=(4, 8),

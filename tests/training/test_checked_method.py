@@ -12,6 +12,7 @@ from tiny import config
 
 from spa_bench.analysis.runs import load
 from spa_bench.audit import run as auditing
+from spa_bench.audit.stage import Size
 from spa_bench.core import UserError
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
@@ -200,7 +201,7 @@ def test_two_methods_that_tables_would_call_the_same_are_refused_before_anything
     with pytest.raises(UserError, match=r"both be test_checked_method\.NaN in tables: rename"):
         experiment.compare(configs, tmp_path / "results", 1, Progress.quiet())
     with pytest.raises(UserError, match=r"both be test_checked_method\.NaN in tables: rename"):
-        auditing.audit(configs, None, auditing.Size(), Progress.quiet())
+        auditing.audit(configs, None, Size(), Progress.quiet())
     assert not (tmp_path / "results").exists()
 
 
