@@ -1,6 +1,7 @@
 """Which runs stand in one table, and which in none, with the reason.
 
-Runs belong together if they differ in nothing but method and seed. What is unfinished, failed, damaged or no run at all
+Runs belong together if they differ in nothing but method and seed: two models of one name, or two catalogues, are apart
+as two settings are. What is unfinished, failed, damaged or no run at all
 is named and left out; the rest is reported. Separate from the table, because figures are drawn from the same runs.
 """
 
@@ -15,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench.analysis.runs import Played, Run, find, load
-from spa_bench.analysis.settings import differing
+from spa_bench.analysis.settings import differing, digest
 from spa_bench.core import UserError
 from spa_bench.runs.names import run_name
 
 VARYING = ("reward", "reward_options", "seed", "batch")
 """What may differ between the runs of one table."""
+FACTS = {"panel": "evaluation_set", "content": "tasks_data", "model": "model_content"}
+"""Facts that are the same in one table, and what they are called where they tell tables apart."""
 START = "warm start"
 """Name of the row before RL training; every method is compared with it."""
 EVAL, WARM_START = "eval", "warm_start"
@@ -137,18 +140,21 @@ def _differing(first: Mapping[str, Run]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for names in places.values():
         compared = [shared(first[name].config) for name in names]
-        if len({json.dumps(one, sort_keys=True) for one in compared}) < len(names):  # then evaluation sets differ
-            sets = _evaluation_sets([first[name] for name in names])
-            compared = [one | {"evaluation_set": text} for one, text in zip(compared, sets, strict=True)]
+        if len({json.dumps(one, sort_keys=True) for one in compared}) < len(names):  # then facts differ
+            for fact, called in FACTS.items():
+                texts = _shortened([first[name].facts.get(fact) for name in names])
+                compared = [one | {called: text} for one, text in zip(compared, texts, strict=True)]
         found |= dict(zip(names, differing(compared), strict=True))
     return found
 
 
-def _evaluation_sets(runs: Sequence[Run]) -> list[str]:
-    """The hash of each evaluation set, shortened where that tells them apart."""
-    hashes = [run.facts.get("panel") for run in runs]
-    short = ["unknown" if one is None else str(one)[:6] for one in hashes]
-    exact = [json.dumps(one, sort_keys=True) for one in hashes]
+def _shortened(values: Sequence[Any]) -> list[str]:
+    """Hashes, or digests of several, shortened where that tells them apart."""
+    exact = [json.dumps(one, sort_keys=True) for one in values]
+    short = [
+        "unknown" if one is None else digest(text) if isinstance(one, Mapping) else str(one)[:6]
+        for one, text in zip(values, exact, strict=True)
+    ]
     return short if len(set(short)) == len(set(exact)) else exact
 
 
@@ -166,7 +172,13 @@ def _code(run: Run) -> str:
 
 def setting(run: Run) -> str:
     """What runs of one table share, as text."""
-    return json.dumps([shared(run.config), run.facts.get("panel")], sort_keys=True)
+    return alike(run.config, run.facts)
+
+
+def alike(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """As `setting`, of what `run.json` holds. Content counts where it is on record."""
+    held = {name: facts[name] for name in FACTS if name != "panel" and facts.get(name)}
+    return json.dumps([shared(config), facts.get("panel"), *([held] if held else [])], sort_keys=True)
 
 
 def shared(config: Mapping[str, Any]) -> dict[str, Any]:

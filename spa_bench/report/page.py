@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from spa_bench.analysis.groups import judge, shared
+from spa_bench.analysis.groups import alike, judge
 from spa_bench.analysis.runs import DAMAGED, PANELS, find
 from spa_bench.analysis.settings import flattened, settings_text
 from spa_bench.audit import saved
@@ -235,8 +235,7 @@ def _state(rows: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> tupl
 
 def _setting(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """Digest of what runs must share for their curves to be drawn in one picture."""
-    alike = [shared(config), facts.get("panel")]
-    return hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(alike(config, facts).encode()).hexdigest()[:12]
 
 
 def _buckets(facts: Mapping[str, Any]) -> list[int] | None:

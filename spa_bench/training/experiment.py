@@ -23,12 +23,11 @@ from spa_bench.core import UserError, derive_seed
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
 from spa_bench.runs import provenance, trackers
-from spa_bench.runs.folder import RunFolder, config_hash, run_path
+from spa_bench.runs.folder import RunFolder, config_hash, read_run, run_path
 from spa_bench.runs.names import reward_label, reward_name
 from spa_bench.runs.progress import Progress, about, seconds_left
 from spa_bench.training import ppo, start
 from spa_bench.training.checked_method import extra_information
-from spa_bench.training.model_content import identify
 from spa_bench.training.stages import Evaluation, Run, weights_hash
 
 
@@ -148,20 +147,17 @@ def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Pa
     `checkpoint`, or the configured model as it is (for `embedded`: the warm start, as untrained weights say nothing).
     """
     common = start.begin(config)
-    model: dict[str, str] = {}
     if checkpoint is not None:
-        policy = last_policy(checkpoint)
-        player: Any = start.load_policy(common, policy)
-        model = identify(str(policy), common.prompt, common.make_env().instructions)
+        player: Any = start.load_policy(common, last_policy(checkpoint))
     elif agent in registry.names("agents"):
         player = registry.build("agents", agent, prompt=common.prompt)
     else:
         embedded = config.model.name == "embedded"
         player = start.load_policy(common, start.warm_start(common, progress) if embedded else None)
-        model = common.model
     origin = "" if checkpoint is None else f"-{weights_hash(last_policy(checkpoint))[:8]}"
     path = results / "evals" / config.env / agent / f"{config.seed}-{config_hash(config)}{origin}"
     label = agent if checkpoint is None else f"{reward_name(config.reward)} (checkpoint)"
+    model = common.model if checkpoint is None else read_run(checkpoint)["facts"].get("model", {})
     with RunFolder.open(path, config, facts(common, model) | {"agent": label}) as folder:
         if not is_finished(folder):
             Evaluation(common, folder, progress).play(player)

@@ -19,6 +19,7 @@ from written_runs import FACTS, write_run
 
 from spa_bench.analysis.settings import differing, settings_text
 from spa_bench.audit import saved
+from spa_bench.report import page
 from spa_bench.report.contents import Contents, gather
 from spa_bench.report.folder import write
 from spa_bench.report.names import file_names, headings, section_names
@@ -104,6 +105,36 @@ def test_groups_that_differ_in_the_evaluation_set_alone_are_told_apart_by_its_ha
         "alfworld-valid_unseen-evaluation_set=57d93c", "alfworld-valid_unseen-evaluation_set=e95c0e"
     ]  # fmt: skip
     assert headings(contents.tables) == ["alfworld, evaluation_set=57d93c", "alfworld, evaluation_set=e95c0e"]
+
+
+@pytest.mark.parametrize(
+    ("fact", "called", "contents"),
+    [
+        ("content", "tasks_data", ("aaaaaa1", "bbbbbb1")),
+        ("content", "tasks_data", ("aaaaaa1", "aaaaaa2")),
+        ("content", "tasks_data", ("aaaaaa1", None)),
+        ("model", "model_content", ({"weights": "a", "files": "b"}, {"weights": "b", "files": "b"})),
+        ("model", "model_content", ({"revision": "a"}, None)),
+    ],
+)
+def test_models_or_catalogues_of_one_name_are_never_averaged(
+    fact: str, called: str, contents: tuple[Any, Any], tmp_path: Path
+):
+    for seed, content in enumerate(contents):
+        write_run(tmp_path / str(seed), seed=seed, facts=FACTS | ({fact: content} if content else {}))
+    found = gather([tmp_path])
+    assert len(found.tables) == 2 and all(f"{called}=" in heading for heading in headings(found.tables))
+    assert sorted(table.about["seeds"] for table in found.tables) == [[0], [1]]
+    assert len({run["setting"] for run in page.gather([tmp_path])["report"]["runs"]}) == 2
+
+
+def test_runs_of_one_model_and_one_catalogue_stand_in_one_table(tmp_path: Path):
+    held = {"content": "aaaaaa", "model": {"weights": "a", "files": "b"}}
+    for seed in (0, 1):
+        write_run(tmp_path, seed=seed, facts=FACTS | held)
+    (table,) = gather([tmp_path]).tables
+    assert table.about["seeds"] == [0, 1]
+    assert len({run["setting"] for run in page.gather([tmp_path])["report"]["runs"]}) == 1
 
 
 @pytest.mark.parametrize("panels", [("57d93c1", "57d93c2"), (None, "unknown"), (1, "1")])

@@ -158,6 +158,21 @@ def test_a_finished_run_of_another_model_at_the_same_path_is_refused(
         assert "\n" not in str(caught.value)
 
 
+def test_a_checkpoint_is_known_by_its_weights_and_by_the_model_that_its_run_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path / "model")
+    trained = settings().model_copy(
+        update={"ppo": config().ppo.model_copy(update={"iterations": 1, "env_steps": 12, "minibatches": 1})}
+    )
+    run = experiment.run(trained, tmp_path / "results", Progress.quiet())
+    for seed in (0, 1):  # what lies at ./model now is of no importance
+        saved(tmp_path / "model", seed=seed)
+        path = experiment.evaluate(trained, "policy", run, tmp_path / "results", Progress.quiet())
+        assert read_run(path)["facts"]["model"] == read_run(run)["facts"]["model"]
+
+
 def test_the_embedded_model_is_what_settings_and_code_say() -> None:
     common = start.begin(config())
     assert common.model == {}
