@@ -113,18 +113,21 @@ class Chat:
 
 
 def rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, reply_follows: bool = True) -> str:
-    """Messages as the tokenizer's template writes them, on every day as on `DATE`; UserError without a template."""
+    """Messages as the tokenizer's template writes them, on every day as on `DATE`; UserError where it cannot."""
+    from jinja2 import TemplateError
+
     if not tokenizer.chat_template:
         raise UserError("the model's tokenizer has no chat template: choose an instruct model, or add a template")
     template = tokenizer.get_chat_template()
     if "strftime_now" in template:
         template = _FIXED_DATE + template
-    return str(
-        tokenizer.apply_chat_template(
-            [{"role": message.role, "content": message.content} for message in messages],
-            chat_template=template,
-            tokenize=False,
-            add_generation_prompt=reply_follows,
+    chat = [{"role": message.role, "content": message.content} for message in messages]
+    try:
+        text = tokenizer.apply_chat_template(
+            chat, chat_template=template, tokenize=False, add_generation_prompt=reply_follows,
             date_string="26 Jul 2024",  # read by the templates of Llama 3
-        )
-    )
+        )  # fmt: skip
+    except TemplateError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"the model's chat template cannot write user and assistant in turns: {reason}") from None
+    return str(text)

@@ -18,11 +18,14 @@ from spa_bench.agents.embedded import build_model, train_tokenizer
 from spa_bench.core import Conversation, Message, Step, Task, Trajectory, UserError
 
 TURNS = (
-    "{{% for m in messages %}}{{% if m.role == 'assistant' %}}<|assistant|>{{{{ m.content }}}}{end}"
+    "{{% for m in messages %}}"
+    "{{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}}{{{{ raise_exception('take turns') }}}}{{% endif %}}"
+    "{{% if m.role == 'assistant' %}}<|assistant|>{{{{ m.content }}}}{end}"
     "{{% else %}}<|user|>{{{{ m.content }}}}<|turn|>{{% endif %}}{{% endfor %}}"
     "{{% if add_generation_prompt %}}<|assistant|>{opened}{{% endif %}}"
 )
-"""Every message ends with `<|turn|>`, as in Gemma's and Phi's templates; `opened` as in DeepSeek-R1's."""
+"""Every message ends with `<|turn|>`, as in Gemma's and Phi's templates, and users and assistants take turns, as in
+Gemma's and Mistral's; `opened` as in DeepSeek-R1's."""
 
 
 def tokenizer(end: str = "<|turn|>", opened: str = "", eos: str | None = "<eos>", template: str | None = None) -> Any:
@@ -82,6 +85,15 @@ def test_the_end_that_is_taught_by_hand(end: str, eos: str | None, also: tuple[s
 def test_a_model_whose_turns_have_no_end_is_refused() -> None:
     with pytest.raises(UserError, match="end-of-turn"):
         Chat(tokenizer("", eos=None))
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ raise_exception('no assistant') }}", "{% for %}", "{{ messages[0].none.none }}"]
+)
+def test_a_template_that_cannot_write_a_conversation_is_refused_in_one_line(template: str) -> None:
+    with pytest.raises(UserError, match="chat template cannot write") as caught:
+        Chat(tokenizer(template=template))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("last", "continues"), [("<|turn|>", True), ("<eos>", False)])
