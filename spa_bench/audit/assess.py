@@ -80,12 +80,17 @@ def audit_method(
     )
 
 
-def power_check(trajectories: Sequence[Trajectory], effects: Sequence[Effect], seed: int) -> PowerCheck:
-    """What the oracle's progress scores as a reward on the executed effects."""
+def power_check(
+    trajectories: Sequence[Trajectory],
+    effects: Sequence[Effect],
+    seed: int,
+    placebos: Mapping[str, Sequence[Paid]] | None = None,
+) -> PowerCheck:
+    """What the oracle's progress scores as a reward on the executed effects, alone and beyond the placebos."""
     record = _Recording.of(trajectories, (0, 0), seed)
     made = [measures.progress_made(one) for one in trajectories]
-    found = _effects(record, [made], effects, {})
-    return PowerCheck(found.spearman, found.points, found.without_alternative)
+    found = _effects(record, [made], effects, dict(sorted((placebos or {}).items())))
+    return PowerCheck(found.spearman, found.best_placebo, found.points, found.without_alternative)
 
 
 def usable(trajectories: Sequence[Trajectory]) -> list[int]:

@@ -98,7 +98,8 @@ def _agreement_columns(audit: Audit) -> list[Column]:
     return [
         *_oracle_columns(audit),
         *_margin_columns(),
-        *(_effect_columns() if audit.has_effects else []),
+        *([_EFFECT] if audit.has_effects else []),
+        *([_EFFECT_MARGIN] if audit.has_effect_margins else []),
     ]
 
 
@@ -168,20 +169,17 @@ def _margin_columns() -> list[Column]:
     ]
 
 
-def _effect_columns() -> list[Column]:
-    return [
-        Column(
-            "effect correlation",
-            "Spearman of r with the executed effect of the step, over steps of all trajectories; 95 % CI",
-            lambda m: "-" if m.effects is None else with_interval(m.effects.spearman),
-        ),
-        Column(
-            "effect margin over best placebo",
-            "effect correlation minus that of the placebo with the smallest margin on the same steps; a placebo may "
-            "know the outcome",
-            lambda m: "-" if m.effects is None else _margin(m.effects.best_placebo),
-        ),
-    ]
+_EFFECT = Column(
+    "effect correlation",
+    "Spearman of r with the executed effect of the step, over steps of all trajectories; 95 % CI",
+    lambda m: "-" if m.effects is None else with_interval(m.effects.spearman),
+)
+_EFFECT_MARGIN = Column(
+    "effect margin over best placebo",
+    "effect correlation minus that of the placebo with the smallest margin on the same steps; a placebo may know the "
+    "outcome",
+    lambda m: "-" if m.effects is None else _margin(m.effects.best_placebo),
+)
 
 
 def _shape_columns() -> list[Column]:

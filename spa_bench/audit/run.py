@@ -15,6 +15,7 @@ import numpy as np
 
 from spa_bench import credit
 from spa_bench.audit import assess, laws, measures, summary
+from spa_bench.audit.effects import Effect
 from spa_bench.audit.intervals import farthest, mean_of
 from spa_bench.audit.stage import LOOPS, Probes, Size, Stage, prepare
 from spa_bench.config import RunConfig
@@ -52,11 +53,13 @@ def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progr
             number = len(stage.explored) if is_fitted(method) else 1
             fits[label] = [_measure(config, stage, again, progress) for again in range(number)]
             bar.advance(1, last=label)
-    power = assess.power_check(stage.trajectories, stage.points, configs[0].seed) if stage.points else None
+    placebos = {label: [fit.rewards for fit in fits[label]] for label, method in methods.items() if method.placebo}
+    checked = (stage.trajectories, stage.points, configs[0].seed, placebos)
+    power = assess.power_check(*checked) if stage.points else None
     limits = stage.common.make_env().buckets
     return summary.Audit(
         about=_about(configs[0], stage, recorded, size),
-        methods=tuple(_assessed(methods, fits, stage, power)),
+        methods=tuple(_assessed(methods, fits, placebos, stage, stage.points if power and power.passed else [])),
         limits=limits,
         floor=tuple(label for label, method in methods.items() if method.placebo == "floor"),
         probes=summary.PROBES,
@@ -79,17 +82,19 @@ def is_fitted(method: RewardMethod) -> bool:
 
 
 def _assessed(
-    methods: dict[str, RewardMethod], fits: dict[str, list[Fit]], stage: Stage, power: summary.PowerCheck | None
+    methods: dict[str, RewardMethod],
+    fits: dict[str, list[Fit]],
+    placebos: dict[str, list[list[Floats]]],
+    stage: Stage,
+    points: Sequence[Effect],
 ) -> list[summary.MethodAudit]:
     config = stage.common.config
-    placebos = {label: [fit.rewards for fit in fits[label]] for label, method in methods.items() if method.placebo}
     limits, reference = stage.common.make_env().buckets, _reference(stage, config)
-    effects = stage.points if power is not None and power.passed else []
     return [
         assess.audit_method(
             label, stage.trajectories, [fit.rewards for fit in own], [fit.advantages for fit in own],
             limits=limits, seed=config.seed, fitted=is_fitted(methods[label]), reference=reference, placebos=placebos,
-            effects=effects, conserves=methods[label].conserves_return, placebo=bool(methods[label].placebo),
+            effects=points, conserves=methods[label].conserves_return, placebo=bool(methods[label].placebo),
             probes=_over_fits([fit.probes for fit in own]), costs=own[0].costs,
         )
         for label, own in fits.items()

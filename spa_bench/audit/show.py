@@ -139,13 +139,18 @@ def _effect_lines(audit: Audit) -> list[str]:
     """The power check, and whether the effect columns stand."""
     if (power := audit.power) is None:
         return []
-    told = (
-        f"power check: as a reward, the oracle's progress has the effect correlation {with_interval(power.oracle)} on "
-        f"{power.points} steps; at {percent(power.without_alternative)} % the policy chose no other action (effect 0)"
-    )
-    if power.passed:
-        return [told]
-    return [told, "withheld: the effect columns, as the oracle's own score is not above 0: more --points may help"]
+    told = f"power check: as a reward, the oracle's progress has the effect correlation {with_interval(power.oracle)}"
+    if power.margin is not None:
+        told += f" and the margin {with_interval(power.margin.spearman)} over {power.margin.placebo}"
+    lines = [
+        f"{told} on {power.points} steps; at {percent(power.without_alternative)} % of them the policy chose no other "
+        "action (effect 0)"
+    ]
+    if not power.passed:
+        lines.append("withheld: the effect columns, as the oracle's own score is not above 0: more --points may help")
+    elif power.margin is not None and not power.margin_passed:
+        lines.append("withheld: the effect margin, as the oracle's own is not above 0: more --points may help")
+    return lines
 
 
 def _incomparable(audit: Audit) -> list[str]:

@@ -73,14 +73,26 @@ class PowerCheck:
 
     oracle: Measured
     """Its Spearman with the effects."""
+    margin: Margin | None
+    """Over the best placebo; None where no placebo was audited."""
     points: int
     without_alternative: float | None
 
     @property
     def passed(self) -> bool:
-        """The oracle's interval is above 0, and rests on `FEWEST` tasks."""
-        least = self.oracle.value if self.oracle.low is None else self.oracle.low
-        return self.oracle.tasks >= FEWEST and least is not None and least > 0
+        """The effects tell the oracle from chance."""
+        return _above_zero(self.oracle)
+
+    @property
+    def margin_passed(self) -> bool:
+        """The effects tell the oracle from the best placebo."""
+        return self.margin is not None and _above_zero(self.margin.spearman)
+
+
+def _above_zero(found: Measured) -> bool:
+    """The interval is above 0, and rests on `FEWEST` tasks."""
+    least = found.value if found.low is None else found.low
+    return found.tasks >= FEWEST and least is not None and least > 0
 
 
 @dataclass(frozen=True)
@@ -185,8 +197,13 @@ class Audit:
 
     @property
     def has_effects(self) -> bool:
-        """The effect columns stand: effects were executed, and they pass the power check."""
+        """The effect correlation stands: effects were executed, and they pass the power check."""
         return self.power is not None and self.power.passed
+
+    @property
+    def has_effect_margins(self) -> bool:
+        """So does its margin over placebos."""
+        return self.power is not None and self.power.passed and self.power.margin_passed
 
     @property
     def world(self) -> str:

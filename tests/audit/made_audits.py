@@ -44,7 +44,8 @@ def method(name: str, noise: float | None, **more: Any) -> MethodAudit:
 
 
 def an_audit(*names: str) -> Audit:
-    shuffled = [np.random.default_rng(1).normal(size=len(one)) for one in RECORDED]
+    rng = np.random.default_rng(1)
+    shuffled = [rng.normal(size=len(one)) for one in RECORDED]
     some = {"placebos": {"shuffled": [shuffled]}, "probes": {"loop": 0.25}, "costs": {"extra_tokens": 123456.0}}
     points = [Effect(n, 1, one.steps[1].progress - one.steps[0].progress, 1) for n, one in enumerate(RECORDED)]
     found = [
@@ -63,7 +64,7 @@ def an_audit(*names: str) -> Audit:
         costs={"extra_tokens": "forward tokens beyond training"},
         excluded=2,
         notes=("short of tasks",),
-        power=power_check(RECORDED, points, 0),
+        power=power_check(RECORDED, points, 0, {"shuffled": [shuffled]}),
     )
 
 

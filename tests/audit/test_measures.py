@@ -524,7 +524,14 @@ def test_the_power_check_is_the_score_of_the_oracles_progress():
         assert same is not None and found.oracle == same.spearman
         assert found.oracle.value == pytest.approx(stats.spearmanr(made, effect).statistic)
         assert (found.points, found.without_alternative, found.passed) == (36, 0.5, passed)
+        assert found.margin is None and not found.margin_passed
     assert not power_check(trajectories, [Effect(0, 0, 1.0, 1)], 0).passed
+    points = [Effect(n, 0, x, 1) for n, x in enumerate(made)]
+    for sign, told in ((1, False), (0, True)):
+        placebo = [arr(sign * x if sign else rng.normal(), 0) for x in made]
+        beyond = power_check(trajectories, points, 0, {"p": [placebo]})
+        assert beyond.passed and beyond.margin is not None and beyond.margin.placebo == "p"
+        assert beyond.margin_passed == told
     few = [recorded([n / 12, 0.5], key=str(n % 4)) for n in range(6)]
     assert not power_check(few, [Effect(n, 0, n / 12, 1) for n in range(6)], 0).passed, "four tasks are too few"
 

@@ -151,7 +151,7 @@ def test_effects_that_the_oracle_scores_on_are_shown_for_all_methods_alike(monke
 
     monkeypatch.setattr(staging.effects, "effects", executed)
     size = replace(SIZE, points=80)
-    configs = [config(name) for name in ("potential", "spa", "shuffled")]
+    configs = [config(name) for name in ("potential", "spa", "random-split")]
     one = auditing.audit(configs, None, size, Progress.quiet())
     assert one.power.passed and one.power.oracle.value == pytest.approx(1)
     assert {m.effects.points for m in one.methods} == {one.power.points} == {80}

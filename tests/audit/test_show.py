@@ -158,13 +158,22 @@ def test_the_power_check_decides_whether_the_effects_are_shown():
     (told,) = (line for line in footer(SMALL) if line.startswith("power check"))
     oracle = SMALL.power.oracle
     assert "24 steps" in told and (oracle.low is None or f"[{oracle.low:.2f}, " in told)
-    weak = replace(SMALL.power, oracle=Measured(-0.06, -0.19, 0.04, 100, 100, 50))
+    weak = replace(SMALL.power, margin=None, oracle=Measured(-0.06, -0.19, 0.04, 100, 100, 50))
     failed = replace(SMALL, power=weak)
     check, withheld = footer(failed)[2:4]
     assert "effect correlation -0.06 [-0.19, 0.04] on 24 steps" in check and withheld.startswith("withheld: ")
     assert not any(column.header.startswith("effect") for column in columns(failed))
-    assert sum(column.header.startswith("effect") for column in columns(SMALL)) == 2
-    assert not any(line.startswith("withheld") for line in footer(SMALL))
+    sure = replace(SMALL.power, margin=Margin("shuffled", Measured(0.1, 0.01, 0.2, 24, 24, 8)))
+    both = replace(SMALL, power=sure)
+    assert sum(column.header.startswith("effect") for column in columns(both)) == 2
+    assert not any(line.startswith("withheld") for line in footer(both))
+    assert f"over {SMALL.power.margin.placebo} on 24 steps" in told
+    alone = replace(SMALL, power=replace(SMALL.power, margin=None))
+    assert not any(line.startswith("withheld") for line in footer(alone)), "there is no placebo"
+    near = replace(SMALL.power, margin=Margin("shuffled", Measured(0.1, -0.01, 0.2, 24, 24, 8)))
+    only = replace(SMALL, power=near)
+    assert [one.header for one in columns(only) if one.header.startswith("effect")] == ["effect correlation"]
+    assert footer(only)[3].startswith("withheld: the effect margin")
 
 
 def test_an_audit_of_an_earlier_version_says_what_it_lacks():
@@ -199,7 +208,7 @@ def test_the_table_is_whole_at_any_width(width: int, monkeypatch: pytest.MonkeyP
     table = text[: text.index("world alfworld")].splitlines()
     assert max(map(len, table)) <= width
     _, *blocks = [list(lines) for blank, lines in groupby(table, lambda line: not line.strip()) if not blank]
-    assert len(blocks) == {80: 9, 100: 6, 120: 5, 240: 3}[width]
+    assert len(blocks) == {80: 10, 100: 7, 120: 6, 240: 3}[width]
     shown = [headers(block) for block in blocks]
     assert [head for heads in shown for head in heads if head != "method"] == [one.header for one in columns(audit)]
     assert all(heads[0] == "method" for heads in shown)
