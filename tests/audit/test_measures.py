@@ -716,6 +716,62 @@ def test_each_length_is_measured_on_its_own_trajectories():
         assert found.spearman.tasks == part.spearman.tasks
 
 
+def test_figures_of_several_fits_are_the_means_of_those_of_each():
+    rng = np.random.default_rng(14)
+    trajectories = random_recording(rng)
+    points = [Effect(i, 1, float(rng.integers(-1, 2)), 1) for i in range(20)]
+    fits, placebo = ([noise(rng, trajectories) for _ in range(3)] for _ in "mp")
+    more = {"limits": LIMITS, "seed": 0, "effects": points, "reference": noise(rng, trajectories)}
+    whole = audit_method("m", trajectories, fits, fits, fitted=True, placebos={"p": placebo}, **more)
+    alone = [
+        audit_method("m", trajectories, [own], [own], placebos={"p": [other]}, **more)
+        for own, other in zip(fits, placebo, strict=True)
+    ]
+    assert (whole.fits, alone[0].fits) == (3, 0)
+
+    def means(figure: Callable[[MethodAudit], Any]) -> tuple[Any, Any]:
+        return figure(whole), pytest.approx(np.mean([figure(one) for one in alone]))
+
+    for part in (lambda m: m.agreement, lambda m: m.by_outcome["failure"], lambda m: m.by_length["short"]):
+        for name in ("spearman", "kendall", "sign", "auprc", "partial"):
+            found, expected = means(lambda m, part=part, name=name: getattr(part(m), name).value)
+            assert found == expected, name
+        assert part(whole).spearman.high - part(whole).spearman.low > 0
+    for figure in (
+        lambda m: m.gap.mean,
+        lambda m: m.gap.slope,
+        lambda m: m.gap.inversions,
+        lambda m: m.agreement.signed,
+        lambda m: m.gini.value,
+        lambda m: m.last_turn_share.value,
+        lambda m: m.signal_to_noise,
+        lambda m: m.cosine,
+        lambda m: m.effects.spearman.value,
+        lambda m: m.effects.margins[0].spearman.value,
+        lambda m: m.margins[0].spearman.value,
+        lambda m: m.margins_by_outcome["success"][0].spearman.value,
+    ):
+        found, expected = means(figure)
+        assert found == expected
+    assert whole.gap.largest == max(one.gap.largest for one in alone)
+    assert whole.gap.largest_beyond_task == max(one.gap.largest_beyond_task for one in alone)
+    assert whole.gap.pairs == alone[0].gap.pairs
+
+
+def test_a_method_that_is_not_fitted_is_compared_with_each_fit_of_a_placebo():
+    rng = np.random.default_rng(15)
+    trajectories = random_recording(rng)
+    own, placebo = noise(rng, trajectories), [noise(rng, trajectories) for _ in range(3)]
+    more = {"limits": LIMITS, "seed": 0}
+    whole = audit_method("m", trajectories, [own], [own], placebos={"p": placebo}, **more).margins[0].spearman
+    alone = [
+        audit_method("m", trajectories, [own], [own], placebos={"p": [other]}, **more).margins[0].spearman
+        for other in placebo
+    ]
+    assert whole.value == pytest.approx(np.mean([one.value for one in alone]))
+    assert whole.used == len(trajectories) - sum(np.ptp(measures.progress_made(one)) == 0 for one in trajectories)
+
+
 def test_the_order_of_trajectories_changes_nothing():
     rng = np.random.default_rng(12)
     trajectories = random_recording(rng)

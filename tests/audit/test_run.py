@@ -215,6 +215,13 @@ def test_each_fit_has_episodes_and_a_seed_of_its_own_and_figures_are_means_over_
     assert (alone.methods[0].fits, both.methods[0].fits) == (1, 2)
 
 
+def test_probes_of_several_fits_are_the_farthest_from_zero_and_a_share_is_their_mean() -> None:
+    first = {"loop": 0.2, "busy %": 100.0, "cut": None}
+    second = {"loop": -0.3, "busy %": 50.0, "cut": 0.1}
+    assert auditing._over_fits([first, second]) == {"loop": -0.3, "busy %": 75.0, "cut": 0.1}
+    assert auditing._over_fits([first]) == first
+
+
 def test_no_other_episodes_are_explored_where_nothing_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "_explored", lambda *_: pytest.fail("explored again"))
     assert audited(config("potential")).about["fits"] == 1
