@@ -6,7 +6,7 @@ import numpy as np
 from tiny import language_model
 
 from spa_bench import registry
-from spa_bench.core import Trajectory
+from spa_bench.core import Conversation, Message, Trajectory
 from spa_bench.rollout.player import Player, Request
 from spa_bench.training.policy import pack
 from spa_bench.training.warm_start import Demonstration, _examples
@@ -38,6 +38,28 @@ def test_slips_have_their_share_some_fail_and_the_teacher_recovers() -> None:
 def test_slips_do_not_depend_on_the_batch() -> None:
     actions = [[[step.action for step in t.steps] for t in play(0.3, batch, count=9)] for batch in (1, 4, 9)]
     assert actions[0] == actions[1] == actions[2]
+
+
+def test_a_random_agent_draws_anew_at_every_turn_from_its_seed_alone() -> None:
+    agent = registry.build("agents", "random", prompt=registry.prompt("action"))
+    commands = tuple(f"go to {number}" for number in range(100))
+
+    def said(seed: int) -> list[str]:
+        talk, replies = Conversation(0, seed, [], commands), []
+        for _ in range(40):
+            replies.append(agent.act([talk])[0].text)
+            talk.messages.append(Message("assistant", replies[-1]))
+        return replies
+
+    assert len(set(said(1))) > 20  # 33 of 40 are expected to differ
+    assert said(1) == said(1) != said(2)
+
+
+def test_a_slip_is_drawn_at_every_turn() -> None:
+    """Of twenty turns, half of them slips, no episode has none or nothing else."""
+    for trajectory in play(0.5, count=20):
+        right = [step.action == step.expert_action for step in trajectory.steps[:20]]
+        assert len(right) < 10 or {True, False} == set(right)
 
 
 def test_only_the_teachers_own_choices_are_taught() -> None:

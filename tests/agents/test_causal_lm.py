@@ -156,6 +156,35 @@ def test_every_turn_and_every_episode_has_random_numbers_of_its_own(monkeypatch)
     np.testing.assert_array_equal(numbers, again)
 
 
+def test_dropout_is_off_while_replies_are_sampled() -> None:
+    agent = language_model()
+    wanted = chat_alone(agent, conversations([3]), observation)[3]
+    for layer in agent.model.model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    agent.model.train()
+    assert chat_alone(agent, conversations([3]), observation)[3] == wanted
+    agent.model.train()
+    copies = [Conversation(10 + n, 1003, list(talk.messages)) for talk in conversations([3]) for n in range(2)]
+    agent.fork([(copies[0], copies[1:])])
+    for reply in agent.act(copies):
+        assert reply.tokens.reply == wanted[0].reply
+        np.testing.assert_allclose(reply.tokens.logprobs, wanted[0].logprobs, atol=1e-5)
+
+
+def test_nothing_is_kept_of_episodes_that_are_over() -> None:
+    agent = language_model()
+    assert len(episodes(agent, batch=4)) == 9
+    assert not agent._live and not agent._rows
+
+
+def test_a_model_is_told_the_instructions_unless_it_was_cloned() -> None:
+    agent = language_model()
+    assert [m.content for m in agent.opening("Be good.", "A room.")] == ["A room."]
+    told = type(agent)(agent.model, agent.tokenizer, agent.prompt, context=64, max_new_tokens=8)
+    (first,) = told.opening("Be good.", "A room.")
+    assert first.content.startswith(agent.prompt.system("Be good.")) and first.content.endswith("A room.")
+
+
 def test_temperature_zero_is_greedy_and_temperature_flattens() -> None:
     agent = language_model()
     logits = torch.tensor([[0.0, 1.0, 3.0]])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import SETTINGS, config
+from tiny import SETTINGS, config, language_model
 
 from spa_bench import registry
 from spa_bench.core import Floats, TextEnv, Trajectory, UserError
@@ -214,6 +214,16 @@ def test_nothing_is_begun_that_no_step_is_left_for():
 def test_the_same_seed_grows_the_same_trees():
     (one, _), (other, _) = (grown(lambda state: 1 + len(state) % 2, 150, parts=4) for _ in range(2))
     assert one.records() == other.records()
+
+
+def test_the_tokens_of_an_episode_go_on_where_they_were_after_the_agent_has_forgotten_it():
+    """Between two harvests an agent forgets what it has read; what it sampled is never tokenised again."""
+    worlds, agent = [world() for _ in range(2)], language_model()
+    grower = Grower(games(worlds[0]), worlds, agent, lambda state: 1 + (not state.steps), by_action, wanted=2)
+    assert len(list(grower.harvests(40, 10))) == 10
+    turns = [[step.tokens for step in trajectory.steps] for _, _, trajectory in grower.records()]
+    assert max(map(len, turns)) == 6
+    assert all([tokens.restart for tokens in part] == [True] + [False] * (len(part) - 1) for part in turns)
 
 
 # In training

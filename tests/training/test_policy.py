@@ -65,3 +65,8 @@ def test_log_probs_and_entropy_are_those_of_the_samplers_temperature(
             entropies.append(-(logp.exp() * logp).sum(-1)[places - 1])
     torch.testing.assert_close(scores.logprobs, torch.cat(logprobs), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(scores.entropy, torch.cat(entropies), atol=1e-5, rtol=1e-4)
+
+
+def test_the_critic_begins_at_zero(policy: Policy, episodes: list[Sequences]) -> None:
+    with torch.no_grad():
+        assert not policy(episodes).values.any()

@@ -170,6 +170,7 @@ def test_the_objective_by_hand(policy: Policy) -> None:
     assert got.value.item() == pytest.approx(0.125, abs=1e-6)
     assert got.clipped.item() == 2
     assert got.largest_ratio_gap.item() == pytest.approx(0.5, abs=1e-4)
+    assert got.approx_kl.item() == pytest.approx(0.5 - math.log(1.5) - 0.5 - math.log(0.5), abs=1e-4)  # 0.288
 
 
 def test_a_positive_advantage_makes_its_tokens_likelier_and_a_negative_one_rarer(policy: Policy) -> None:
@@ -186,6 +187,14 @@ def test_a_model_with_dropout_is_trained_as_it_was_sampled(policy: Policy) -> No
         layer.self_attn.attention_dropout = 0.5
     samples = random_batch(policy)
     assert run(policy, samples)["updates"] == 1
+
+
+def test_the_gradient_norm_is_the_networks(policy: Policy) -> None:
+    """Without an advantage or a distance from the start only the value head has a gradient."""
+    samples = [replace(s, advantages=np.zeros_like(s.advantages)) for s in random_batch(policy)]
+    figures = run(copy.deepcopy(policy), samples)
+    assert figures["value_loss"] > 0.1 and figures["grad_norm"] < 1e-4
+    assert run(policy, random_batch(policy))["grad_norm"] > 0.01
 
 
 def test_the_scale_of_a_methods_rewards_does_not_change_how_far_the_policy_moves(policy: Policy) -> None:

@@ -13,11 +13,13 @@ from spoken import Fixed, batch, price, sampled, spoken
 from strategies import max_examples
 
 from spa_bench import registry
+from spa_bench.config import PPOConfig
 from spa_bench.core import Floats, Tokens, Trajectory
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
 from spa_bench.rewards.rloo import RLOO
 from spa_bench.training import ppo, pricing
+from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.policy import Policy, pack, pack_trajectory
 
 
@@ -136,6 +138,42 @@ def test_hidden_states_are_those_of_the_turns_last_token(policy: Policy) -> None
         states = policy.model.base_model(torch.from_numpy(episode.ids[0])[None]).last_hidden_state[0]
     (got,) = pricing.Reference(policy, 4).encode([trajectory])
     np.testing.assert_allclose(got, states[episode.where[episode.ends, 1]].numpy(), atol=1e-5)
+
+
+def test_the_explained_variance_by_hand() -> None:
+    """Targets 1, 2, 3 and 4, of the critic 1, 2, 3 and 6: the variance of what is left is 3/4, of the targets 5/4."""
+    episode = pack([Tokens((1,), (2, 3), (0.0, 0.0), True), *[Tokens((4,), (5,), (0.0,))] * 2])
+    other = pack([Tokens((1,), (2,), (0.0,), True)])
+    scored = [
+        pricing.Scored(np.zeros(len(values)), np.array(values), np.zeros((1, 1), np.float32))
+        for values in ([1.0, 9.0, 2.0, 3.0], [6.0])
+    ]
+    targets = [np.array([1.0, 2.0, 3.0]), np.array([4.0])]
+    assert pricing.explained_variance(scored, targets, [episode, other], "turn") == pytest.approx(0.4)
+    assert pricing.explained_variance(scored, [targets[0] * np.nan, targets[1]], [episode, other], "turn") == 0.0
+    every = [np.array([1.0, 9.0, 2.0, 3.0]), np.array([6.0])]
+    assert pricing.explained_variance(scored, every, [episode, other], "token") == pytest.approx(1.0)
+
+
+class Onlooker(Fixed):
+    def __init__(self) -> None:
+        self.seen: list[Trajectory] = []
+
+    def observe(self, trajectories):  # type: ignore[no-untyped-def]
+        self.seen += trajectories
+
+
+def test_a_method_observes_the_episodes_that_are_over_and_no_others(policy: Policy) -> None:
+    played, onlooker = batch(policy), Onlooker()
+    under_way = replace(played[0], truncated=False)
+    reference = pricing.Reference(policy, 4)
+    for finished, want in ((played[1:], played[1:]), ([], []), (None, [under_way, played[1]])):
+        onlooker.seen.clear()
+        pricing.price(
+            CheckedMethod("onlooker", onlooker), policy, reference, [under_way, played[1]], PPOConfig(),
+            sampler_tolerance=1e-3, finished=finished,
+        )  # fmt: skip
+        assert onlooker.seen == want
 
 
 # Without a critic: no signal, no push

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,44 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path
 
 
+class Reading(Fixed):
+    """Pays 1, 2, 3, ... and reads the explored episodes once."""
+
+    def fit(self, trajectories: Any, experts: Any) -> dict[str, float]:
+        assert self.encoder is not None
+        return {"read": float(len(self.encoder(trajectories)))}
+
+
+@dataclass
+class Watched:
+    """A run, and what each of its updates was told."""
+
+    path: Path
+    done: list[int]
+    kl_in_loss: list[bool]
+    chance: list[int]
+
+
+def watched(own: RunConfig, results: Path, reward: str = "sparse") -> Watched:
+    found = Watched(results, [], [], [])
+    update = ppo.update
+
+    def noted(*args: Any, **kwargs: Any) -> dict[str, float]:
+        found.done.append(kwargs["done"])
+        found.kl_in_loss.append(kwargs["kl_in_loss"])
+        found.chance.append(kwargs["rng"].bit_generator.state["state"]["state"])
+        return update(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ppo, "update", noted)
+        found.path = experiment.run(own.model_copy(update={"reward": reward}), results, Progress.quiet())
+    return found
+
+
+def metrics(path: Path, kind: str) -> list[dict[str, Any]]:
+    return [row for row in Journal(path / "metrics.jsonl").read()[0] if row["kind"] == kind]
+
+
 def settings(**ppo_settings: Any) -> RunConfig:
     return config(ppo=SETTINGS["ppo"] | ppo_settings)
 
@@ -44,37 +83,69 @@ def rows(path: Path, stage: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def still(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
-    """A run that learns nothing and samples at a temperature of its own; and what `update` was told."""
-    told: list[int] = []
-    update = ppo.update
-
-    def noted(*args: Any, done: int, **kwargs: Any) -> dict[str, float]:
-        told.append(done)
-        return update(*args, done=done, **kwargs)
-
+def still(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """A run that learns nothing and samples at a temperature of its own."""
     unmoved = settings(learning_rate=1e-15, value_learning_rate=1e-15, temperature=1.5)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ppo, "update", noted)
-        return experiment.run(unmoved, tmp_path_factory.mktemp("still"), Progress.quiet()), told
+    return watched(unmoved, tmp_path_factory.mktemp("still"))
 
 
-def test_the_evaluation_set_is_played_greedily_as_the_warm_start_was(still: tuple[Path, list[int]]) -> None:
+def test_the_evaluation_set_is_played_greedily_as_the_warm_start_was(still: Watched) -> None:
     """Nothing was learned, so each task is answered as before; sampled, hardly one would be."""
-    before, after = ([row["steps"] for row in rows(still[0], stage)] for stage in ("warm_start", "eval"))
+    before, after = ([row["steps"] for row in rows(still.path, stage)] for stage in ("warm_start", "eval"))
     said = [[[step["reply"] for step in steps] for steps in part] for part in (before, after)]
     assert len(said[0]) == 6 and said[0] == said[1]
 
 
-def test_the_warm_up_goes_on_from_one_iteration_to_the_next(still: tuple[Path, list[int]]) -> None:
+def test_the_warm_up_goes_on_from_one_iteration_to_the_next(still: Watched) -> None:
     """Two iterations of two minibatches."""
-    assert still[1] == [0, 2]
+    assert still.done == [0, 2]
 
 
-def test_training_is_sampled_and_scored_at_its_temperature(still: tuple[Path, list[int]]) -> None:
-    found, _ = Journal(still[0] / "metrics.jsonl").read()
-    assert [row["sampler_gap"] < 1e-4 for row in found if row["kind"] == "iteration"] == [True, True]
-    assert len({step["reply"] for row in rows(still[0], "train") for step in row["steps"]}) > 20
+def test_every_update_draws_minibatches_of_its_own(still: Watched) -> None:
+    assert len(set(still.chance)) == 2
+
+
+def test_training_is_sampled_and_scored_at_its_temperature(still: Watched) -> None:
+    assert [row["sampler_gap"] < 1e-4 for row in metrics(still.path, "iteration")] == [True, True]
+    assert len({step["reply"] for row in rows(still.path, "train") for step in row["steps"]}) > 20
+
+
+def test_the_kl_is_in_the_loss_unless_the_method_has_it_in_the_reward(still: Watched, tmp_path: Path) -> None:
+    assert registry.find("rewards", "ppo").kl_in_reward  # type: ignore[attr-defined]
+    assert still.kl_in_loss == [True, True]
+    assert watched(settings(iterations=1), tmp_path, "ppo").kl_in_loss == [False]
+
+
+@pytest.fixture(scope="module")
+def moved(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """A run that learns: tiny settings hardly ever succeed, so most methods would pay nothing."""
+    return watched(settings(learning_rate=3e-3, warmup=0), tmp_path_factory.mktemp("moved"), f"{__file__}:Reading")
+
+
+def test_the_reference_stays_where_the_policy_began(moved: Watched) -> None:
+    first, second = (row["largest_log_ratio_to_start"] for row in metrics(moved.path, "iteration"))
+    assert first < 1e-4 and second > 1e-2
+
+
+def test_what_the_fit_costs_is_counted_as_the_fits(moved: Watched) -> None:
+    """The fit reads the explored episodes once; nothing else is read."""
+    (fit,) = [row for row in metrics(moved.path, "stage") if row["stage"] == "fit reward"]
+    common = start.begin(settings())
+    explored = start.explore(common, start.warm_start(common, Progress.quiet()), Progress.quiet())
+    sizes = [pack_trajectory(episode).size for episode in start.read_episodes(explored / "explore.jsonl")]
+    assert fit["extra_tokens"] == sum(sizes) > 0
+    assert [row["extra_tokens"] for row in metrics(moved.path, "iteration")] == [0, 0]
+
+
+def test_trees_that_are_learned_from_in_parts_count_every_step(cache: Path, tmp_path: Path) -> None:
+    grown = watched(settings(trees=3, minibatches=4), tmp_path, "3spo")
+    assert grown.done == list(range(8))
+    assert len(set(grown.chance)) == 8
+
+
+def test_a_method_has_the_chance_of_its_run(cache: Path) -> None:
+    seeds = [experiment.make_method(config(seed=seed)).seed for seed in (0, 1, 0)]
+    assert seeds[0] == seeds[2] != seeds[1]
 
 
 def games(seed: int, iteration: int, tmp_path: Path) -> list[tuple[str, int]]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
 import torch
+from strategies import task
 from tiny import config
 
 from spa_bench.runs.progress import Progress
-from spa_bench.training import start
+from spa_bench.training import start, warm_start
 
 
 def test_an_evaluation_set_is_known_by_its_tasks_and_settings_and_not_by_where_its_data_lie() -> None:
@@ -22,6 +27,48 @@ def test_an_evaluation_set_is_known_by_its_tasks_and_settings_and_not_by_where_i
     assert moved.panel_hash == common.panel_hash
     assert longer.panel_hash != common.panel_hash
     assert replace(common, panel=common.panel[1:]).panel_hash != common.panel_hash
+
+
+def test_tasks_are_shuffled_by_their_names_alone() -> None:
+    """The sha256 of d begins with 18, of f with 25, of c with 2e, of b with 3e, of e with 3f and of a with ca."""
+    tasks = [task(key) for key in "abcdef"]
+    assert [one.key for one in start.fixed_shuffle(tasks)] == list("dfcbea")
+    assert [one.key for one in start.fixed_shuffle(reversed(tasks[:4]))] == list("dcba")
+
+
+def test_the_warm_start_explores_each_task_several_times_and_not_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path))
+    common = start.begin(config())
+    folder = start.explore(common, start.warm_start(common, Progress.quiet()), Progress.quiet())
+    explored = start.read_episodes(folder / "explore.jsonl")
+    assert [t.task for t in explored] == [one for one in common.train[:6] for _ in range(2)]
+    said = [[step.reply for step in t.steps] for t in explored]
+    assert all(first != second for first, second in zip(said[::2], said[1::2], strict=True))
+    assert [t.task for t in start.read_episodes(folder / "panel.jsonl")] == list(common.panel)
+
+
+def test_slips_are_shown_and_not_taught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `clone` is given, beside the same expert's episodes."""
+    torch.set_num_threads(1)
+    monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path))
+    given: list[warm_start.Demonstration] = []
+    clone = warm_start.clone
+
+    def noted(model: Any, tokenizer: Any, shown: list[warm_start.Demonstration], *args: Any, **kwargs: Any) -> Any:
+        given.extend(shown)
+        return clone(model, tokenizer, shown, *args, **kwargs)
+
+    monkeypatch.setattr(warm_start, "clone", noted)
+    world = {"max_steps": 60, "options": {"train": 24, "valid": 6}}
+    common = start.begin(config(world=world, warm_start={"episodes": 8, "epochs": 1, "slip": 0.3}))
+    start.warm_start(common, Progress.quiet())
+    shown = start.experts(common, 8, Progress.quiet(), slip=0.3)
+    own = [[step.action == step.expert_action for step in t.steps] for t in shown]
+    assert [demonstration.taught.tolist() for demonstration in given] == own
+    assert 0.1 < np.mean([not right for part in own for right in part]) < 0.4
 
 
 def test_a_demonstration_that_failed_is_left_out() -> None:

@@ -1,4 +1,4 @@
-"""The order in which demonstrations are learnt from."""
+"""The order in which demonstrations are learnt from, and their batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import max_examples
 
-from spa_bench.training.warm_start import BLOCK, _schedule
+from spa_bench.training.warm_start import BLOCK, _padded, _schedule
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=300), st.floats(0.2, 3.0), st.integers(1, 9))
@@ -36,3 +36,10 @@ def test_a_short_batch_comes_last():
     order = _schedule(np.arange(1, 11), 1.0, 4, np.random.default_rng(2))
     assert [len(set(order[i : i + 4])) for i in (0, 4, 8)] == [4, 4, 2]
     assert sorted(order[:4]) in ([0, 1, 2, 3], [4, 5, 6, 7]) and sorted(order[8:]) == [8, 9]
+
+
+def test_nothing_is_taught_behind_the_end_of_a_shorter_example():
+    batch = _padded([{"input_ids": [5, 6, 7], "labels": [-100, 6, 7]}, {"input_ids": [8], "labels": [8]}])
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
+    assert batch["labels"].tolist() == [[-100, 6, 7], [8, -100, -100]]
+    assert batch["position_ids"].tolist() == [[0, 1, 2]] * 2
