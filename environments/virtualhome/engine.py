@@ -95,14 +95,15 @@ class World(State):
         """What the character can see: its room's contents, itself among them, what it holds, and all rooms.
 
         Hidden is what is inside something closed, or inside something that opens and is not open, and whatever is in
-        that; in the released profiles, what is directly inside something that is not open (defect 15).
+        that; in the released profiles, what is inside something that is not open by the last of its edges (defect 15).
         """
-        here, rooms = self.room(character), self.graph.rooms
+        rooms, released = self.graph.rooms, self.profile != "fixed"
+        here = self.last_container(character) if released else self.room(character)
         inside = self._contents([] if here is None else [here])
-        if self.profile == "fixed":
-            inside -= self._hidden(inside)
+        if released:
+            inside = {n for n in inside if (x := self.last_container(n)) in rooms or "OPEN" in self.states(x)}
         else:
-            inside = {n for n in inside if all(x in rooms or "OPEN" in self.states(x) for x in self.out("INSIDE", n))}
+            inside -= self._hidden(inside)
         return rooms.union(inside, self.held(character))
 
     def edges(self) -> Iterator[Edge]:

@@ -52,6 +52,8 @@ class Graph:
     """Relation -> node -> where its edges lead; nodes without an edge are absent."""
     into: Mapping[str, Mapping[int, frozenset[int]]]
     """Relation -> node -> where its edges come from."""
+    containers: Mapping[int, tuple[int, ...]]
+    """What each node is inside of, in the order of the file; nodes that are inside nothing are absent."""
     looped: frozenset[int]
     """Nodes on or between cycles of INSIDE, such as the curtains of real scenes that are inside each other."""
     aliases: Mapping[str, frozenset[str]]
@@ -115,6 +117,7 @@ def compile_graph(
         body_parts=tuple(i for i, has in properties.items() if "BODY_PART" in has),
         out=out,
         into=into,
+        containers=_containers(edges),
         looped=_looped(out["INSIDE"], into["INSIDE"]),
         aliases={name: frozenset(others) for name, others in (aliases or {}).items()},
     )
@@ -190,6 +193,14 @@ def _relations(
         out[relation].setdefault(a, set()).add(b)
         into[relation].setdefault(b, set()).add(a)
     return _frozen(out), _frozen(into)
+
+
+def _containers(edges: Sequence[Mapping[str, Any]]) -> dict[int, tuple[int, ...]]:
+    found: dict[int, dict[int, None]] = {}
+    for edge in edges:
+        if edge["relation_type"].upper() == "INSIDE":
+            found.setdefault(edge["from_id"], {})[edge["to_id"]] = None
+    return {node: tuple(around) for node, around in found.items()}
 
 
 def _frozen(edges: Mapping[str, Mapping[int, set[int]]]) -> dict[str, dict[int, frozenset[int]]]:

@@ -6,7 +6,7 @@ a copy of a few small dictionaries, and neither copy sees what happens to the ot
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 from spa_bench.environments.virtualhome.graph import NOBODY, RELATIONS, Graph, room_of
@@ -60,6 +60,22 @@ class State:
         if self.profile == "v1":
             return node if node in rooms else min(self.out("INSIDE", node) & rooms, default=None)
         return room_of(node, rooms, lambda x: self.out("INSIDE", x))
+
+    @property
+    def moved(self) -> Collection[int]:
+        """Nodes of which an edge INSIDE something has been added or removed."""
+        return self._out["INSIDE"].keys()
+
+    def last_container(self, node: int) -> int | None:
+        """What the node is inside of by its last edge, as release 2.3.0 lists the edges of a state: in a set's order.
+
+        Of what has been moved upstream's order also depends on how often it was asked for; here it is that of a new
+        set, of what was added by actions before the rest.
+        """
+        inside, before = self.out("INSIDE", node), self.graph.containers.get(node, ())
+        if len(inside) < 2:
+            return min(inside, default=None)
+        return set_order([*sorted(inside.difference(before)), *(x for x in before if x in inside)])[-1]
 
     def near(self, character: int, node: int) -> bool:
         """The character is close to the node, to something close to it, or to what it stands on."""
@@ -190,3 +206,35 @@ class State:
     def find(self, name: str, node: int) -> None:
         """In `v1`, let later actions name the node so."""
         self._found |= {(name, node)}
+
+
+def set_order(ids: Iterable[int]) -> list[int]:
+    """The ids in the order in which CPython gives back a set that they were added to one by one.
+
+    Open addressing with linear and then perturbed probes, four times as many slots when three fifths are taken
+    (`set_add_entry` in CPython's `Objects/setobject.c`); written out, so that it is the same everywhere.
+    """
+    slots: list[int | None] = [None] * 8
+    used = 0
+    for i in ids:
+        used += _placed(slots, i)
+        if used * 5 >= (len(slots) - 1) * 3:
+            old, slots = slots, [None] * (1 << (used * 4).bit_length())
+            for j in old:
+                if j is not None:
+                    _placed(slots, j)
+    return [i for i in slots if i is not None]
+
+
+def _placed(slots: list[int | None], i: int) -> bool:
+    """Put an id into its slot; False where it is there already."""
+    mask, perturb = len(slots) - 1, i
+    first = i & mask
+    while True:
+        for slot in range(first, first + (10 if first + 9 <= mask else 1)):
+            if slots[slot] in (None, i):
+                new = slots[slot] is None
+                slots[slot] = i
+                return new
+        perturb >>= 5
+        first = (first * 5 + 1 + perturb) & mask
