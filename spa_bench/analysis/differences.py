@@ -1,6 +1,7 @@
 """Which differences between the rows of a table are significant, and which could have been detected at all.
 
-Success only. Each pair of policies is compared on the tasks and seeds that both have.
+Success only. Each pair of policies is compared on the tasks and seeds that both have; the verdicts hold for all pairs
+of a table together: those with the warm start, with the baseline, and of ablations.
 """
 
 from __future__ import annotations
@@ -9,22 +10,28 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from spa_bench.analysis.runs import Played
+from spa_bench.core import Floats
 from spa_bench.stats import (
     Comparison,
     Estimate,
+    Pair,
     Spread,
-    bootstrap_mean,
-    holm,
+    Training,
+    compared,
+    mean_over_both,
+    minimum_detectable,
     paired,
     sentence,
-    smallest_difference,
     spread,
+    training,
     verdict,
 )
+from spa_bench.stats.pairs import DRAWS
 
 ASSUMED = 0.2
 """Share of tasks that only one of two methods solves, where no pair of the table shows it."""
@@ -41,25 +48,30 @@ class Difference:
     reference: str
     found: Comparison
     """Method minus reference."""
-    adjusted: float
-    """p by Holm over all methods that are compared with this reference."""
     verdict: str
     words: str
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """The minimum detectable effect, with 80 % power at 5 % two-sided, before Holm's correction."""
+    """The minimum detectable effect of the table's verdicts, with 80 % power."""
 
     smallest: float | None
-    """Smallest true difference of success that the paired test detects; None where it detects none."""
+    """True difference from the reference that gets a verdict; None where none below 1 does."""
     tasks: int
     seeds: int
     """Seeds that a pair of methods shares, the fewest."""
-    discordance: float
-    """Mean over the pairs of how often one seed of both methods differs on a task."""
+    comparisons: int
+    """Of the whole table; 1 where there is none."""
+    pooled: bool | None
+    """Whether the variance by training is one for all rows; None where training seeds were not sampled."""
     assumed: bool
-    """Whether the discordance is `ASSUMED`: there is no pair, or no pair differs anywhere."""
+    """Whether the methods were taken to differ on the share `ASSUMED` of tasks: no pair differs, or there is none."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether training seeds were sampled."""
+        return self.pooled is not None
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,34 @@ class Variation:
     everywhere: Estimate
     """Success with its CI over seeds, and over tasks within task types."""
     spread: Spread
+
+
+@dataclass(frozen=True)
+class Board:
+    """Scores of all rows of a table."""
+
+    labels: tuple[str, ...]
+    seeds: tuple[int, ...]
+    tasks: tuple[str, ...]
+    values: Floats
+    """(rows, seeds, tasks); NaN where a row has no score."""
+
+    @cached_property
+    def training(self) -> Training | None:
+        """What the rows say of the variance between runs; None where no two rows share two seeds."""
+        there = ~np.isnan(self.values)
+        counts = there.sum(2)
+        sums = np.where(there, self.values, 0.0).sum(2)
+        means = np.divide(sums, counts, where=counts > 0, out=np.full(sums.shape, np.nan))
+        return training(means, grain=1 / max(1, len(self.tasks)))
+
+    def shared(self, *labels: str) -> tuple[Floats, list[str]]:
+        """(labels, seeds, tasks) of what these rows share, and these tasks; empty where there is nothing."""
+        found = self.values[[self.labels.index(label) for label in labels]]
+        there = ~np.isnan(found)
+        seeds = there.any(2).all(0)
+        tasks = np.asarray(there[:, seeds].all((0, 1))) if seeds.any() else np.zeros(len(self.tasks), dtype=np.bool_)
+        return found[:, seeds][:, :, tasks], [task for task, kept in zip(self.tasks, tasks, strict=True) if kept]
 
 
 def success(episode: Played) -> float:
@@ -89,49 +129,71 @@ def scores(panels: Mapping[int, Sequence[Played]], value: Callable[[Played], flo
     return found
 
 
-def differences(
-    methods: Mapping[str, Scores], reference: str, against: Scores, kinds: Mapping[str, str], identity: str
-) -> list[Difference]:
-    """Each method against the reference; without those that share no seed or no task with it.
+def board(played: Mapping[str, Scores]) -> Board:
+    """The scores of rows by label as one array; labels, seeds and tasks are sorted."""
+    labels = tuple(sorted(played))
+    seeds = tuple(sorted({seed for own in played.values() for seed in own}))
+    tasks = tuple(sorted({task for own in played.values() for one in own.values() for task in one}))
+    nothing: Mapping[str, float] = {}
+    values = [
+        [
+            [results.get(task, np.nan) for task in tasks]
+            for results in (played[label].get(seed, nothing) for seed in seeds)
+        ]
+        for label in labels
+    ]
+    return Board(labels, seeds, tasks, np.array(values, dtype=np.float64).reshape(len(labels), len(seeds), len(tasks)))
 
-    `identity` says what the table is about. With the two names it seeds all draws, so a row does not change when other
-    methods join the table, except by Holm's correction.
+
+def differences(found: Board, wanted: Iterable[tuple[str, str]], identity: str, draws: int = DRAWS) -> list[Difference]:
+    """The wanted pairs of method and reference, each once, judged together.
+
+    Without pairs that share no seed or no task. `identity` says what the table is about and seeds the draws.
     """
-    found: dict[str, Comparison] = {}
-    for method, own in methods.items():
-        seeds = sorted(own.keys() & against.keys())
-        tasks = shared_tasks([side[seed] for seed in seeds for side in (own, against)])
-        if method != reference and tasks:
-            one, other = (_matrix(side, seeds, tasks) for side in (own, against))
-            rng = generator(identity, method, reference)
-            found[method] = paired(one, other, [kinds[task] for task in tasks], rng)
-    adjusted = holm([comparison.p for comparison in found.values()])
+    pairs: dict[tuple[str, str], Pair] = {}
+    for method, reference in dict.fromkeys(wanted):
+        both, _ = found.shared(method, reference)
+        if method != reference and both.size:
+            pairs[method, reference] = paired(both[0], both[1])
+    rows = [(found.labels.index(method), found.labels.index(reference)) for method, reference in pairs]
+    judged = compared(list(pairs.values()), rows, found.training, generator(identity), draws=draws)
     return [
-        Difference(method, reference, pair, p, verdict(pair, p), sentence(method, reference, pair, p))
-        for (method, pair), p in zip(found.items(), adjusted, strict=True)
+        Difference(method, reference, one, verdict(one), sentence(method, reference, one))
+        for (method, reference), one in zip(pairs, judged, strict=True)
     ]
 
 
-def resolution(found: Iterable[Difference], tasks: int) -> Resolution:
-    """The minimum detectable effect, at the discordance of the pairs."""
-    pairs = [difference.found for difference in found]
-    discordance = sum(pair.discordance for pair in pairs) / max(1, len(pairs))
-    if not discordance:
-        return Resolution(smallest_difference(tasks, ASSUMED), tasks, 1, ASSUMED, assumed=True)
-    seeds, tasks = min(pair.seeds for pair in pairs), min(pair.tasks for pair in pairs)
-    alike = sum(pair.alike * pair.discordance for pair in pairs) / (discordance * len(pairs))
-    smallest = smallest_difference(tasks, discordance, seeds, min(1.0, alike))
-    return Resolution(smallest, tasks, seeds, discordance, assumed=False)
+def resolution(judged: Sequence[Difference], reference: str | None, found: Board) -> Resolution:
+    """The minimum detectable effect of the comparisons with one reference, beside all others of the table."""
+    own = [one.found for one in judged if one.reference == reference]
+    tasks = min((one.tasks for one in own), default=len(found.tasks))
+    seeds = min((one.seeds for one in own), default=len(found.seeds))
+    pooled = None if found.training is None else found.training.pooled
+    effects = [one.detectable for one in own if one.detectable is not None]
+    if effects:
+        smallest = sum(effects) / len(effects)
+        return Resolution(smallest if smallest <= 1 else None, tasks, seeds, len(judged), pooled, assumed=False)
+    places = {label: place for place, label in enumerate(found.labels)}
+    rows = [(places[one.method], places[one.reference]) for one in judged] or [(0, 1)]
+    sampled = 1 if pooled is None else seeds
+    assumed = minimum_detectable(tasks, sampled, rows, discordance=ASSUMED) if tasks > 1 else None
+    return Resolution(assumed, tasks, seeds, len(rows), pooled, assumed=True)
 
 
-def variation(method: str, own: Scores, kinds: Mapping[str, str], identity: str) -> Variation | None:
+def variation(label: str, found: Board, kinds: Mapping[str, str]) -> Variation | None:
     """Variability of one method's success; None where its seeds share no task."""
-    tasks = shared_tasks(list(own.values()))
-    if not tasks:
+    everywhere = over_both(label, found, kinds)
+    return None if everywhere is None else Variation(label, everywhere, spread(found.shared(label)[0][0]))
+
+
+def over_both(label: str, found: Board, kinds: Mapping[str, str]) -> Estimate | None:
+    """Mean of a row with its CI over seeds, and over tasks within task types; None where its seeds share no task."""
+    (own,), tasks = found.shared(label)
+    if not own.size:
         return None
-    table, rng = _matrix(own, sorted(own), tasks), generator(identity, method)
-    everywhere = bootstrap_mean(table, [kinds[task] for task in tasks], rng, limits=(0.0, 1.0))
-    return Variation(method, everywhere, spread(table))
+    place, seen = found.labels.index(label), found.training
+    trained = None if seen is None else (float(seen.own[place]), float(seen.own_freedom[place]))
+    return mean_over_both(own, [kinds[task] for task in tasks], trained, limits=(0.0, 1.0))
 
 
 def shared_tasks(played: Sequence[Mapping[str, float]]) -> list[str]:
@@ -143,7 +205,3 @@ def generator(*names: str) -> np.random.Generator:
     """A random generator seeded by these names: its draws do not depend on what else is drawn."""
     digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
-
-
-def _matrix(own: Scores, seeds: Sequence[int], tasks: Sequence[str]) -> list[list[float]]:
-    return [[own[seed][task] for task in tasks] for seed in seeds]

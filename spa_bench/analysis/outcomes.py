@@ -6,12 +6,14 @@ of improvement is (1 + difference of success) / 2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spa_bench.analysis.differences import Scores, generator, scores, shared_tasks
+import numpy as np
+
+from spa_bench.analysis.differences import Board, Scores, board, generator, over_both, scores, shared_tasks
 from spa_bench.analysis.groups import Group
-from spa_bench.stats import Estimate, bootstrap_mean, iqm, probability_of_improvement
+from spa_bench.stats import Estimate, iqm, probability_of_improvement
 
 
 @dataclass(frozen=True)
@@ -36,24 +38,18 @@ def graded(group: Group, kinds: Mapping[str, str], reference: str | None) -> tup
     }
     if {value for own in played.values() for seed in own.values() for value in seed.values()} <= {0.0, 1.0}:
         return ()
-    rows = []
+    seen, rows = board(played), []
     for label, own in played.items():
-        tasks = shared_tasks(list(own.values()))
-        if tasks:
+        mean = over_both(label, seen, kinds)
+        if mean is not None:
             against = {} if reference is None or reference == label else played[reference]
-            rows.append(_graded(group.identity, label, own, tasks, kinds, _better(own, against)))
+            rows.append(Graded(label, mean, _iqm(label, seen), _better(own, against)))
     return tuple(rows)
 
 
-def _graded(
-    identity: str, label: str, own: Scores, tasks: Sequence[str], kinds: Mapping[str, str], better: float | None
-) -> Graded:
-    table = [[own[seed][task] for task in tasks] for seed in sorted(own)]
-    strata = [kinds[task] for task in tasks]
-    mean = bootstrap_mean(table, strata, generator(identity, label, "outcome"), limits=(0.0, 1.0))
-    values = {value for seed in table for value in seed}
-    middle = None if values <= {0.0, 1.0} else iqm(table)
-    return Graded(label, mean, middle, better)
+def _iqm(label: str, seen: Board) -> float | None:
+    (table,), _ = seen.shared(label)
+    return None if set(np.unique(table)) <= {0.0, 1.0} else iqm(table)
 
 
 def _better(own: Scores, against: Scores) -> float | None:

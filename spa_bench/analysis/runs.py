@@ -96,6 +96,14 @@ class Run:
         return (int(found[0]), int(found[1])) if found else None
 
     @property
+    def level(self) -> str | None:
+        """The unit of credit, `turn` or `token`; None where nothing was trained, or the run does not say it."""
+        if self.facts.get("agent"):
+            return None
+        found = self.facts.get("level") or self.config.get("ppo", {}).get("level")
+        return None if found is None else str(found)
+
+    @property
     def method(self) -> str:
         """The reward method without its options."""
         return reward_name(self.config["reward"])

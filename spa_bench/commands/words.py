@@ -29,9 +29,7 @@ File = Annotated[Path | None, typer.Option("--config", help="TOML file of settin
 Results = Annotated[Path, typer.Option(help="Folder of results.")]
 Baseline = Annotated[
     str | None,
-    typer.Option(
-        help="Row that the methods are compared with; default: `ppo` where it was run, else the first by name."
-    ),
+    typer.Option(help="Row that the methods are compared with; default: `sparse`, else `ppo`, else the first by name."),
 ]
 Track = Annotated[
     str | None, typer.Option(help="Also log the metrics to `tensorboard`, `trackio` or `wandb`; offline.")

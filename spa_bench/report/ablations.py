@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from spa_bench.analysis.differences import Difference, Scores, differences
+from spa_bench.analysis.differences import Difference
 from spa_bench.analysis.groups import Group
 
 
@@ -22,32 +22,27 @@ class Ablation:
     differences: tuple[Difference, ...]
     """Each of the others against the method with its defaults; empty where that was not run."""
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """What `differences` compares: method and reference."""
+        whole, *others = self.settings
+        return [] if self.settings[whole] else [(label, whole) for label in others]
 
-def ablations(
-    group: Group, played: Mapping[str, Scores], kinds: Mapping[str, str], identity: str
-) -> tuple[Ablation, ...]:
-    """Every method that was run with at least two settings."""
+    def judged(self, found: Sequence[Difference]) -> Ablation:
+        """The same with its differences, out of those of the whole table."""
+        return replace(self, differences=tuple(one for one in found if (one.method, one.reference) in self.pairs))
+
+
+def ablations(group: Group) -> tuple[Ablation, ...]:
+    """Every method that was run with at least two settings; not yet compared."""
     by_method: dict[str, dict[str, Mapping[str, Any]]] = {}
     for label, runs in group.methods.items():
         if not runs[0].facts.get("agent"):
             by_method.setdefault(runs[0].method, {})[label] = runs[0].config["reward_options"]
-    return tuple(
-        _ablation(method, by_method[method], played, kinds, identity)
-        for method in sorted(by_method)
-        if len(by_method[method]) > 1
-    )
+    return tuple(_ablation(method, by_method[method]) for method in sorted(by_method) if len(by_method[method]) > 1)
 
 
-def _ablation(
-    method: str,
-    settings: Mapping[str, Mapping[str, Any]],
-    played: Mapping[str, Scores],
-    kinds: Mapping[str, str],
-    identity: str,
-) -> Ablation:
+def _ablation(method: str, settings: Mapping[str, Mapping[str, Any]]) -> Ablation:
     labels = sorted(settings, key=lambda label: (bool(settings[label]), label))
-    whole = labels[0] if not settings[labels[0]] else None
-    others = {label: played[label] for label in labels if label != whole}
-    found = differences(others, whole, played[whole], kinds, identity) if whole is not None else []
     options = sorted({name for options in settings.values() for name in options})
-    return Ablation(method, tuple(options), {label: settings[label] for label in labels}, tuple(found))
+    return Ablation(method, tuple(options), {label: settings[label] for label in labels}, ())

@@ -24,7 +24,8 @@ from spa_bench.runs.names import run_name
 
 INTERVALS = (
     "Relative improvement: 100 (method - {0}) / {0} of success on the tasks of each length, same tasks and seeds; in "
-    "brackets the 95 % CI, bootstrap over tasks, where one can be estimated; -: {0} solves none of them."
+    "brackets the 95 % CI, bootstrap over tasks for the policies of these seeds, of each cell alone (verdicts "
+    "are of the differences), where one can be estimated; -: {0} solves none of them."
 )
 
 

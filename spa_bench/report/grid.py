@@ -83,7 +83,7 @@ def boxes(grid: Grid) -> Boxes:
         title_style="bold",
         box=SIMPLE_HEAD,
         pad_edge=False,
-        collapse_padding=True,
+        padding=0,  # the box has a space between columns
     )
     for place, name in enumerate(grid.header):
         cells = [row[place] for row in grid.rows] if place else []

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-from spa_bench.analysis.differences import Difference, Resolution
+from spa_bench.analysis.differences import ASSUMED, Difference, Resolution
 from spa_bench.analysis.groups import START
 from spa_bench.analysis.published import PUBLISHED, Sources
 from spa_bench.analysis.settings import settings_text
@@ -24,29 +24,35 @@ from spa_bench.terminal import printable_line
 
 SFT = f"{START}: the model after supervised fine-tuning (SFT) on expert episodes, before RL"
 NOTE = (
-    "Success and outcome: mean over seeds of the mean over tasks; CI: Student's t over seeds. Grounded: valid actions "
+    "Level: credit per turn or per token. Success and outcome: mean over seeds of the mean over tasks; CI: Student's t "
+    "over seeds. Grounded: valid actions "
     "among all steps; malformed: replies without a command, not grounded either. Costs: mean over seeds of reward "
     "fitting and training; overhead: what the method alone needs."
 )
 DIFFERENCES = (
-    "Differences: of success on the same tasks with the same seeds, in percentage points (pp). CI (tasks): bootstrap "
-    "over tasks; p: sign-flip test over tasks, for one seed McNemar's exact test; both are about the policies of these "
-    "seeds. CI (tasks and seeds): bootstrap over seeds, and over tasks within task types. p (Holm): adjusted for all "
-    "methods of the same table."
+    "Differences: of success on the same tasks with the same seeds, in percentage points (pp). p, CI and verdict are "
+    "of one test, {what}, adjusted for all {n} comparisons of this table (largest absolute t): if all methods "
+    "are equal, 5 % of tables call any of them better or worse; all CIs hold together in 95 %. {variance}"
 )
+POOLED = "The variance between training seeds is pooled over the rows."
+SEPARATE = (
+    "The variance between training seeds differs between rows (Bartlett's test, p < 0.05), so each row has that of its "
+    "own seeds."
+)
+TASKS_ONLY = "Training seeds were not sampled: other seeds may turn each of these around."
 VARIATION = (
-    "Variability: CI by bootstrap over seeds, and over tasks within task types; with one seed over tasks only. SD in "
+    "Variability: CI by Student's t over seeds, and over tasks within task types; with one seed over tasks only. SD in "
     "pp, of the success of one run; the SD over tasks includes the chance of single episodes."
 )
 OUTCOMES = (
-    "Graded outcomes: CI by bootstrap over seeds, and over tasks within task types. IQM: interquartile mean over seeds "
-    "and tasks. P(improvement): share of pairs of runs on one task with the higher outcome, ties count half."
+    "Graded outcomes: CI by Student's t over seeds, and over tasks within task types. IQM: interquartile mean over "
+    "seeds and tasks. P(improvement): share of pairs of runs on one task with the higher outcome, ties count half."
 )
 
 
 DIFFER = "settings that differ"
 """Before the settings in which a table differs from others of its world and split."""
-COMPARED = ("Δ success (pp)", "95 % CI (tasks)", "95 % CI (tasks and seeds)", "p", "p (Holm)")
+COMPARED = ("Δ success (pp)", "simultaneous 95 % CI", "p (adjusted)")
 """Columns of a difference."""
 
 
@@ -114,11 +120,13 @@ def grids(table: Table, seconds: bool = True, published: Mapping[str, str] | Non
 
 
 def _results(table: Table, published: Mapping[str, str]) -> Grid:
-    header = ["method", "seeds", "success %", "95 % CI", "outcome", "grounded %", "malformed %", "turns"]
+    header = ["method", "level", "seeds", "success %", "95 % CI"]
+    header += ["outcome", "grounded %", "malformed %", "turns"]
     beside = [PUBLISHED] if published else []
     rows = [
         [
             row.label,
+            row.level or "-",
             str(len(row.seeds)),
             percent(row.success.mean),
             interval(row.success),
@@ -154,10 +162,7 @@ def _differences(reference: str, found: Sequence[Difference]) -> Grid:
 
 def _compared(one: Difference) -> list[str]:
     """The cells under `COMPARED`."""
-    by_both = signed(one.found.by_both) if one.found.seeds > 1 else ""
-    return [
-        points(one.found.by_task), signed(one.found.by_task), by_both, chance(one.found.p), chance(one.adjusted)
-    ]  # fmt: skip
+    return [points(one.found.effect), signed(one.found.effect), chance(one.found.p)]
 
 
 def _variation(table: Table) -> Grid:
@@ -166,7 +171,7 @@ def _variation(table: Table) -> Grid:
         [one.method, interval(one.everywhere), _deviation(one.spread.training), _deviation(one.spread.evaluation)]
         for one in table.variation
     ]
-    title = "variability of success % (95 % bootstrap CI; SD over seeds / over tasks)"
+    title = "variability of success % (95 % CI; SD over seeds / over tasks)"
     return Grid("variability", title, header, rows)
 
 
@@ -269,13 +274,24 @@ def _deviation(variance: float | None) -> str:
 
 def _power(found: Resolution) -> str:
     """The minimum detectable effect, and for what it holds."""
-    seeds = "1 seed" if found.seeds == 1 else f"{found.seeds} seeds"
     effect = "no effect is detectable" if found.smallest is None else f"{percent(found.smallest)} pp"
-    origin = "assumed" if found.assumed else "observed"
+    sampled = _counted(found.seeds, "seed") if found.trained else "training seeds not sampled"
+    origin = f", if methods differ on {percent(ASSUMED)} % of tasks (assumed)" if found.assumed else ""
     return (
-        f"minimum detectable effect (80 % power): {effect} on {found.tasks} tasks and {seeds}, if methods differ on "
-        f"{percent(found.discordance)} % of tasks ({origin})"
+        f"minimum detectable effect (80 % power): {effect} on {_counted(found.tasks, 'task')}, {sampled}, as one of "
+        f"{_counted(found.comparisons, 'comparison')}{origin}"
     )
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _read_differences(table: Table) -> str:
+    """What the p, the intervals and the verdicts of the table are."""
+    what = "over tasks and training seeds" if table.resolution.trained else "over tasks for the policies of these seeds"
+    variance = {None: TASKS_ONLY, True: POOLED, False: SEPARATE}[table.resolution.pooled]
+    return DIFFERENCES.format(what=what, n=table.resolution.comparisons, variance=variance)
 
 
 def percent(value: float | None) -> str:
@@ -304,7 +320,7 @@ def footer(table: Table) -> list[str]:
     """What stands under every grid of a table: what it is about, what happened, how to read it."""
     power = [_power(table.resolution)] if table.rows else []
     start = [SFT] if any(row.label == START for row in table.rows) else []
-    read = [DIFFERENCES] if table.differences else []
+    read = [_read_differences(table)] if table.differences else []
     read += [VARIATION] if table.variation else []
     read += [OUTCOMES] if table.graded else []
     return [_facts(table.about, table.settings), *table.notes, *power, *start, *([NOTE] if table.rows else []), *read]

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench.analysis.differences import (
+    Board,
     Difference,
     Resolution,
     Scores,
     Variation,
+    board,
     differences,
     resolution,
     scores,
@@ -27,10 +29,13 @@ from spa_bench.analysis.differences import (
 from spa_bench.analysis.groups import EVAL, START, WARM_START, Group, collect, valid
 from spa_bench.analysis.outcomes import Graded, graded
 from spa_bench.analysis.runs import COSTS, Played, Run, about
-from spa_bench.analysis.step_intervals import BASELINE
 from spa_bench.core import BUCKETS, UserError, bucket
 from spa_bench.report.ablations import Ablation, ablations
 from spa_bench.stats import Estimate, over_seeds
+
+BASELINES = ("sparse", "ppo")
+"""What methods are compared with unless told otherwise, the first of these that is there: of the two, `sparse` differs
+from most methods in its rewards alone, `ppo` in the level of its credit too."""
 
 OVERSPENT = 1.1
 """Share of the training budget beyond which a table says so: the cost of an iteration is known only after it."""
@@ -41,6 +46,8 @@ class Row:
     """One line: a policy, averaged over its seeds."""
 
     label: str
+    level: str | None
+    """Credit per `turn` or per `token`; None for what is not trained, and where the runs do not say it."""
     seeds: tuple[int, ...]
     success: Estimate
     outcome: float
@@ -99,13 +106,26 @@ def tables_of(groups: Iterable[Group], baseline: str | None = None) -> list[Tabl
     """One table for each group.
 
     `baseline` is the label of the row that every method is compared with, beside the warm start; where it is not given,
-    `step_intervals.BASELINE`, or else the first method in alphabetical order. UserError where no table has that row.
+    the first of `BASELINES`, or else the first method in alphabetical order. UserError where no table has that row.
     """
     found = [_table(group, baseline) for group in groups]
     labels = {row.label for table in found for row in table.rows}
     if baseline is not None and baseline not in labels:
         raise UserError(f"no finished run of the baseline {baseline}; there are: {', '.join(sorted(labels)) or 'none'}")
     return found
+
+
+def comparisons(labels: Sequence[str], baseline: str | None = None) -> list[tuple[str, str]]:
+    """The pairs of a method and a reference that a table of these rows has, beside those of ablations.
+
+    References are the warm start, and the baseline where there are methods beside it.
+    """
+    methods = sorted(label for label in labels if label != START)
+    usual = next((label for label in BASELINES if label in methods), next(iter(methods), None))
+    chosen = baseline if baseline is not None else usual
+    wanted = [START, *([chosen] if chosen is not None and len(methods) > 1 else [])]
+    references = [label for label in dict.fromkeys(wanted) if label in labels]
+    return [(label, reference) for reference in references for label in labels if label not in (START, reference)]
 
 
 def as_json(table: Table, seconds: bool = True) -> dict[str, Any]:
@@ -128,8 +148,10 @@ def _table(group: Group, baseline: str | None) -> Table:
     kinds = {episode.task: episode.kind for run in done for panel in run.panels.values() for episode in panel}
     sizes = Counter(kinds[task] for task in tasks)
     played = {label: _scores(runs, panel) for label, (runs, panel) in group.rows.items()}
-    found, alone = _differences(played, _references(played, baseline), kinds, identity)
-    moved = [variation(label, own, kinds, identity) for label, own in played.items()]
+    seen, settings, wanted = board(played), ablations(group), comparisons(list(played), baseline)
+    judged = differences(seen, [*wanted, *(pair for one in settings for pair in one.pairs)], identity)
+    found = [one for one in judged if (one.method, one.reference) in wanted]
+    moved = [variation(label, seen, kinds) for label in played]
     return Table(
         about=about(group.runs[0], len(tasks), sorted({run.seed for run in done})),
         sizes={name: names.count(name) for name in BUCKETS},
@@ -137,14 +159,14 @@ def _table(group: Group, baseline: str | None) -> Table:
         limits=limits,
         rows=tuple(_row(label, runs, panel, limits, sorted(sizes)) for label, (runs, panel) in group.rows.items()),
         differences=tuple(found),
-        ablations=ablations(group, played, kinds, identity),
+        ablations=tuple(one.judged(judged) for one in settings),
         graded=graded(group, kinds, found[-1].reference if found else None),
         variation=tuple(one for one in moved if one is not None),
-        resolution=resolution([one for one in found if one.reference == found[-1].reference], len(tasks)),
+        resolution=resolution(judged, found[-1].reference if found else None, seen),
         notes=(
             *[f"left out, {reason}: {run.name}" for run, reason in group.judged if reason],
             *_notes(done, group.methods),
-            *alone,
+            *_alone(found, wanted, seen),
         ),
         settings=group.settings,
     )
@@ -154,32 +176,21 @@ def _scores(runs: Sequence[Run], panel: str) -> Scores:
     return scores({run.seed: run.panels[panel] for run in runs})
 
 
-def _references(played: Mapping[str, Scores], baseline: str | None) -> list[str]:
-    """The rows that methods are compared with: the warm start, and the baseline where there are methods beside it."""
-    methods = sorted(label for label in played if label != START)
-    usual = BASELINE if BASELINE in methods else next(iter(methods), None)
-    chosen = baseline if baseline is not None else usual
-    wanted = [START, *([chosen] if chosen is not None and len(methods) > 1 else [])]
-    return [label for label in dict.fromkeys(wanted) if label in played]
-
-
-def _differences(
-    played: Mapping[str, Scores], references: Sequence[str], kinds: Mapping[str, str], identity: str
-) -> tuple[list[Difference], list[str]]:
-    """The comparisons, and the methods that could not be compared."""
-    methods = {label: own for label, own in played.items() if label != START}
-    found, notes = [], []
-    for reference in references:
-        these = differences(methods, reference, played[reference], kinds, identity)
-        missing = methods.keys() - {one.method for one in these} - {reference}
-        notes += [f"not compared: {label} and {reference} share no seed and task" for label in sorted(missing)]
-        notes += [
-            f"{one.method} and {reference} are compared on {one.found.tasks} tasks only: on these both have a result"
-            for one in these
-            if one.found.tasks < len(kinds)
-        ]
-        found += these
-    return found, notes
+def _alone(found: Sequence[Difference], wanted: Sequence[tuple[str, str]], seen: Board) -> list[str]:
+    """The pairs that could not be compared, or not on all tasks."""
+    tasks = {(one.method, one.reference): one.found.tasks for one in found}
+    return [
+        *[
+            f"not compared: {method} and {other} share no seed and task"
+            for method, other in wanted
+            if (method, other) not in tasks
+        ],
+        *[
+            f"{method} and {other} are compared on {n} tasks only: on these both have a result"
+            for (method, other), n in tasks.items()
+            if n < len(seen.tasks)
+        ],
+    ]
 
 
 def _row(label: str, runs: Sequence[Run], panel: str, limits: tuple[int, int] | None, kinds: Sequence[str]) -> Row:
@@ -192,6 +203,7 @@ def _row(label: str, runs: Sequence[Run], panel: str, limits: tuple[int, int] | 
         costs["seconds"] = _mean([run.warm_start_seconds for run in runs])
     return Row(
         label=label,
+        level=None if before else runs[0].level,
         seeds=tuple(sorted(run.seed for run in runs)),
         success=over_seeds([_over(seed, lambda episode: episode.success) for seed in seeds], limits=(0.0, 1.0)),
         outcome=_mean([_over(seed, lambda episode: episode.outcome) for seed in seeds]),

@@ -7,36 +7,37 @@ width: a few equal values do not show certainty.
 
 from spa_bench.stats.means import (
     Estimate,
-    bootstrap_mean,
     iqm,
+    mean_over_both,
     over_seeds,
     performance_profile,
     probability_of_improvement,
     wilson,
 )
-from spa_bench.stats.pairs import Comparison, holm, mcnemar, paired, sentence, sign_flip, verdict
-from spa_bench.stats.power import smallest_difference, tasks_needed
+from spa_bench.stats.pairs import Comparison, Pair, compared, paired, sentence, verdict
+from spa_bench.stats.power import minimum_detectable
 from spa_bench.stats.ratios import relative_improvement
+from spa_bench.stats.seeds import Training, training
 from spa_bench.stats.variance import Spread, spread
 
 __all__ = [
     "Comparison",
     "Estimate",
+    "Pair",
     "Spread",
-    "bootstrap_mean",
-    "holm",
+    "Training",
+    "compared",
     "iqm",
-    "mcnemar",
+    "mean_over_both",
+    "minimum_detectable",
     "over_seeds",
     "paired",
     "performance_profile",
     "probability_of_improvement",
     "relative_improvement",
     "sentence",
-    "sign_flip",
-    "smallest_difference",
     "spread",
-    "tasks_needed",
+    "training",
     "verdict",
     "wilson",
 ]

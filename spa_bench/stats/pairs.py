@@ -1,4 +1,10 @@
-"""Two methods on the same tasks: the difference, its CI, its p value, and the verdict in words."""
+"""Two methods on the same tasks with the same seeds, and all such comparisons of one table at once.
+
+Each comparison is a difference of mean scores over its standard error, which holds training seeds and tasks as crossed
+random factors. All comparisons of a table are judged by the distribution of the largest of these ratios, as in Dunnett
+(1955) and in Hothorn, Bretz and Westfall (2008, Simultaneous inference in general parametric models), so that p values,
+intervals and verdicts say the same.
+"""
 
 from __future__ import annotations
 
@@ -7,160 +13,218 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import stats  # type: ignore[import-untyped]
+from numpy.typing import ArrayLike
 
 from spa_bench.core import Floats
-from spa_bench.stats.means import DECIMALS, DRAWS, Estimate, bootstrap_mean
-from spa_bench.stats.variance import matrix
+from spa_bench.stats.means import Estimate, student
+from spa_bench.stats.seeds import Training
+from spa_bench.stats.variance import DECIMALS, matrix, residual_square
 
-EXACT_UP_TO = 20_000
-"""The sign-flip test is exact where the sizes of all differences add up to at most this."""
+ONE_TASK = 0.5
+"""The ratio of a single task that differs is at most this: an exact test says nothing of it, and has a p of 1."""
+CERTAIN = 50
+"""Where more tasks differ, the least p of an exact test is below 1e-15."""
+
+DRAWS = 9_999
+"""Of the largest ratio under equal methods; p is then known to 0.002 at 5 %."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods on the same tasks with the same seeds; first minus second, in units of the score."""
+
+    seeds: int
+    tasks: int
+    difference: float
+    variance: float
+    """Of the mean difference by the choice of tasks, and by the chance in single episodes; infinite for one task."""
+    chance: float
+    """The part of it that seeds hold as well: residual mean square over seeds times tasks. 0 for one seed."""
+    differing: int
+    """Tasks with different scores, summed over seeds."""
+    discordance: float
+    """Mean squared difference of one seed on one task: of successes, the share of pairs that differ. In [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two methods on the same tasks with the same seeds; differences are first minus second, in units of the score."""
+    """A pair as one of all the comparisons of its table."""
 
     seeds: int
     tasks: int
-    by_task: Estimate
-    """CI over other tasks, for the policies of just these seeds. `n` counts tasks."""
-    by_both: Estimate
-    """CI over other tasks and other seeds; with one seed the same as `by_task`. `n` counts seeds."""
+    effect: Estimate
+    """First minus second, with its simultaneous interval. `n` counts tasks."""
     p: float
-    """Two-sided sign-flip test over tasks, for the policies of just these seeds."""
-    exact: bool
-    """Whether p is exact; otherwise it is from random flips."""
-    discordance: float
-    """Mean squared difference of one seed on one task: of successes, the share of pairs that differ. In [0, 1]."""
-    alike: float
-    """How far seeds differ on the same tasks: 0 independently, 1 on exactly the same; 1 for one seed."""
+    """Two-sided, adjusted for all comparisons of the table; below 1 - level exactly where the interval is beside 0."""
+    trained: bool
+    """Whether it is about other training seeds too; otherwise about other tasks for the policies of these seeds."""
+    detectable: float | None
+    """True difference that would be called with the power asked for; None where nothing is known of the spread."""
 
 
-def paired(
-    first: ArrayLike,
-    second: ArrayLike,
-    kinds: Sequence[str] | None,
-    rng: np.random.Generator,
-    *,
-    limits: tuple[float, float] | None = (-1.0, 1.0),
-    draws: int = DRAWS,
-) -> Comparison:
-    """Compare two methods on scores (seeds, tasks); row and column stand for the same seed and task in both.
+def paired(first: ArrayLike, second: ArrayLike) -> Pair:
+    """The difference of scores (seeds, tasks); row and column stand for the same seed and task in both.
 
-    Episodes of one task are alike, so the unit is the task: its mean difference over seeds. That is exact about the
-    policies at hand and silent about other seeds, which is what `by_both` is for. Raises ValueError where the shapes
-    differ, and for empty matrices and values that are not finite.
+    Raises ValueError where the shapes differ, and for empty matrices and values that are not finite.
     """
     one, other = matrix(first), matrix(second)
     if one.shape != other.shape:
         raise ValueError(f"no pairs: scores of shape {one.shape} and {other.shape}")
     gap = np.round(one - other, DECIMALS) + 0.0
-    seeds = len(gap)
-    by_task = bootstrap_mean(gap.mean(0)[None], None, rng, limits=limits, draws=draws)
-    totals = gap.sum(0)
-    discordance = float((gap**2).mean())
-    alike = 1.0
-    if seeds > 1 and discordance > 0:
-        alike = (seeds * float((gap.mean(0) ** 2).mean()) / discordance - 1) / (seeds - 1)
-    return Comparison(
+    seeds, tasks = gap.shape
+    totals = np.round(gap.sum(0), DECIMALS)
+    return Pair(
         seeds=seeds,
-        tasks=len(totals),
-        by_task=by_task,
-        by_both=bootstrap_mean(gap, kinds, rng, limits=limits, draws=draws) if seeds > 1 else by_task,
-        p=sign_flip(totals, rng, draws),
-        exact=_whole(totals),
-        discordance=discordance,
-        alike=min(1.0, max(0.0, alike)),
+        tasks=tasks,
+        difference=math.fsum(totals) / gap.size,
+        variance=float(np.var(np.sort(totals), ddof=1)) / (seeds**2 * tasks) if tasks > 1 else math.inf,
+        chance=residual_square(gap) / gap.size,
+        differing=int(np.count_nonzero(totals)),
+        discordance=float((gap**2).mean()),
     )
 
 
-def sign_flip(totals: ArrayLike, rng: np.random.Generator, draws: int = DRAWS) -> float:
-    """Two-sided p of the difference of two methods on the same tasks; `totals` has one number per task.
+def compared(
+    pairs: Sequence[Pair],
+    rows: Sequence[tuple[int, int]],
+    spread: Training | None,
+    rng: np.random.Generator,
+    *,
+    level: float = 0.95,
+    power: float = 0.8,
+    limits: tuple[float, float] = (-1.0, 1.0),
+    draws: int = DRAWS,
+    known: bool = False,
+) -> list[Comparison]:
+    """All comparisons of a table; `rows` are the places of the first and the second method among the rows of `spread`.
 
-    Where the methods are alike, each task's difference could as well have had the other sign (all its seeds at once).
-    p is the share of the 2^n choices of signs whose sum is at least as far from 0. Whole numbers, such as successes
-    summed over seeds, give it exactly; successes of one seed give McNemar's exact test. Other numbers give
-    (1 + hits) / (1 + draws) of random signs (Phipson and Smyth 2010). 1 where all differences are 0. Raises
-    ValueError for none and for numbers that are not finite.
+    The variance of a difference is that of training over the number of seeds, plus that of tasks less the chance that
+    both hold (not below 0). Without `spread` it is that of tasks: training seeds were not sampled. `draws` of the
+    largest absolute ratio under equal methods, normal and with the degrees of freedom of both parts, give p and the
+    intervals; comparisons with a row in common are correlated through it. An exact test of k tasks that differ cannot
+    have a p below 2 / 2^k, so neither has the single comparison here: its standard error is at least the difference
+    over that quantile of Student's t. An interval reaches no further than `limits`.
+
+    What is detectable is the difference that has an interval beside 0 in the share `power` of the same draws; the
+    standard error in it is the square root of the variance over the mean of that root, as the root is too small on
+    average; not where the variances are `known`, as those of a table to come.
     """
-    values = np.round(matrix(np.ravel(totals)[None])[0], DECIMALS)
-    sizes = np.sort(np.abs(values[values != 0]))
-    seen = abs(math.fsum(values))
-    if _whole(values):
-        shares = _signed_sums(np.rint(sizes).astype(np.int64))
-        sums = np.arange(len(shares)) - len(shares) // 2
-        return min(1.0, float(shares[np.abs(sums) >= round(seen)].sum()))
-    hits = 0
-    for start in range(0, draws, 500):
-        signs = rng.integers(0, 2, size=(min(500, draws - start), len(sizes))) * 2 - 1
-        hits += int((np.abs(signs @ sizes) >= seen - 10.0 ** (3 - DECIMALS)).sum())
-    return (1 + hits) / (1 + draws)
+    if not pairs:
+        return []
+    seen = _Errors.of(pairs, rows, spread)
+    normal, shrink = seen.drawn(rng, draws)
+    largest = np.sort(np.abs(normal / shrink).max(1))
+    allowed = math.ceil((1 - level) * (draws + 1) - 1 - 1e-9) - 1
+    critical = float(largest[-1 - allowed]) if allowed >= 0 else math.inf
+    found = []
+    for place, (pair, error) in enumerate(zip(pairs, seen.standard(), strict=True)):
+        ratio = abs(pair.difference) / error if error else 0.0
+        hits = draws - int(np.searchsorted(largest, ratio, side="left"))
+        reach = critical * error
+        reaches = 0 < reach < math.inf
+        low, high = max(limits[0], pair.difference - reach), min(limits[1], pair.difference + reach)
+        shift = float(np.quantile(critical * shrink[:, place] - normal[:, place], power))
+        needed = shift * math.sqrt(seen.total[place]) / (1.0 if known else float(shrink[:, place].mean()))
+        found.append(
+            Comparison(
+                seeds=pair.seeds,
+                tasks=pair.tasks,
+                effect=Estimate(pair.difference, low if reaches else None, high if reaches else None, pair.tasks),
+                p=(1 + hits) / (1 + draws),
+                trained=spread is not None,
+                detectable=needed if 0 < needed < math.inf else None,
+            )
+        )
+    return found
 
 
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided p of McNemar (1947): tasks that only the first, and only the second method solves; one seed each.
+def verdict(found: Comparison, level: float = 0.05) -> str:
+    """The outcome of a comparison in a few words, `level` being the chance of a false one in the whole table.
 
-    Binomial with share 1/2 over the tasks that differ; 1 where there are none. For several seeds use `sign_flip`:
-    episodes of one task are no independent pairs. Raises ValueError for negative counts.
+    One that is not about other training seeds says so.
     """
-    if min(only_first, only_second) < 0:
-        raise ValueError(f"{only_first} and {only_second} tasks")
-    fewer = stats.binom.cdf(min(only_first, only_second), only_first + only_second, 0.5)
-    return min(1.0, 2 * float(fewer))
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Holm's (1979) adjusted p of several tests, in their order: the chance of any false find stays below the level.
-
-    The i-th smallest of m is multiplied by m - i + 1 and is at least its predecessor. Raises ValueError outside [0, 1].
-    """
-    if not all(0 <= value <= 1 for value in values):
-        raise ValueError(f"no p-values: {list(values)}")
-    order = np.argsort(values, kind="stable")
-    adjusted = np.empty(len(values))
-    steps = np.asarray(values, dtype=np.float64)[order] * np.arange(len(values), 0, -1)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
-    return [float(value) for value in adjusted]
-
-
-def verdict(found: Comparison, p: float, level: float = 0.05) -> str:
-    """The outcome of a comparison in a few words. `p` is adjusted, `level` the chance of a false find.
-
-    A significant difference that other seeds may turn around is said to hold for these seeds only: by simulation, equal
-    methods with 3 seeds and much luck of training have p below 5 % in 43 % of cases, and are called better or worse
-    without that limit in 4 %.
-    """
-    if p >= level:
+    if found.p >= level:
         return "no significant difference"
-    side = "better" if found.by_task.mean > 0 else "worse"
-    low, high = found.by_both.low, found.by_both.high
-    sure = found.seeds > 1 and low is not None and high is not None and (low > 0 or high < 0)
-    return side if sure else f"{side}, these seeds only"
+    side = "better" if found.effect.mean > 0 else "worse"
+    return side if found.trained else f"{side} (tasks only; seeds not sampled)"
 
 
-def sentence(first: str, second: str, found: Comparison, p: float, level: float = 0.05) -> str:
+def sentence(first: str, second: str, found: Comparison, level: float = 0.05) -> str:
     """The same as a sentence, with the difference in percentage points (pp) of a score between 0 and 1."""
-    low, high = found.by_task.low, found.by_task.high
-    between = "" if low is None or high is None else f", 95 % CI {100 * low:+.1f} to {100 * high:+.1f}"
-    figures = f"{100 * found.by_task.mean:+.1f} pp{between}, adjusted p = {p:.2g}"
-    said = verdict(found, p, level)
-    if p >= level:
+    low, high = found.effect.low, found.effect.high
+    between = "" if low is None or high is None else f", simultaneous 95 % CI {100 * low:+.1f} to {100 * high:+.1f}"
+    figures = f"{100 * found.effect.mean:+.1f} pp{between}, adjusted p = {found.p:.2g}"
+    said = verdict(found, level)
+    if found.p >= level:
         return f"{said} between {first} and {second} ({figures})"
-    side, _, limit = said.partition(", ")
-    return f"{first} is {side} than {second}{f' with {limit}' if limit else ''} ({figures})"
+    side, _, limit = said.partition(" (")
+    return f"{first} is {side} than {second} ({f'{limit[:-1]}; ' if limit else ''}{figures})"
 
 
-def _whole(totals: Floats) -> bool:
-    return bool((totals == np.rint(totals)).all()) and float(np.abs(totals).sum()) <= EXACT_UP_TO
+def _least(pair: Pair) -> float:
+    """The standard error with which the difference has the p of an exact test where all tasks that differ agree."""
+    if not pair.difference or pair.tasks == 1 or pair.differing > CERTAIN:
+        return 0.0
+    quantile = -student(2.0**-pair.differing, pair.tasks - 1)
+    return abs(pair.difference) / max(quantile, ONE_TASK)
 
 
-def _signed_sums(sizes: NDArray[np.int64]) -> Floats:
-    """Distribution of the sum of sizes with random signs, from -sum to sum: per size binomial, in steps of 2 sizes."""
-    shares = np.ones(1)
-    for size, count in zip(*np.unique(sizes, return_counts=True), strict=True):
-        own = np.zeros(2 * size * count + 1)
-        own[:: 2 * size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
-        shares = np.convolve(shares, own)
-    return shares
+@dataclass(frozen=True)
+class _Errors:
+    """The parts of the variance of each of m differences."""
+
+    pairs: Sequence[Pair]
+    signs: Floats
+    """(m, rows): 1 for the first, -1 for the second row."""
+    training: Floats
+    """(m,) variance of the mean difference by training."""
+    tasks: Floats
+    """(m,) variance by tasks, without what training holds."""
+    spread: Training | None
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair], rows: Sequence[tuple[int, int]], spread: Training | None) -> _Errors:
+        count = 1 + max(max(two) for two in rows) if spread is None else len(spread.beside)
+        signs = np.zeros((len(pairs), count))
+        for place, (first, second) in enumerate(rows):
+            signs[place, first], signs[place, second] = 1, -1
+        tasks = np.array([pair.variance for pair in pairs])
+        if spread is None:
+            return cls(pairs, signs, np.zeros(len(pairs)), tasks, None)
+        tasks = np.maximum(0.0, tasks - [pair.chance for pair in pairs])
+        return cls(pairs, signs, np.abs(signs) @ spread.beside / [pair.seeds for pair in pairs], tasks, spread)
+
+    @property
+    def total(self) -> Floats:
+        """(m,) variance of each difference."""
+        return self.training + self.tasks
+
+    def standard(self) -> list[float]:
+        """Standard errors, not smaller than a test of the tasks that differ allows."""
+        return [max(math.sqrt(variance), _least(pair)) for pair, variance in zip(self.pairs, self.total, strict=True)]
+
+    def drawn(self, rng: np.random.Generator, draws: int) -> tuple[Floats, Floats]:
+        """Differences over their true, and estimated over true standard errors: (draws, m) each."""
+        sides, finite = np.abs(self.signs), np.where(np.isfinite(self.tasks), self.tasks, 0.0)
+        weights = sides.T @ finite / np.maximum(1, sides.sum(0)) / 2
+        if self.spread is not None:
+            weights = weights + self.spread.beside / np.mean([pair.seeds for pair in self.pairs])
+        scale = np.sqrt(sides @ weights)
+        weights, scale = (weights, scale) if scale.all() else (np.ones_like(weights), np.full(len(scale), math.sqrt(2)))
+        normal = rng.standard_normal((draws, len(weights))) * np.sqrt(weights) @ self.signs.T / scale
+        share = np.divide(self.training, self.total, where=self.total > 0, out=np.zeros_like(self.total))
+        free = max(1, min(pair.tasks for pair in self.pairs) - 1)
+        squares = (1 - share) * (rng.chisquare(free, (draws, 1)) / free)
+        return normal, np.sqrt(squares + share * self._trained(rng, draws))
+
+    def _trained(self, rng: np.random.Generator, draws: int) -> Floats:
+        """Estimated over true variance by training: (draws, m), or (draws, 1) where all rows have one."""
+        if self.spread is None:
+            return np.ones((draws, 1))
+        free, variance = self.spread.beside_freedom, self.spread.beside
+        if self.spread.pooled:
+            return np.asarray(rng.chisquare(free[0], (draws, 1)) / free[0])
+        sides = np.abs(self.signs)
+        each = rng.chisquare(free, (draws, len(free))) / free * variance
+        whole = sides @ variance
+        return np.divide(each @ sides.T, whole, where=whole > 0, out=np.ones((draws, len(whole))))

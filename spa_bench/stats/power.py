@@ -1,52 +1,50 @@
-"""Power of the paired test: the minimum detectable effect on a number of tasks."""
+"""Power before anything is run: the minimum detectable effect of a table that does not exist yet."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from spa_bench.stats.means import z_score
+import numpy as np
 
+from spa_bench.stats.pairs import DRAWS, Pair, compared
+from spa_bench.stats.seeds import Training
 
-def smallest_difference(
-    tasks: int, discordance: float, seeds: int = 1, alike: float = 1.0, level: float = 0.95, power: float = 0.8
-) -> float | None:
-    """Smallest true difference of two success rates on the same tasks that a two-sided test detects with `power`.
-
-    Solves tasks d^2 = (z_level sqrt(v) + z_power sqrt(v - d^2))^2 (Connor 1987), v = discordance (1 + (seeds - 1)
-    alike) / seeds: more seeds help as far as they differ on other tasks. None where no difference is detectable: it
-    would have to be larger than the discordance, or the tasks are too few. The exact test detects it in about 77 %
-    instead of 80 %, by simulation. Raises ValueError as `tasks_needed`.
-    """
-    v = _per_task(discordance, seeds, alike)
-    a, b = z_score((1 + level) / 2), z_score(power)
-    inside = v * (tasks + b * b - a * a)
-    if tasks < 1 or inside <= 0:
-        return None
-    found = (a * math.sqrt(v * tasks) + b * math.sqrt(inside)) / (tasks + b * b)
-    return found if found <= discordance and found * math.sqrt(tasks) >= a * math.sqrt(v) else None
+SEED = 20_240
+"""Of the draws, so that a number is the same everywhere."""
 
 
-def tasks_needed(
-    difference: float,
-    discordance: float,
-    seeds: int = 1,
-    alike: float = 1.0,
+def minimum_detectable(
+    tasks: int,
+    seeds: int,
+    rows: Sequence[tuple[int, int]],
+    *,
+    discordance: float = 0.2,
+    deviation: float = 0.0,
     level: float = 0.95,
     power: float = 0.8,
-) -> int | None:
-    """Tasks on which `smallest_difference` is at most this; None for one of 0 or above the discordance.
+    draws: int = DRAWS,
+) -> float | None:
+    """True difference of two success rates that a table calls with `power`; None where it would have to be above 1.
 
-    Raises ValueError for a discordance or likeness outside [0, 1] and for fewer than one seed.
+    `rows` are the comparisons of the table, each by the places of its two rows; `discordance` is the share of tasks on
+    which one run of each differs; `deviation` the standard deviation of success over training seeds, beside the chance
+    in episodes. With one seed training seeds are not sampled, and `deviation` plays no part. Raises ValueError for
+    fewer than two tasks, no seed, no comparison, and a discordance outside (0, 1].
     """
-    v = _per_task(discordance, seeds, alike)
-    if not 0 < abs(difference) <= discordance:
-        return None
-    reach = z_score((1 + level) / 2) * math.sqrt(v) + z_score(power) * math.sqrt(max(0.0, v - difference**2))
-    return math.ceil((reach / difference) ** 2)
-
-
-def _per_task(discordance: float, seeds: int, alike: float) -> float:
-    """Mean square of a task's difference, itself a mean over seeds."""
-    if not (0 <= discordance <= 1 and 0 <= alike <= 1 and seeds >= 1):
-        raise ValueError(f"discordance {discordance}, likeness {alike}, {seeds} seeds")
-    return discordance * (1 + (seeds - 1) * alike) / seeds
+    if tasks < 2 or seeds < 1 or not rows or not 0 < discordance <= 1 or deviation < 0:
+        raise ValueError(f"{tasks} tasks, {seeds} seeds, {len(rows)} comparisons, discordance {discordance}")
+    chance = discordance / (seeds * tasks)
+    pair = Pair(seeds, tasks, 0.0, chance, chance if seeds > 1 else 0.0, tasks, discordance)
+    count = 1 + max(max(two) for two in rows)
+    spread = None
+    if seeds > 1:
+        variance = np.full(count, deviation**2 + discordance / 2 / tasks)
+        own, beside = (np.full(count, float(free)) for free in (count * (seeds - 1), (count - 1) * (seeds - 1)))
+        spread = Training(True, variance, own, variance, beside)
+    found = compared(
+        [pair] * len(rows), rows, spread, np.random.default_rng(SEED), level=level, power=power, draws=draws, known=True
+    )
+    effects = [one.detectable for one in found if one.detectable is not None]
+    smallest = math.fsum(effects) / len(effects) if effects else math.inf
+    return smallest if smallest <= 1 else None

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats  # type: ignore[import-untyped]
 
-from spa_bench.stats.means import DECIMALS, DRAWS, Estimate
-from spa_bench.stats.variance import matrix
+from spa_bench.stats.means import Estimate
+from spa_bench.stats.variance import DECIMALS, matrix
 
+DRAWS = 10_000
 UNDEFINED = 0.025
 """More draws without a ratio than this, one tail of the interval, and its end would be whatever they are taken for."""
 

@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike
 
 from spa_bench.core import Floats
 
+DECIMALS = 12
+"""Numbers closer than this are equal: 1/3 + 2/3 summed in another order must not be another value."""
+
 LARGEST = 1e12
 """No score is beyond; squares and products of larger numbers would not be finite for long."""
 

@@ -43,7 +43,11 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
     common = start.begin(config)
     _check_iteration(config, common.make_env().max_steps * common.characters)
     path = run_path(results, config)
-    own = {"reward_code": code_hash(method), "extra_information": extra_information(method)}
+    own = {
+        "reward_code": code_hash(method),
+        "extra_information": extra_information(method),
+        "level": config.ppo.level or method.level,
+    }
     with (
         RunFolder.open(path, config, facts(common, common.model) | own) as folder,
         trackers.tracked(track, path, progress),  # of a finished run, too: a kill may have come before its last points

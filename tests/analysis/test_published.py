@@ -27,8 +27,9 @@ from spa_bench.core import TextEnv, UserError
 from spa_bench.environments.alfworld import generate as alfworld
 from spa_bench.environments.virtualhome import generate as virtualhome
 from spa_bench.environments.webshop import generate as webshop
+from spa_bench.report.table import comparisons
 from spa_bench.runs.names import reward_label
-from spa_bench.stats import smallest_difference, tasks_needed
+from spa_bench.stats import minimum_detectable
 from spa_bench.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -396,10 +397,15 @@ def test_what_the_panels_hashes_on_the_card_were_made_of_has_not_changed():
 
 
 def test_the_cards_examples_of_power():
-    points = [100 * (smallest_difference(tasks, 0.2) or 0) for tasks in (100, 134)]
-    needed = [tasks_needed(difference, 0.2) or 0 for difference in (0.05, 0.025)]
-    said = "{:.1f} pp on 100 tasks, {:.1f} on ALFWorld's 134 unseen games; 5 pp need {:,} tasks, 2.5 pp {:,}"
-    assert said.format(*points, *needed) in " ".join(card().split())
+    """Five methods, 100 tasks, a training SD of 2.6 points."""
+    labels = ["warm start", "a", "b", "c", "d", "sparse"]
+    rows = [(labels.index(method), labels.index(reference)) for method, reference in comparisons(labels)]
+    assert len(rows) == 9
+    points = [100 * (minimum_detectable(100, seeds, rows, deviation=0.026) or 0) for seeds in (3, 5, 10)]
+    said = "{:.1f} pp with 3 seeds, {:.1f} with 5, {:.1f} with 10"
+    assert said.format(*points) in " ".join(card().split())
+    points = [100 * (minimum_detectable(tasks, 1, rows) or 0) for tasks in (100, 134)]
+    assert "{:.1f} pp on 100 tasks, {:.1f} on ALFWorld's 134".format(*points) in " ".join(card().split())
 
 
 def test_the_card_links_to_what_exists():

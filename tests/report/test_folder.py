@@ -175,7 +175,7 @@ def test_report_needs_no_words_and_says_what_to_open(results: Path, tmp_path: Pa
     done = invoke("report")
     assert done.exit_code == 0, done.stderr
     assert "open results/report/index.html in a browser" in done.stderr
-    assert "| spa | 1 | 75.0 |" in done.stdout
+    assert "| spa | - | 1 | 75.0 |" in done.stdout
     assert (results / "report" / "index.html").is_file()
     again = invoke("report")
     assert again.stdout == done.stdout  # what was written is no run
@@ -187,7 +187,7 @@ def test_report_names_what_it_cannot_read_and_reports_the_rest(tmp_path: Path):
     assert done.exit_code == 0
     for kind in set(folders) - {"good"}:
         assert "/".join(folders[kind].parts[-3:]) in done.stdout, kind
-    assert "| spa | 2 |" in done.stdout
+    assert "| spa | - | 2 |" in done.stdout
 
 
 def test_report_of_nothing_readable_says_so_and_fails(tmp_path: Path):

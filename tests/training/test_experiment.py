@@ -180,7 +180,14 @@ def test_every_method_plays_the_same_tasks_with_the_same_chance_before_the_first
 
 def test_one_table_holds_all_methods_and_the_warm_start(compared: list[Path]) -> None:
     (table,) = tables(compared)
-    assert [row.label for row in table.rows] == ["warm start", "ppo", "shuffled", "sparse", "test_experiment.Lively"]
+    levels = {row.label: row.level for row in table.rows}
+    assert list(levels) == ["warm start", "ppo", "shuffled", "sparse", "test_experiment.Lively"]
+    assert list(levels.values()) == [None, "token", "turn", "turn", "turn"]
+
+
+def test_a_run_says_the_level_of_credit_that_was_set(tmp_path: Path) -> None:
+    path = run(config(ppo=SETTINGS["ppo"] | {"level": "token", "iterations": 1}), tmp_path)
+    assert read_run(path)["facts"]["level"] == "token"
 
 
 def test_what_each_step_was_assigned_is_on_record(compared: list[Path]) -> None:
