@@ -90,13 +90,18 @@ def test_a_folder_without_a_model_is_refused_in_one_line(tmp_path: Path) -> None
 
 FROM_HUB = """
 import json, sys
-from spa_bench import registry
-from spa_bench.training.model_content import identify
-print(json.dumps(identify("someone/tiny", registry.prompt("react"), "x")))
-kind = registry.find("agents", "causal-lm")
-for revision in (None, sys.argv[1]):
-    agent = kind.load("someone/tiny", registry.prompt("react"), context=64, max_new_tokens=4, revision=revision)
-    print(agent.model.get_input_embeddings().weight[5, 5].item())
+from pathlib import Path
+from spa_bench.config import build
+from spa_bench.training import start
+world = {"options": {"train": 24, "valid": 6}}
+config = build({"env": "alfworld", "reward": "sparse", "world": world, "model": {"name": "someone/tiny", "threads": 1}})
+older, newer, main = sys.argv[1:]
+for first, then in ((newer, newer), (older, newer)):
+    Path(main).write_text(first)
+    common = start.begin(config)
+    print(json.dumps(common.model))
+    Path(main).write_text(then)  # what the Hub has meanwhile
+    print(start.load_policy(common, None).model.get_input_embeddings().weight[5, 5].item())
 """
 
 
@@ -107,16 +112,16 @@ def test_a_model_from_the_hub_is_known_by_its_revision_and_loaded_at_it(tmp_path
     for seed, revision in enumerate(revisions):
         saved(known / "snapshots" / revision, seed=seed)
     (known / "refs").mkdir()
-    (known / "refs" / "main").write_text(revisions[1])
+    arguments = [*revisions, str(known / "refs" / "main")]
     env = {"HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", FROM_HUB, revisions[0]], env=os.environ | env, capture_output=True, text=True
+        [sys.executable, "-c", FROM_HUB, *arguments], env=os.environ | env, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    told, newest, older = done.stdout.splitlines()
-    found = json.loads(told)
-    assert set(found) == {"revision", "rendered", "template_date"} and found["revision"] == revisions[1]
-    for value, seed in ((newest, 1), (older, 0)):
+    lines = done.stdout.splitlines()
+    for told, value, seed in ((lines[0], lines[1], 1), (lines[2], lines[3], 0)):
+        found = json.loads(told)
+        assert set(found) == {"revision", "rendered", "template_date"} and found["revision"] == revisions[seed]
         agent = language_model(seed=seed, layers=1)
         assert float(value) == agent.model.get_input_embeddings().weight[5, 5].item()
 
