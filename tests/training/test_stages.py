@@ -91,9 +91,11 @@ def still(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
 
 def test_the_evaluation_set_is_played_greedily_as_the_warm_start_was(still: Watched) -> None:
     """Nothing was learned, so each task is answered as before; sampled, hardly one would be."""
-    before, after = ([row["steps"] for row in rows(still.path, stage)] for stage in ("warm_start", "eval"))
-    said = [[[step["reply"] for step in steps] for steps in part] for part in (before, after)]
-    assert len(said[0]) == 6 and said[0] == said[1]
+    before, after = (
+        {row["task"]["key"]: [step["reply"] for step in row["steps"]] for row in rows(still.path, stage)}
+        for stage in ("warm_start", "eval")
+    )
+    assert len(before) == 6 and before == after
 
 
 def test_the_warm_up_goes_on_from_one_iteration_to_the_next(still: Watched) -> None:
