@@ -22,6 +22,7 @@ from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment, ppo, pricing, start
+from spa_bench.training.backbone import Tunable
 from spa_bench.training.policy import Policy, pack_trajectory
 from spa_bench.training.stages import Learner, Run
 
@@ -175,17 +176,19 @@ def test_extra_costs_are_those_since_they_were_last_asked_for(policy: Policy, ca
     tasks = make().tasks("train")[:2]
     played = [t for _, t, _ in player.play([Request(n, task, n) for n, task in enumerate(tasks)], agent)]
     simulator, reference = PlayedOn(player, agent), pricing.Reference(policy, 4)
-    learner = Learner(agent, policy, None, reference, simulator)
+    backbone = Tunable(reference, 1e-4)
+    learner = Learner(agent, policy, None, reference, simulator, backbone)
     nothing = {"extra_tokens": 0, "extra_tokens_sampled": 0, "extra_env_steps": 0}
     assert learner.extra() == nothing
     (continued,) = simulator([played[0].until(6)], 1, seed=3)
     other = spoken(np.random.default_rng(9), 2)
     reference.encode([other])
+    backbone.encode(backbone.weights(), [other, other])
     own = continued[0].steps[6:]
     sampled = sum(len(step.tokens.reply) for step in own if step.tokens is not None)
     read = sum(step.tokens.size for step in continued[0].steps if step.tokens is not None)
     assert learner.extra() == {
-        "extra_tokens": read + pack_trajectory(other).size,
+        "extra_tokens": read + 3 * pack_trajectory(other).size,
         "extra_tokens_sampled": sampled,
         "extra_env_steps": len(own),
     }
