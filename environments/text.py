@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol, overload
+from typing import Any, ClassVar, Protocol, overload
 
 import numpy as np
+from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Text
+from gymnasium.vector.utils import read_from_shared_memory, write_to_shared_memory
 from numpy.typing import NDArray
 
-from spa_bench.core import Task, UserError
+from spa_bench.core import Task, TextEnv, UserError
 
 
 class AnyText(Text):
@@ -48,6 +50,73 @@ class AnyText(Text):
     __hash__ = None  # type: ignore[assignment]  # spaces carry a random state; `Text` is not hashable either
 
 
+class SharedTexts(Sequence[str]):
+    """Texts of several environments in memory that their processes write to; a deep copy is a tuple of what is there.
+
+    `AsyncVectorEnv` reads its shared memory once, before anything is written, and copies what it read at every step.
+    """
+
+    def __init__(self, codes: NDArray[np.int32]) -> None:
+        """`codes`: a row of code points for each environment, -1 behind the last one of a text that leaves room."""
+        self._codes = codes
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        row = self._codes[index]
+        ends = np.flatnonzero(row < 0)
+        written: bytes = row[: ends[0] if len(ends) else None].tobytes()
+        return written.decode("utf-32-le", "surrogatepass")
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> tuple[str, ...]:
+        return tuple(self)
+
+
+@read_from_shared_memory.register(AnyText)
+def _read(space: AnyText, shared_memory: Any, n: int = 1) -> SharedTexts:
+    return SharedTexts(_rows(space, shared_memory))
+
+
+@write_to_shared_memory.register(AnyText)
+def _write(space: AnyText, index: int, values: str, shared_memory: Any) -> None:
+    codes = np.frombuffer(values.encode("utf-32-le", "surrogatepass"), np.int32)
+    row = _rows(space, shared_memory)[index]
+    row[: len(codes)] = codes
+    row[len(codes) : len(codes) + 1] = -1
+
+
+def _rows(space: AnyText, memory: Any) -> NDArray[np.int32]:
+    return np.frombuffer(memory.get_obj(), np.int32).reshape(-1, space.max_length)
+
+
+class Portable(TextEnv):
+    """A world that can be pickled and copied: a copy opens the tasks again and goes on with the running episode."""
+
+    reopened: ClassVar[tuple[str, ...]] = ()
+    """Attributes that are left behind: what is opened when it is first asked for, and what `restore` makes."""
+
+    def __getstate__(self) -> tuple[dict[str, Any], Any]:
+        """Everything else, and the episode's snapshot, None where there is no episode yet."""
+        try:
+            episode = self.snapshot()
+        except ResetNeeded:
+            episode = None
+        return {name: value for name, value in vars(self).items() if name not in self.reopened}, episode
+
+    def __setstate__(self, state: tuple[dict[str, Any], Any]) -> None:
+        kept, episode = state
+        vars(self).update(kept)
+        if episode is not None:
+            self.restore(episode)
+
+
 class Menu(Sequence[str]):
     """What could be done, worked out when somebody looks: most agents never do, and it can cost more than the step."""
 
@@ -77,6 +146,10 @@ class Menu(Sequence[str]):
 
     def __repr__(self) -> str:
         return repr(self._texts)
+
+    def __reduce__(self) -> tuple[type[tuple[str, ...]], tuple[tuple[str, ...]]]:
+        """Pickled and copied as what it shows: what makes it is the whole episode."""
+        return tuple, (self._texts,)
 
 
 class TaskSet(Protocol):

@@ -13,14 +13,14 @@ from typing import Any, Literal, NamedTuple
 
 from gymnasium.error import ResetNeeded
 
-from spa_bench.core import Fault, Task, TextEnv, UserError
+from spa_bench.core import Fault, Task, UserError
 from spa_bench.environments.alfworld import corpus, generate, words
 from spa_bench.environments.alfworld.engine import Engine, Game, State
 from spa_bench.environments.alfworld.expert import Expert
 from spa_bench.environments.alfworld.game import TextVersion
 from spa_bench.environments.alfworld.oracle import remaining
 from spa_bench.environments.alfworld.tasks import Games, folder, official
-from spa_bench.environments.text import AnyText, choose, one_of
+from spa_bench.environments.text import AnyText, Portable, choose, one_of
 from spa_bench.files import data_folder
 
 MAX_STEPS = {"official": 50, "builtin": 20}
@@ -50,7 +50,7 @@ class Snapshot(NamedTuple):
     over: bool
 
 
-class ALFWorld(TextEnv):
+class ALFWorld(Portable):
     """Households in text, six kinds of task. Observations and commands are upstream's, byte for byte.
 
     `info` has, beyond what every `TextEnv` gives, `remaining`: the fewest steps in which the task can still be done, or
@@ -63,6 +63,8 @@ class ALFWorld(TextEnv):
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
     name = "alfworld"
     buckets = (7, 10)
+    reopened = ("games", "_engine")
+    _engine: Engine | None = None
 
     def __init__(
         self,
@@ -98,7 +100,6 @@ class ALFWorld(TextEnv):
         self.action_space = AnyText(MAX_ACTION, words.EXAMPLES)
         self._data = (data or data_folder(self.name)) if tasks == "official" else None
         self._generator: dict[str, Any] = {"seed": seed, "difficulty": difficulty, "train": train, "valid": valid}
-        self._engine: Engine | None = None
         self._task = Task(self.name, "", "", "", 0)
         self._history: tuple[Turn, ...] = ()
         self._start_remaining = 0

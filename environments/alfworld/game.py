@@ -30,9 +30,9 @@ _TASK = re.compile(r'"rhs":\s*("Your task is to: (?:[^"\\]|\\.)*")')
 _ID = re.compile(r"[a-z0-9_.+|-]+")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Game:
-    """One household with one task. Immutable; any number of engines may share it."""
+    """One household with one task. Immutable; any number of engines may share it, and a copy is the game itself."""
 
     task: str
     """The sentence `Your task is to: ...`."""
@@ -65,6 +65,12 @@ class Game:
     """Vessel -> the objects it shows; it never changes."""
     initial: Mapping[str, frozenset[Any]]
     """The changeable facts at the start, by predicate: `inreceptacle`, `objectatlocation`, `opened`, `iscool`, ..."""
+
+    def __hash__(self) -> int:
+        return hash((self.task, self.receptacles))
+
+    def __deepcopy__(self, memo: object) -> Game:
+        return self
 
     @classmethod
     def load(cls, path: str | Path, text: TextVersion = "auto") -> Game:

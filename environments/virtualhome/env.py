@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple, SupportsFloat, get_args
 
 from gymnasium.error import ResetNeeded
 
-from spa_bench.core import Task, TextEnv, UserError, derive_seed
-from spa_bench.environments.text import AnyText, choose, one_of
+from spa_bench.core import Task, UserError, derive_seed
+from spa_bench.environments.text import AnyText, Portable, choose, one_of
 from spa_bench.environments.virtualhome import corpus, episode, generate, protocols, words
 from spa_bench.environments.virtualhome.episode import Episode
 from spa_bench.environments.virtualhome.generation.household import DIFFICULTIES
@@ -45,7 +45,7 @@ class Snapshot(NamedTuple):
     """What others said to each character in the last step."""
 
 
-class VirtualHome(TextEnv):
+class VirtualHome(Portable):
     """A home in text: walk, find, open, carry, switch, wash, sit. Actions are those of VirtualHome's evolving graph.
 
     The reward comes at the end of an episode: the share of the goal's conditions that hold then; `success` is all of
@@ -60,6 +60,7 @@ class VirtualHome(TextEnv):
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
     name = "virtualhome"
     buckets = (4, 6)
+    reopened = ("homes",)
     settings = {"ppo": {"env_steps": 2400}}  # noqa: RUF012 - as the class above declares it
     """Fewer than ALFWorld's, whose episodes are shorter in tokens: the first table is to take five minutes."""
 
@@ -227,7 +228,7 @@ class VirtualHome(TextEnv):
         scenario = self.homes.load(choose(self.homes, options, self.np_random))
         seed = int(self.np_random.integers(2**31))
         first = self._as_released(scenario, seed) if self._released else episode.begin(scenario, self.characters)
-        self._now = Snapshot(first, first.remaining or 0, all(first.conditions), seed, ("",) * self.characters)
+        self._now = Snapshot(first, first.remaining or 0, False, seed, ("",) * self.characters)
 
     def _as_released(self, scenario: Scenario, seed: int) -> Episode:
         left = self._now.episode if self._now else None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, NoReturn, Protocol
 
 from spa_bench.core import UserError
@@ -34,9 +35,9 @@ Edge = tuple[int, str, int]
 """(from, relation, to)."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Graph:
-    """A home before anything is done in it. Build it with `compile_graph`; it is never changed."""
+    """A home before anything is done in it. Build it with `compile_graph`; it is never changed: a copy is itself."""
 
     nodes: tuple[int, ...]
     """Ids, ascending."""
@@ -58,6 +59,24 @@ class Graph:
     """Nodes on or between cycles of INSIDE, such as the curtains of real scenes that are inside each other."""
     aliases: Mapping[str, frozenset[str]]
     """Name in scripts -> classes it may stand for, beside the class of that name."""
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Graph) and self.__reduce__() == other.__reduce__())
+
+    @cached_property
+    def _hash(self) -> int:
+        """Graphs are keys of caches at every step; the tasks of an apartment differ in states and in few edges."""
+        return hash((frozenset(self.states.items()), *(frozenset(self.out[r].items()) for r in RELATIONS)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __deepcopy__(self, memo: object) -> Graph:
+        return self
+
+    def __reduce__(self) -> tuple[type[Graph], tuple[Any, ...]]:
+        """Without what was worked out from it: hashes of texts are others in each process."""
+        return Graph, tuple(getattr(self, field.name) for field in fields(self))
 
     def edges(self) -> Iterator[Edge]:
         """All edges, ascending."""

@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 from gymnasium.error import ResetNeeded
 
-from spa_bench.core import Fault, Task, TextEnv, UserError
-from spa_bench.environments.text import AnyText, choose, one_of
+from spa_bench.core import Fault, Task, UserError
+from spa_bench.environments.text import AnyText, Portable, choose, one_of
 from spa_bench.environments.webshop import corpus, generate, protocols, verify, words
 from spa_bench.environments.webshop.engine import Engine, State, TextKind
 from spa_bench.environments.webshop.expert import Expert
@@ -51,7 +51,7 @@ class Snapshot(NamedTuple):
     over: bool
 
 
-class WebShop(TextEnv):
+class WebShop(Portable):
     """A shop in text: search, compare, choose options, buy. Observations and actions are upstream's.
 
     The reward comes with the purchase, 0 to 1, and `success` is reward 1: everything asked for was bought. `info` has,
@@ -66,6 +66,9 @@ class WebShop(TextEnv):
     name = "webshop"
     outcome = "reward of the purchase"
     buckets = (4, 6)
+    reopened = ("assortment", "_engine", "_oracle")
+    _engine: Engine | None = None
+    _oracle: Oracle | None = None
     settings = {  # noqa: RUF012 - as the class above declares it
         "warm_start": {"episodes": 2400},
         "ppo": {"iterations": 5, "env_steps": 900, "learning_rate": 3e-4},
@@ -120,13 +123,11 @@ class WebShop(TextEnv):
         self._generator: dict[str, Any] = {"seed": seed, "products": products, "difficulty": difficulty}
         self._attributes_button = attributes_button
         self._lists = self._find_lists(indices)
-        self._engine: Engine | None = None
         self._task = Task(self.name, "", "", "", 0)
         self._history: tuple[Turn, ...] = ()
         self._fault: Fault | None = None
         self._over = True
         self._expert: tuple[Expert, int, Turn] | None = None
-        self._oracle: Oracle | None = None
 
     @cached_property
     def assortment(self) -> Assortment:
