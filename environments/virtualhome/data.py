@@ -60,10 +60,13 @@ def get(
             return _complete(target)
         with folder_whole(target, durable=False) as build:
             source = sources[0] if sources else _download(url, note)
-            with _unpacked(source, build / "unpacked") as unpacked:
-                note(f"reading {source}")
+            with _unpacked(source, build / "unpacked") as (named, unpacked):
+                note(f"reading {named}")
                 (build / LAYOUT).mkdir()
-                upstream.install(upstream.read(unpacked), build / LAYOUT)
+                try:
+                    upstream.install(upstream.read(unpacked), build / LAYOUT)
+                except UserError as error:  # of what is unpacked nobody knows the path, and it is gone by now
+                    raise UserError(str(error).replace(str(unpacked), str(named))) from None
             note("checking every task")
             finding = _finding(target, verify_homes(official(build)))
             if finding.problem is not None:
@@ -101,17 +104,17 @@ def _archive(url: str) -> Path:
 
 
 @contextmanager
-def _unpacked(source: Path, scratch: Path) -> Iterator[Path]:
-    """A folder with the files of a source; what had to be unpacked for that is removed again."""
+def _unpacked(source: Path, scratch: Path) -> Iterator[tuple[Path, Path]]:
+    """The wheel or folder of a source, and a folder with its files; what had to be unpacked is removed again."""
     wheels = sorted(source.glob(f"*{PurePosixPath(WHEEL).name}")) if source.is_dir() else [source]
     if not source.exists():
         raise UserError(f"{source} is no folder and no wheel: name one with --from")
     if not wheels:
-        yield source
+        yield source, source
         return
     try:
         data.unpack(wheels[0], scratch, place=upstream.place)
-        yield scratch
+        yield wheels[0], scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -87,13 +87,14 @@ def _tokens(text: str) -> list[str]:
 
 def _cut(text: str) -> Iterator[str]:
     """As `_tokens`, with long tokens cut."""
-    for found in _UNICODE.finditer(text):
+    pattern = _ASCII if text.isascii() else _UNICODE
+    for found in pattern.finditer(text):
         position, end = found.span(1)
         if 2 * (end - position) <= LONGEST:
             yield found[1]
             continue
         while position < end:
-            piece = _UNICODE.match(text, position, min(end, position + _visible(text, position)))
+            piece = pattern.match(text, position, min(end, position + _visible(text, position)))
             if piece is not None and piece[1]:
                 yield piece[1]
                 position = piece.end()

@@ -30,13 +30,16 @@ from spa_bench.environments.webshop.catalogue import (
     encode,
 )
 from spa_bench.environments.webshop.nouns import Tagger, find_tagger
-from spa_bench.environments.webshop.products import Product, indexed, parse, sold
+from spa_bench.environments.webshop.products import OddPrice, Product, indexed, parse, sold
 from spa_bench.environments.webshop.search import IndexWriter
 from spa_bench.environments.webshop.sources import CHUNK, Fingerprint, Source, elements, fingerprint, members
 from spa_bench.files import TEMPORARY, Lock, folder_whole
 
 BATCH = 1000
 """Products between two reports of progress, and titles tagged at once."""
+
+NAMED = 5
+"""Products that are named, of those left out because of their price."""
 
 Advance = Callable[[int, int, int], None]
 """Called with the products that are done, and the bytes of the items file that are read and those it has."""
@@ -109,10 +112,13 @@ def _write(
         prints = {role: source.fingerprint() for role, source in sources.items()}
         advance(store.count, sources["items"].total, sources["items"].total)
         if store.count == 0:
-            raise UserError(f"{sources['items'].path} holds no product: name the items file")
+            why = f" ({_left_out(reader.odd_prices)})" if reader.odd_prices else ""
+            raise UserError(f"{sources['items'].path} holds no product{why}: name the items file")
+        if reader.odd_prices:
+            note(_left_out(reader.odd_prices))
         note("writing the index")
         store.finish()
-    summary = _summary(folder, store, tagger, reader.skipped, prints)
+    summary = _summary(folder, store, tagger, reader, prints)
     (folder / SUMMARY).write_text(summary.write(), encoding="utf-8", newline="\n")
 
 
@@ -130,11 +136,19 @@ def _human(source: Source) -> dict[str, tuple[Any, ...]]:
     return found
 
 
+def _left_out(odd_prices: Mapping[str, str]) -> str:
+    shown = [f"{asin} ({price})" for asin, price in islice(odd_prices.items(), NAMED)]
+    more = f" and {len(odd_prices) - NAMED} more, all in {SUMMARY}" if len(odd_prices) > NAMED else ""
+    return f"left out {len(odd_prices)} products whose price is not in dollars: {', '.join(shown)}{more}"
+
+
 class _Reader:
     """The products that upstream would sell, in its order."""
 
     def __init__(self, source: Source, known: Mapping[str, bytes], wishes: Mapping[str, tuple[Any, ...]]) -> None:
         self.skipped = Counter({"id missing or nan": 0, "id too long": 0, "id seen before": 0})
+        self.odd_prices: dict[str, str] = {}
+        """Id -> price of the products that are left out because of it."""
         self._source = source
         self._known = known
         self._wishes = wishes
@@ -152,6 +166,9 @@ class _Reader:
             known = self._known.get(asin)
             try:
                 yield parse(item, None if known is None else json.loads(known), self._wishes.get(asin, ()))
+            except OddPrice:
+                self.skipped["price not in dollars"] += 1
+                self.odd_prices[asin] = f"{item.get('pricing')!r:.40}"
             except UserError as error:
                 raise UserError(f"{self._source.path}, entry {number}: {error}") from None
 
@@ -241,7 +258,7 @@ class _Store:
 
 
 def _summary(
-    folder: Path, store: _Store, tagger: Tagger, skipped: Mapping[str, int], prints: Mapping[str, Fingerprint]
+    folder: Path, store: _Store, tagger: Tagger, reader: _Reader, prints: Mapping[str, Fingerprint]
 ) -> Summary:
     return Summary(
         products=store.count,
@@ -250,7 +267,8 @@ def _summary(
         ranged=store.ranged,
         tagger=tagger.name,
         exact_nouns=tagger.exact,
-        skipped=dict(skipped),
+        skipped=dict(reader.skipped),
+        odd_prices=reader.odd_prices,
         sources=prints,
         files={name: hashed(folder / name) for name in _names(folder)},
     )

@@ -21,7 +21,7 @@ import json
 import mmap
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from tokenize import TokenError
@@ -86,6 +86,8 @@ class Summary:
     """`items`, `attributes` and, where it was given, `human`."""
     files: Mapping[str, tuple[int, str]]
     """Path in the folder -> (bytes, sha256); every file but this one."""
+    odd_prices: Mapping[str, str] = field(default_factory=dict)
+    """Id -> price of the products that were left out because it is not in dollars."""
 
     @property
     def digest(self) -> str:
@@ -328,4 +330,5 @@ def _summary(plain: Mapping[str, Any]) -> Summary:
         skipped={str(why): int(count) for why, count in plain["skipped"].items()},
         sources={role: Fingerprint(s["name"], s["size"], s["sha256"]) for role, s in plain["sources"].items()},
         files={str(name): (int(size), str(sha256)) for name, (size, sha256) in plain["files"].items()},
+        odd_prices={str(asin): str(price) for asin, price in plain.get("odd_prices", {}).items()},
     )

@@ -21,6 +21,10 @@ NO_ATTRIBUTES = ("DUMMY_ATTR",)
 """Attributes of a product that the attribute file does not know."""
 
 
+class OddPrice(UserError):
+    """A price that is no text of dollars, such as `12,99 EUR` or `Free`: the product cannot be sold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Instruction:
     """One wish that a product fulfils, without the price limit, which depends on a seed."""
@@ -75,11 +79,17 @@ def parse(
 ) -> Product:
     """A product from its entries in `items_shuffle`, `items_ins_v2` and `items_human_ins`.
 
-    Raises UserError naming the product and the field where a field is missing or of another type.
+    Raises UserError naming the product and the field where a field is missing or of another type, OddPrice where it is
+    the price.
     """
     asin = str(item.get("asin"))
     try:
         prices, tag = _prices(item.get("pricing"))
+    except (TypeError, ValueError):
+        raise OddPrice(
+            f"product {asin} has the price {item.get('pricing')!r:.40}: write it in dollars, as $12.99"
+        ) from None
+    try:
         bullets = item["small_description"]
         return Product(
             asin=asin,

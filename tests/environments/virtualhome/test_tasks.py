@@ -518,7 +518,7 @@ def installed(tmp_path: Path, source: Path) -> Homes:
 
 
 def test_a_wheel_becomes_an_apartment_with_both_kinds_of_goals(tmp_path: Path):
-    with data._unpacked(wheel(tmp_path / "w.whl"), tmp_path / "unpacked") as unpacked:
+    with data._unpacked(wheel(tmp_path / "w.whl"), tmp_path / "unpacked") as (_, unpacked):
         assert not list(unpacked.rglob("*.py"))
         homes = installed(tmp_path, unpacked)
     assert not (tmp_path / "unpacked").exists()
@@ -552,6 +552,16 @@ def test_an_incomplete_wheel_is_an_error_with_counts_and_leaves_nothing(tmp_path
         assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
+def test_a_wrong_wheel_is_named_by_its_own_path(tmp_path: Path):
+    """And not by that of what was unpacked, which is gone by then."""
+    other = tmp_path / "other-1.0.whl"
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("other/__init__.py", "")
+    with pytest.raises(UserError, match="executable_programs") as caught:
+        data.get(tmp_path / "target", [other], lambda text: None)
+    assert str(other) in str(caught.value) and "unpacked" not in str(caught.value)
+
+
 def test_sources_that_hold_no_tasks_are_named(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "torn.whl").write_bytes(wheel(tmp_path / "w.whl").read_bytes()[:3000])
@@ -568,7 +578,7 @@ def test_sources_that_hold_no_tasks_are_named(tmp_path: Path):
 @pytest.mark.parametrize("goals", [[], {"scene_1": []}, {"scene_1": {"t": {"1_1": {}}}}, {"scene_1": {"t": [1]}}])
 def test_goals_that_are_none_are_named(tmp_path: Path, goals: object):
     with (
-        data._unpacked(wheel(tmp_path / "w.whl", goals), tmp_path / "unpacked") as unpacked,
+        data._unpacked(wheel(tmp_path / "w.whl", goals), tmp_path / "unpacked") as (_, unpacked),
         pytest.raises(UserError, match="no goals"),
     ):
         list(upstream.read(unpacked))

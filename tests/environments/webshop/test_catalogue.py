@@ -87,11 +87,11 @@ class Shop:
         options: dict[str, Any] = {"human": self.human, "tagger": "approximate"}
         return build(self.items, self.attributes, self.target, **options | changes)
 
-    def of(self, *items: Any) -> Catalogue:
+    def of(self, *items: Any, **changes: Any) -> Catalogue:
         """A catalogue of these entries, replacing what was built before."""
         self.write("items.json", list(items))
         self.target = self.target.with_name(f"{self.target.name}+")
-        return self.build()
+        return self.build(**changes)
 
     def left(self) -> list[str]:
         """What lies where the catalogue goes, without the lock."""
@@ -166,6 +166,7 @@ def test_entries_that_upstream_does_not_sell_are_counted_and_left_out(shop: Shop
     skipped = [item("nan"), item("B00TOOLONG1"), {"asin": None}, item(name="another table"), item("nan")]
     made = shop.of(item(), *skipped, item("B00CHAIR02"))
     assert made.summary.skipped == {"id missing or nan": 3, "id too long": 1, "id seen before": 1}
+    assert made.summary.odd_prices == {}
     assert (len(made), made.product("B00TABLE01").title) == (2, "Oak Table for the Garden")
     assert not made.has("nan")
 
@@ -372,9 +373,9 @@ def test_a_full_disk_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch):
         (json.dumps(ITEMS).replace("}, {", "} {", 1), ["behind entry"]),
         ('[{"asin": "\\udc00"}]', ["behind entry 0"]),
         (json.dumps([item(), item("B2", name=None)]), ["entry 2", "product B2", "None is no text"]),
-        (json.dumps([item(pricing="free")]), ["entry 1", "no price"]),
-        (json.dumps([item(pricing="$1.2.3")]), ["entry 1", "1.2.3"]),
-        (json.dumps([item(pricing=7)]), ["entry 1", "7 is no text"]),
+        (json.dumps([item(pricing="free")]), ["no product", "left out 1", "('free')"]),
+        (json.dumps([item(pricing="$1.2.3")]), ["left out 1", "1.2.3"]),
+        (json.dumps([item(pricing=7)]), ["left out 1", "B00TABLE01 (7)"]),
         (json.dumps([item(customization_options=["red"])]), ["entry 1", "malformed"]),
         (json.dumps([item(customization_options={"a": ["red"]})]), ["entry 1", "malformed"]),
         (json.dumps([item("a\0")]), ["id that is no text"]),
@@ -715,3 +716,21 @@ def test_the_command_builds_and_says_one_line(
 def test_a_world_whose_data_are_not_built_says_so():
     with pytest.raises(UserError, match="not built from files"):
         door.build("alfworld", None, {}, "auto", Progress("quiet", io.StringIO()))
+
+
+ODD = ["12,99 EUR", "Free", "12.99", "£12.99", "$", "$12.99.", "$1.234.567", 12.99]
+
+
+def test_products_with_odd_prices_are_left_out_counted_and_named(shop):
+    odd = [item(f"B00ODD000{number}", pricing=price) for number, price in enumerate(ODD)]
+    told: list[str] = []
+    made = shop.of(item(), *odd, item("B00CHAIR02"), note=told.append)
+    assert len(made) == 2 and made.product("B00CHAIR02").asin == "B00CHAIR02"
+    assert made.summary.skipped["price not in dollars"] == len(ODD)
+    assert made.summary.odd_prices == {f"B00ODD000{number}": repr(price) for number, price in enumerate(ODD)}
+    (line,) = [line for line in told if "left out" in line]
+    assert line == (
+        "left out 8 products whose price is not in dollars: B00ODD0000 ('12,99 EUR'), B00ODD0001 ('Free'), "
+        "B00ODD0002 ('12.99'), B00ODD0003 ('£12.99'), B00ODD0004 ('$') and 3 more, all in catalogue.json"
+    )
+    assert Catalogue.open(shop.target).summary.odd_prices == made.summary.odd_prices

@@ -1,6 +1,7 @@
 """WebShop's search: numbers worked by hand, the grammar of words, a brute-force scorer, and files that are damaged."""
 
 import math
+import random
 import time
 from collections import Counter
 from pathlib import Path
@@ -279,3 +280,16 @@ def test_a_changed_byte_gives_an_answer_or_a_named_error(
         damaged(folder, sound, name, bytes(data))
     except UserError as error:
         assert "build the catalogue again" in str(error) and "\n" not in str(error)
+
+
+@given(st.lists(st.sampled_from(["a", "b1", "_", "'", ".", ",", "7"]), min_size=1, max_size=5), st.integers(0, 999))
+def test_a_long_word_is_cut_alike_whether_or_not_all_of_the_text_is_ascii(parts: list[str], seed: int) -> None:
+    text = "".join(random.Random(seed).choices(parts, k=400))
+    assert [*terms(text), *terms("\u00e9")] == terms(f"{text} \u00e9")
+
+
+def test_a_word_of_three_million_letters_is_read_in_a_second() -> None:
+    """It took four."""
+    before = time.process_time()
+    assert len(terms("a1" * 1_500_000)) == 11_765
+    assert time.process_time() - before < 2
