@@ -124,6 +124,18 @@ class World(State):
                 for to in sorted(self.out(relation, node)):
                     yield node, relation, to
 
+    def key(self) -> tuple[object, ...]:
+        """Equal for two worlds of one graph exactly when they are in the same state."""
+        base = self.graph.out
+        edges = {
+            (relation, node, to)
+            for relation, changed in self._out.items()
+            for node, to in changed.items()
+            if to != base[relation].get(node, NOBODY)
+        }
+        states = {(node, having) for node, having in self._states.items() if having != self.graph.states[node]}
+        return self.profile, frozenset(edges), frozenset(states), frozenset(self._origins.items()), self._found
+
     def _contents(self, containers: Iterable[int]) -> set[int]:
         """All that is inside the containers, directly or not."""
         found: set[int] = set()

@@ -251,6 +251,15 @@ def test_some_actions_leave_no_trace(action: str) -> None:
     assert w.key() == before
 
 
+def test_where_a_thing_was_grabbed_is_part_of_the_state() -> None:
+    """It decides where `PUTBACK` puts it."""
+    one, other = world(), world()
+    for w, origin in ((one, ("ON", 7)), (other, ("INSIDE", 7))):
+        w.remember(1, origin)
+    assert one != other and one.key() != other.key()
+    assert one == one.copy()
+
+
 def test_the_tables_above_know_every_action() -> None:
     assert {command[0] for _, command, *_ in EFFECTS.values()} | set(NO_EFFECT) == set(ARITY)
     assert len(ARITY) == 42
