@@ -142,12 +142,18 @@ class Grower:
             if count := self._count(tree):
                 return tree, count
             self.trees[place] = Tree(next(self.games), tree.env)
-        raise UserError(f"branch gave 0 at the start of {BARREN} episodes in a row: no episode can be played")
+        raise UserError(
+            f"{BARREN} episodes in a row had no step, as branch gave 0 or they were won at their start: "
+            "no episode can be played"
+        )
 
     def _count(self, tree: Tree) -> int:
         """How many replies are tried in this tree now; 0 where it is done."""
         while tree.current is not None or tree.finished < self.wanted:
             path = tree.current or self._go_back(tree)
+            if path.episode.over:  # won at its start
+                self._close(tree, path)
+                continue
             if count := self.branch(path.episode.trajectory()):
                 tree.current = path
                 return count

@@ -90,7 +90,18 @@ def begin(requests: Sequence[Request], env: TextEnv, agent: Agent) -> Game:
     for request, (observation, info) in zip(requests, starts, strict=True):
         messages = agent.opening(env.instructions, observation)
         conversation = Conversation(request.index, request.seed, messages, info["admissible"])
-        episodes.append(Episode(request, conversation, observation, info, start_progress=float(info["progress"])))
+        won = bool(info["success"])  # at the start: there is nothing to be done, and no step that a world could pay
+        episodes.append(
+            Episode(
+                request,
+                conversation,
+                observation,
+                info,
+                start_progress=float(info["progress"]),
+                outcome=float(won),
+                terminated=won,
+            )
+        )
     return Game(env, episodes)
 
 
@@ -200,7 +211,7 @@ def fitting(games: list[Game], budget: int) -> list[Game]:
     """The leading games whose steps so far fit into the budget."""
     spent = 0
     for count, game in enumerate(games):
-        spent += sum(len(episode.steps) for episode in game.episodes)
+        spent += sum(max(len(episode.steps), episode.over) for episode in game.episodes)
         if spent > budget:
             return games[:count]
     return games
@@ -228,7 +239,8 @@ class Player:
 
         `recorded` holds episodes of an interrupted run by index: a chunk that is all there is not played again, and
         of one that is partly there only the missing episodes are new. With a `budget` of environment steps `requests`
-        may be endless; the episode that would exceed it, and all after it, are not yielded.
+        may be endless; the episode that would exceed it, and all after it, are not yielded. An episode without steps
+        counts as one, so that a budget is spent also where every task is won at its start.
         """
         recorded = recorded or {}
         source = seated(requests)
@@ -240,8 +252,8 @@ class Player:
             for request, trajectory in zip(chunk, played, strict=False):
                 yield request, trajectory, request.index not in recorded
             done += len(games)
-            spent += sum(len(trajectory) for trajectory in played)
-            if len(played) < len(chunk) or spent == budget:
+            spent += sum(max(len(trajectory), 1) for trajectory in played)
+            if len(played) < len(chunk) or (budget is not None and spent >= budget):
                 return
 
     def _together(self, budget: int | None, done: int, spent: int) -> int:

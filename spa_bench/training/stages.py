@@ -159,7 +159,7 @@ class Run(Evaluation):
         backbone = Tunable(reference, self.config.warm_start.learning_rate)
         learner = Learner(agent, policy, optimizer, reference, simulator, backbone)
         self.method.encoder, self.method.backbone, self.method.simulator = reference.encode, backbone, simulator
-        episodes = start.read_episodes(explored / "explore.jsonl")
+        episodes = [episode for episode in start.read_episodes(explored / "explore.jsonl") if episode.steps]
         self.resumed = done + 1
         if done == 0:
             self._fit(episodes, learner, clock)
@@ -249,8 +249,9 @@ class Run(Evaluation):
             played = self._collect(iteration, steps, learner)
             executed = self.common.player.executed - before
             trajectories = list(played.values())
-            rewards, figures = self._learn(learner, trajectories, iteration, self.config.ppo.minibatches)
-            self._record_prices(iteration, dict(zip(played, rewards, strict=True)))
+            moved = {index: episode for index, episode in played.items() if episode.steps}
+            rewards, figures = self._learn(learner, [*moved.values()], iteration, self.config.ppo.minibatches)
+            self._record_prices(iteration, dict.fromkeys(played, np.zeros(0)) | dict(zip(moved, rewards, strict=True)))
         if not figures["updates"]:
             raise ppo.TrainingError(
                 f"{self.checked.place}: no loss or gradient was finite, so there was no update: "
@@ -280,7 +281,7 @@ class Run(Evaluation):
     ) -> tuple[list[Floats], dict[str, float]]:
         """Compute the rewards of new episodes and update the policy; `part` is how many minibatches came before."""
         if not trajectories:
-            raise ppo.TrainingError(f"{self.checked.place}: no episode ended; raise ppo.env_steps")
+            raise ppo.TrainingError(f"{self.checked.place}: no episode with a step ended; raise ppo.env_steps")
         settings = self.config.ppo.model_copy(update={"minibatches": minibatches})
         tolerance = TOLERANCES[self.common.precision]
         priced = pricing.price(
@@ -333,8 +334,9 @@ class Run(Evaluation):
                     if not self.method.uses_critic or t.terminated or t.truncated
                 }
                 minibatches = harvest.parts * settings.minibatches // harvests
+                finished = [episode for episode in harvest.finished if episode.steps]
                 rewards, figures = self._learn(
-                    learner, [*news.values()], iteration, minibatches, part=part, finished=harvest.finished
+                    learner, [*news.values()], iteration, minibatches, part=part, finished=finished
                 )
                 part += minibatches
                 parts.append(figures)

@@ -241,7 +241,10 @@ def read_episodes(path: Path) -> list[Trajectory]:
 
 
 def experts(start: Start, count: int, progress: Progress, slip: float = 0.0) -> list[Trajectory]:
-    """Successful episodes among `count` of the searching expert on train tasks, cycling, each with other slips."""
+    """Successful episodes among `count` of the searching expert on train tasks, cycling, each with other slips.
+
+    One that was won at its start shows nothing; UserError where all were.
+    """
     agent = registry.build("agents", "expert", prompt=start.prompt, slip=slip)
     tasks = start.train_tasks(count)
     with progress.stage("demonstrate", total=len(tasks)) as stage:
@@ -249,7 +252,11 @@ def experts(start: Start, count: int, progress: Progress, slip: float = 0.0) -> 
         for _, trajectory, _ in start.player.play(make_requests(start, "expert", 0, tasks, 1), agent):
             shown.append(trajectory)
             stage.advance()
-    return [trajectory for trajectory in shown if trajectory.success]
+    if shown and not any(trajectory.steps for trajectory in shown):
+        raise UserError(
+            f"all of {len(shown)} train tasks were won at their start: there is nothing to learn in this world"
+        )
+    return [trajectory for trajectory in shown if trajectory.success and trajectory.steps]
 
 
 def demonstrations(start: Start, agent: LanguageModel, count: int, progress: Progress) -> list[Trajectory]:

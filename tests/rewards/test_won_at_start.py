@@ -1,0 +1,85 @@
+"""Tasks that are won before the first step: played, priced, trained on, recorded and counted, by every method."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import SETTINGS
+
+from spa_bench import registry
+from spa_bench.config import build
+from spa_bench.core import UserError
+from spa_bench.environments.alfworld.env import ALFWorld
+from spa_bench.report.table import tables
+from spa_bench.rollout.player import Player, Request
+from spa_bench.runs.journal import Journal
+from spa_bench.runs.progress import Progress
+from spa_bench.training import experiment
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests' starts were made where nothing is won at the start."""
+    torch.set_num_threads(1)
+    monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def win_at_start(monkeypatch: pytest.MonkeyPatch, share: int) -> None:
+    """Of ALFWorld's tasks one in `share`, by the letters of its key, is won when it begins."""
+    told = ALFWorld._info
+
+    def info(self: ALFWorld) -> dict[str, Any]:
+        won = len(self._history) == 1 and sum(map(ord, self._task.key)) % share == 0
+        return told(self) | ({"success": True, "progress": 1.0} if won else {})
+
+    monkeypatch.setattr(ALFWorld, "_info", info)
+
+
+def settings(reward: str, **changes: Any) -> Any:
+    world = SETTINGS["world"] | {"max_steps": 16}
+    ppo = SETTINGS["ppo"] | {"iterations": 1, "env_steps": 48, "trees": 3}
+    return build({"env": "alfworld", "reward": reward} | SETTINGS | {"world": world, "ppo": ppo} | changes)
+
+
+def test_every_method_trains_where_some_tasks_are_won_at_their_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    win_at_start(monkeypatch, 2)
+    for reward in registry.names("rewards"):
+        path = experiment.run(settings(reward), tmp_path, Progress.quiet())
+        rows, torn = Journal(path / "metrics.jsonl").read()
+        assert torn == 0 and rows[-1]["kind"] == "done", reward
+        episodes, _ = Journal(path / "episodes.jsonl").read()
+        played = [row for row in episodes if row["stage"] in ("train", "eval")]
+        empty = [row for row in played if not row["steps"]]
+        assert 0 < len(empty) < len(played), reward
+        assert all(row["success"] and row["terminated"] and row["outcome"] == 1.0 for row in empty)
+    (table,) = tables([tmp_path])
+    assert len(table.rows) == 1 + len(registry.names("rewards"))
+
+
+def test_where_every_task_is_won_at_its_start_the_run_ends_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    win_at_start(monkeypatch, 1)
+    with pytest.raises(UserError, match="all of 24 train tasks were won at their start"):
+        experiment.run(settings("ppo"), tmp_path, Progress.quiet())
+
+
+@pytest.mark.parametrize("share", [1, 2])
+def test_a_budget_is_spent_where_tasks_are_won_at_their_start(share: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of these counts as one step: endless requests come to an end, and other episodes cost what they did."""
+    win_at_start(monkeypatch, share)
+    player = Player(lambda: ALFWorld(train=24, valid=6, max_steps=5), batch=4)
+    tasks = player.worlds(1)[0].tasks("train")
+    requests = (Request(n, tasks[n % len(tasks)], n) for n in itertools.count())
+    agent = registry.build("agents", "random", prompt=registry.prompt("action"))
+    played = [trajectory for _, trajectory, _ in player.play(requests, agent, budget=30)]
+    won = [t for t in played if not t.steps]
+    assert all((t.success, t.terminated, t.outcome, t.truncated) == (True, True, 1.0, False) for t in won)
+    assert 25 < sum(len(t) for t in played) + len(won) <= 30
+    assert (len(won) == len(played) == 30) if share == 1 else (0 < len(won) < len(played))
