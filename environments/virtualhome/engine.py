@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from spa_bench.environments.virtualhome.actions import Crash, Ids, Verb
-from spa_bench.environments.virtualhome.graph import LARGEST, NOBODY, RELATIONS, Edge, Graph
+from spa_bench.environments.virtualhome.graph import LARGEST, NOBODY, RELATIONS, Edge
 from spa_bench.environments.virtualhome.released import RELEASED
 from spa_bench.environments.virtualhome.repaired import FIXED
-from spa_bench.environments.virtualhome.state import Profile, State
+from spa_bench.environments.virtualhome.state import UNCHANGED, Profile, State
 
 __all__ = ["ARITY", "Outcome", "Profile", "World", "admissible", "executable"]
 
@@ -39,22 +39,20 @@ class Outcome(NamedTuple):
 class World(State):
     """A home in which things happen. Making one, and copying one, costs microseconds."""
 
-    __slots__ = ("_messages",)
-
-    def __init__(self, graph: Graph, profile: Profile = "fixed") -> None:
-        super().__init__(graph, profile)
-        self._messages: list[str] = []
+    __slots__ = ()
 
     def copy(self) -> World:
         """The same state; neither world sees what later happens in the other."""
         new = World.__new__(World)
         new.graph, new.profile = self.graph, self.profile
-        new._out = {relation: changed.copy() for relation, changed in self._out.items()}
-        new._into = {relation: changed.copy() for relation, changed in self._into.items()}
+        new._out, new._into = self._out, self._into
+        if self._out is not UNCHANGED:
+            new._out = {relation: changed.copy() for relation, changed in self._out.items()}
+            new._into = {relation: changed.copy() for relation, changed in self._into.items()}
         new._states = self._states.copy()
         new._origins = self._origins.copy()
         new._found = self._found
-        new._messages = self._messages.copy()
+        new._messages = self._messages
         return new
 
     def __eq__(self, other: object) -> bool:
@@ -90,15 +88,15 @@ class World(State):
             if self.profile == "v1" and action in GOING:
                 self.find(self._called(objects, names)[0], objects[0])
         if self.profile == "fixed":
-            self._messages.clear()
+            self._messages = ()
         if message:
-            self._messages.append(message)
+            self._messages += (message,)
         return Outcome(executed, message or "")
 
     @property
     def messages(self) -> tuple[str, ...]:
         """Complaints about the last action; in the released profiles about all actions so far (defect 14)."""
-        return tuple(self._messages)
+        return self._messages
 
     def visible(self, character: int) -> frozenset[int]:
         """What the character can see: its room's contents, itself among them, what it holds, and all rooms.

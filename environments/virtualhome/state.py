@@ -23,19 +23,32 @@ Origin = tuple[int, str]
 """What a grabbed thing was taken from, and by which relation it was there."""
 
 
+Changed = dict[str, dict[int, frozenset[int]]]
+"""Relation -> node -> where its edges lead or come from now, for the nodes where that is not as in the graph."""
+
+UNCHANGED: Changed = {relation: {} for relation in RELATIONS}
+"""Of every state until its first edge changes; never written to."""
+
+
+NOTHING_FOUND: frozenset[tuple[str, int]] = frozenset()
+
+
 class State:
     """Facts of one home. Nodes are ids of the graph; an id that is not there raises KeyError."""
 
-    __slots__ = ("_found", "_into", "_origins", "_out", "_states", "graph", "profile")
+    __slots__ = ("_found", "_into", "_messages", "_origins", "_out", "_states", "graph", "profile")
+
+    _out: Changed
+    _into: Changed
 
     def __init__(self, graph: Graph, profile: Profile = "fixed") -> None:
         self.graph = graph
         self.profile: Profile = profile
-        self._out: dict[str, dict[int, frozenset[int]]] = {relation: {} for relation in RELATIONS}
-        self._into: dict[str, dict[int, frozenset[int]]] = {relation: {} for relation in RELATIONS}
+        self._out = self._into = UNCHANGED
         self._states: dict[int, frozenset[str]] = {}
         self._origins: dict[int, Origin] = {}
-        self._found: frozenset[tuple[str, int]] = frozenset()
+        self._found = NOTHING_FOUND
+        self._messages: tuple[str, ...] = ()
 
     # What is true
 
@@ -141,10 +154,17 @@ class State:
 
     # How it changes
 
+    def _change(self) -> None:
+        """Own dictionaries, before the first edge changes: an episode begins without making them."""
+        if self._out is UNCHANGED:
+            self._out = {relation: {} for relation in RELATIONS}
+            self._into = {relation: {} for relation in RELATIONS}
+
     def link(self, a: int, relation: str, b: int) -> None:
         """Add one edge."""
         old = self.out(relation, a)
         if b not in old:
+            self._change()
             self._out[relation][a] = old | {b}
             self._into[relation][b] = self.into(relation, b) | {a}
 
@@ -152,6 +172,7 @@ class State:
         """Remove one edge."""
         old = self.out(relation, a)
         if b in old:
+            self._change()
             self._out[relation][a] = old - {b}
             self._into[relation][b] = self.into(relation, b) - {a}
 
@@ -166,6 +187,7 @@ class State:
         old = self.out(relation, node)
         gone = old - kept
         if gone:
+            self._change()
             self._out[relation][node] = old & kept
             into = self._into[relation]
             for b in gone:
@@ -177,6 +199,7 @@ class State:
         old = self.into(relation, node)
         gone = old - kept
         if gone:
+            self._change()
             self._into[relation][node] = old & kept
             out = self._out[relation]
             for a in gone:

@@ -16,7 +16,7 @@ import pytest
 from virtualhome_upstream import Upstream, load
 
 from spa_bench.environments.virtualhome.engine import Profile, World, admissible
-from spa_bench.environments.virtualhome.graph import Graph, compile_graph
+from spa_bench.environments.virtualhome.graph import RELATIONS, Graph, compile_graph
 from spa_bench.environments.virtualhome.script import Line, parse_script
 
 pytestmark = pytest.mark.official
@@ -68,7 +68,25 @@ def play(episodes: list[Episode], profile: Profile, observe: bool) -> None:
         for line in lines:
             assert world.execute(line.action, line.ids).executed
             if observe:
-                world.visible(character)
+                seen_graph(world, character)
+
+
+def seen_graph(world: World, character: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What upstream's `get_visible_nodes` returns: nodes as dictionaries, and all edges between them."""
+    seen, graph = world.visible(character), world.graph
+    nodes = [
+        {"id": n, "class_name": graph.classes[n], "category": graph.categories[n],
+         "properties": [*graph.properties[n]], "states": [*world.states(n)]}
+        for n in seen
+    ]  # fmt: skip
+    edges = [
+        {"from_id": n, "relation_type": relation, "to_id": to}
+        for relation in RELATIONS
+        for n in seen
+        for to in world.out(relation, n)
+        if to in seen
+    ]
+    return nodes, edges
 
 
 @pytest.mark.parametrize("observe", [False, True], ids=["alone", "with what is seen"])
@@ -105,15 +123,26 @@ def test_upstream_steps(benchmark: Any, episodes: list[Episode], observe: bool) 
     benchmark.pedantic(upstream_steps, (worlds, some, look), rounds=3)
 
 
-def test_engine_reset(benchmark: Any, episodes: list[Episode]) -> None:
-    benchmark(World, episodes[0].graph)
+@pytest.mark.parametrize("start", ["from JSON", "from a built graph"])
+def test_engine_reset(benchmark: Any, episodes: list[Episode], start: str) -> None:
+    """A world in which the next step can be taken."""
+    data, graph = episodes[0].data, episodes[0].graph
+    if start == "from JSON":
+        benchmark.pedantic(lambda: World(compile_graph(data, "scene")), rounds=10, warmup_rounds=1)
+    else:
+        benchmark.pedantic(World, (graph,), rounds=50, iterations=2000, warmup_rounds=2)
 
 
 @pytest.mark.reference
-def test_upstream_reset(benchmark: Any, episodes: list[Episode]) -> None:
-    """Upstream shares nothing between episodes but the JSON."""
-    load()
-    benchmark.pedantic(Upstream, (episodes[0].data,), rounds=5)
+@pytest.mark.parametrize("start", ["from JSON", "from a built graph"])
+def test_upstream_reset(benchmark: Any, episodes: list[Episode], start: str) -> None:
+    """Its state alone: the executor, without which it takes no step, is not counted."""
+    execution, _ = load()
+    data, built = episodes[0].data, execution.EnvironmentGraph(episodes[0].data)
+    if start == "from JSON":
+        benchmark.pedantic(lambda: execution.EnvironmentState(execution.EnvironmentGraph(data), {}, True), rounds=10)
+    else:
+        benchmark.pedantic(execution.EnvironmentState, (built, {}, True), rounds=50, iterations=2000, warmup_rounds=2)
 
 
 def after(episode: Episode) -> tuple[World, int]:
