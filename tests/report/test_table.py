@@ -567,9 +567,12 @@ def test_equal_methods_differ_by_nothing_and_it_is_said_in_words(tmp_path: Path)
     table = only(tmp_path)
     found = only_difference(table, "ppo", "sparse")
     assert (found.found.effect.mean, found.found.p) == (0.0, 1.0)
+    assert found.found.effect.low is not None and found.found.effect.high is not None
+    low, high = 100 * found.found.effect.low, 100 * found.found.effect.high
+    assert low == pytest.approx(-high)
     said = "no significant difference between ppo and sparse"
-    assert found.words == f"{said} (+0.0 pp, simultaneous 95 % CI -15.0 to +15.0, adjusted p = 1)"
-    assert "| ppo | +0.0 | -15.0 to +15.0 | 1.000 | no significant difference |" in markdown(table)
+    assert found.words == f"{said} (+0.0 pp, simultaneous 95 % CI {low:+.1f} to {high:+.1f}, adjusted p = 1)"
+    assert f"| ppo | +0.0 | {low:+.1f} to {high:+.1f} | 1.000 | no significant difference |" in markdown(table)
 
 
 def test_a_difference_does_not_change_when_a_method_joins_but_is_less_sure(tmp_path: Path):
