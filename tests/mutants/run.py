@@ -1,7 +1,7 @@
 """Puts known mistakes into a copy of the code, one at a time, and says which of them the tests notice.
 
-    python tests/mutants/run.py                # all of `mistakes.toml`: about TIME minutes on one core
-    python tests/mutants/run.py 'ppo-*' greedy  # those whose names fit one of the patterns
+    python tests/mutants/run.py          # all of `mistakes.toml`: about five minutes of processor time
+    python tests/mutants/run.py '*kl*'   # those whose names fit a pattern
 
 The list says of each mistake in which file it is, the right text, the wrong text, and which tests should notice. The
 copy lies in a temporary folder; the working tree is only read. Ends with 1 where a mistake survives, and with 2 where

@@ -210,10 +210,3 @@ class Director:
             return self.rng.choice([step for step in steps if step[0] == action])
         action = self.rng.choice(list(ARITY))
         return action, tuple(self.rng.choice([self.rng.choice(nodes)] * 4 + [NOWHERE]) for _ in range(ARITY[action]))
-
-
-def everything(world: World) -> tuple[object, ...]:
-    """The whole state of a world: equal for two worlds of one graph exactly when they behave alike from now on."""
-    nodes = sorted(world.graph.nodes)
-    things = [(node, world.states(node), world.origin(node)) for node in nodes]
-    return world.profile, list(world.edges()), things, world._found
