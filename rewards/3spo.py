@@ -5,18 +5,20 @@ Equation: the reward of `3spo-lite`; n(s) = ceil(G_max * S(s)) replies are tried
   one goes on, several are compared: A_t = r_t - mean of r over the replies tried in this state. The episode goes on
   with the reply of the highest r and, when it is over, comes back to the others, best first.
 Defaults: max_replies 8 (G_max) <- README and run_alfworld_7B.sh; those of `3spo-lite`.
-Deviations: the released trainer never calls its rollout (it trains GRPO); this one does, and returns to a state by
-  environment snapshots, where the code's search only restores the observation. The policy takes one optimiser step for
-  every ppo.env_steps / ppo.minibatches steps of all trees together, while the episodes are under way, instead of after
-  each state: as many as for every other method; where one round of replies is worth several, its steps are split into
-  as many minibatches. A task is left after ppo.samples finished episodes (the code: 32), and a tree with nowhere to go
-  back to begins its task anew; a state collects xi failures only where its task comes back, so that at the default size
-  of a run hardly any episode is cut off (key=released and fewer world.train_tasks change that). Replies with the same
-  action are all executed, but only one of them is continued (the code continues no action that any episode has tried at
-  that text). Every executed reply counts as an environment step. An episode that is cut off counts as failed. A reply
-  tried alone has no advantage, but its KL counts. The trainer scales the advantages of a batch to root mean square 1,
-  as for every method without a critic (the paper does not normalise them). Statistics follow the deviations of
-  `3spo-lite`; how many replies are tried is decided by every episode that is over.
+Deviations: states are counted for each task apart (the paper: shared by all), explored episodes count too, and the
+  policy is updated after portions of steps (the paper: after each state). The released trainer never calls its rollout
+  (it trains GRPO); this one does, and returns to a state by environment snapshots, where the code's search only
+  restores the observation. A portion is ppo.env_steps / ppo.minibatches steps of all trees together, while the episodes
+  are under way, so that there are as many optimiser steps as with every other method; where one round of replies is
+  worth several, its steps are split into as many minibatches. A task is left after ppo.samples finished episodes (the
+  code: 32), and a tree with nowhere to go back to begins its task anew; a state collects xi failures only where its
+  task comes back, so that at the default size of a run hardly any episode is cut off (key=released and fewer
+  world.train_tasks change that). Replies with the same action are all executed, but only one of them is continued (the
+  code continues no action that any episode has tried at that text). Every executed reply counts as an environment step.
+  An episode that is cut off counts as failed. A reply tried alone has no advantage, but its KL counts. The trainer
+  scales the advantages of a batch to root mean square 1, as for every method without a critic (the paper does not
+  normalise them). Statistics follow the deviations of `3spo-lite`; how many replies are tried is decided by every
+  episode that is over.
 Conserves return: no; as `3spo-lite`.
 Needs: environment snapshots; explored episodes, unless explored=false.
 """
@@ -42,6 +44,10 @@ class ThreeSPO(StateScores, Compared):
     `max_replies` (G_max) is how many are tried in a state of which nothing is known; `3spo-lite` explains the others.
     """
 
+    our_form = (
+        "states are counted for each task apart (the paper: shared by all), explored episodes count too, and the "
+        "policy is updated after portions of steps (the paper: after each state)"
+    )
     typed = "3spo"
     conserves_return = False
     updates_between_steps = True

@@ -7,18 +7,20 @@ Equation: r_t = w * new + (0.5 - w) * (S(s) - S(s')) + 0.5 * success on the last
 Defaults: alpha 50, xi 10, zeta 0.1, k 0.1 <- run_alfworld_7B.sh and main_3spo.py (the class alone has alpha 1); novelty
   paper <- the paper, new where s' is first met in the episode (released: where the text changed); key task <- ours, see
   Deviations; explored on <- ours, see Deviations.
-Deviations: no adaptive rollout, no truncation, no update after each step: credit is the trainer's GAE; the paper's own
-  ablation finds the rollout not needed for performance. A state is an observation of one task (key=history: with all
-  that came before it); the code's is the text alone, shared by all tasks (key=released), where a success in one kitchen
-  makes the same text in another count as solved. With thousands of train tasks few come back: in a default run in
-  ALFWorld 3.4 % of the steps begin in a state that was met before, 92 % with key=released; elsewhere S = 1 and w = 0.5,
-  so that only novelty and success are rewarded (fewer world.train_tasks make states come back). Novelty is judged by
-  the observation, with any key. Success is the environment's own test; the code takes any reward above 0 for it.
-  Rewards use the counts of earlier batches: a batch is counted when the next one comes. The explored episodes are
-  counted too (explored=false: the paper's start from nothing, where the first batch is rewarded for novelty and success
-  alone). The state that an episode ends in is met like any other; the code counts only states that were acted in, so
-  that the last step leads from a solved state to an unseen one and loses as much as success adds. Counts start at zero
-  in each run; the code keeps its own in a file of the working directory.
+Deviations: the reward alone, with GAE in place of the comparison of replies in one state; states are counted for each
+  task apart (the paper: shared by all), and explored episodes count too. No adaptive rollout, no truncation, no update
+  after each step: credit is the trainer's GAE; the paper's own ablation finds the rollout not needed for performance. A
+  state is an observation of one task (key=history: with all that came before it); the code's is the text alone, shared
+  by all tasks (key=released), where a success in one kitchen makes the same text in another count as solved. With
+  thousands of train tasks few come back: in a default run in ALFWorld 3.4 % of the steps begin in a state that was met
+  before, 92 % with key=released; elsewhere S = 1 and w = 0.5, so that only novelty and success are rewarded (fewer
+  world.train_tasks make states come back). Novelty is judged by the observation, with any key. Success is the
+  environment's own test; the code takes any reward above 0 for it. Rewards use the counts of earlier batches: a batch
+  is counted when the next one comes. The explored episodes are counted too (explored=false: the paper's start from
+  nothing, where the first batch is rewarded for novelty and success alone). The state that an episode ends in is met
+  like any other; the code counts only states that were acted in, so that the last step leads from a solved state to an
+  unseen one and loses as much as success adds. Counts start at zero in each run; the code keeps its own in a file of
+  the working directory.
 Conserves return: no; w differs between states, so that the differences do not telescope, and novelty adds up to 0.5 a
   step.
 Needs: explored episodes, unless explored=false.
@@ -32,4 +34,8 @@ from spa_bench.rewards._state_scores import StateScores
 class ThreeSPOLite(StateScores):
     """The reward alone; episodes are played as for every other method."""
 
+    our_form = (
+        "the reward alone, with GAE in place of the comparison of replies in one state; states are counted for each "
+        "task apart (the paper: shared by all), and explored episodes count too"
+    )
     typed = "3spo-lite"

@@ -24,10 +24,13 @@ def card(file: Path) -> dict[str, str]:
 
 def table() -> str:
     """One row per method, in Markdown."""
-    rows = ["| `--reward` | reward assigned to a step | conserves return | needs | source |", "|---|---|---|---|---|"]
+    titles = ("reward assigned to a step", "conserves return", "needs", "source", "our form")
+    rows = [f"| `--reward` | {' | '.join(titles)} |", "|---|---|---|---|---|---|"]
     for file in sorted(Path(__file__).parent.glob("[!_]*.py")):
         fields = card(file)
         cells = [fields[key].rstrip(".") for key in ("Title", "Conserves return", "Needs", "Paper")]
+        first = fields["Deviations"].split(". ")[0].rstrip(".")
+        cells.append("as published" if first.startswith("none") else first)
         rows.append(" | ".join([f"| `{file.stem.replace('_', '-')}`", *(c.replace("|", "\\|") for c in cells)]) + " |")
     return "\n".join(rows)
 

@@ -22,6 +22,7 @@ class AllOnLast(SPA):
     """As `sparse`, with the sums of `spa`: they include the grounding bonus."""
 
     placebo = "floor"
+    our_form = ""
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """Zeros and, last, the sum of `spa`."""

@@ -6,13 +6,13 @@ Equation: A = A^E + weight * A^S with A^E = (R_i - mean R) / (std R + epsilon) o
   G_t = sum_(k >= t) gamma^(k - t) r_k; r_T = R.
 Defaults: weight 1, gamma 0.95 <- the paper; normalise on <- run_alfworld.sh (off: F_norm = 1, as in run_webshop.sh);
   epsilon 1e-6 <- core_gigpo.py; history 0 <- the paper's anchor state is the observation alone.
-Deviations: history=k also asks for the same k observations and actions before (fewer near the start), because one text
-  can be many states: the same room with other things in hand. std is that of a sample (N - 1), as in the code. A state
-  met once gives 0, as in the code; so does a group of one episode, where the code's advantage is its outcome. Each
-  episode counts once in A^E, where the code by default counts it once per step. No penalty for invalid actions (the
-  code: 0.1). The trainer scales the advantages of a batch to root mean square 1, as for every method without a critic.
-  Where several characters act, each is compared with the same character of the other episodes; episodes that went wrong
-  outside the agent's control are left out. No critic is used, and none is trained.
+Deviations: none of the formula. history=k also asks for the same k observations and actions before (fewer near the
+  start), because one text can be many states: the same room with other things in hand. std is that of a sample (N - 1),
+  as in the code. A state met once gives 0, as in the code; so does a group of one episode, where the code's advantage
+  is its outcome. Each episode counts once in A^E, where the code by default counts it once per step. No penalty for
+  invalid actions (the code: 0.1). The trainer scales the advantages of a batch to root mean square 1, as for every
+  method without a critic. Where several characters act, each is compared with the same character of the other episodes;
+  episodes that went wrong outside the agent's control are left out. No critic is used, and none is trained.
 Conserves return: yes.
 Needs: several episodes of each task, and states that come back.
 """

@@ -4,11 +4,11 @@ Paper: Shao et al. 2024, arXiv 2402.03300; without the spread Liu et al. 2025, a
 Equation: A_i = (R_i - mean R) / (std R + epsilon) on every decision, over the episodes of the task; r_T = R.
 Defaults: normalise on <- the paper's std(r) (off: Dr. GRPO); epsilon 1e-6 <- verl's compute_grpo_outcome_advantage, the
   paper has none.
-Deviations: std is that of a sample (N - 1), as in verl and TRL; the paper does not say. Zero where all outcomes agree
-  and for a group of one, where verl's advantage is the outcome. Each episode counts once, where verl-agent by default
-  counts it once per step. The trainer scales the advantages of a batch to root mean square 1, as for every method
-  without a critic. Where several characters act, each is compared with the same character of the other episodes;
-  episodes that went wrong outside the agent's control are left out. No critic is used, and none is trained.
+Deviations: none of the formula. std is that of a sample (N - 1), as in verl and TRL; the paper does not say. Zero where
+  all outcomes agree and for a group of one, where verl's advantage is the outcome. Each episode counts once, where
+  verl-agent by default counts it once per step. The trainer scales the advantages of a batch to root mean square 1, as
+  for every method without a critic. Where several characters act, each is compared with the same character of the other
+  episodes; episodes that went wrong outside the agent's control are left out. No critic is used, and none is trained.
 Conserves return: yes.
 Needs: several episodes of each task.
 """

@@ -8,15 +8,16 @@ Equation: r_t = V(s_t) - V(s_(t-1)) with s_t the state after step t, V(s_t) for 
   advantage of every decision of a turn is its reward.
 Defaults: samples 2, states 1 <- ours, for the cost: at most two more episodes for each one played. VinePPO's code has
   samples 9 (polIter_rho1bSft2_vineppo_MATH.jsonnet) and measures the state before every step.
-Deviations: of the states inside an episode, `states` are drawn and measured, and the change of V from one to the next
-  is shared equally by the steps between them; states=0 measures all, as the paper does. V(s_0) costs nothing, because
-  the episodes of the batch are continuations from the start; the episode's own outcome is one of them, so that the sums
-  of a task's episodes add up to 0 in a batch, and a lone episode's steps do. A step is a turn of an agent in a world. A
-  state is all that the policy has read and written so far: episodes that share it share its value, and it is continued
-  once. Continuations with an error outside the agent's control are left out, and a state without any other counts as
-  not measured; the rewards of an episode with such an error are 0. Values are forgotten with the next batch, because
-  the policy has changed. The trainer scales the advantages of a batch to root mean square 1, as for every method
-  without a critic. No critic is used, and none is trained.
+Deviations: one state inside an episode is measured, and the change of value is shared by the steps between (the paper:
+  the state before every step; that is states=0). Of the states inside an episode, `states` are drawn and measured, and
+  the change of V from one to the next is shared equally by the steps between them; states=0 measures all, as the paper
+  does. V(s_0) costs nothing, because the episodes of the batch are continuations from the start; the episode's own
+  outcome is one of them, so that the sums of a task's episodes add up to 0 in a batch, and a lone episode's steps do. A
+  step is a turn of an agent in a world. A state is all that the policy has read and written so far: episodes that share
+  it share its value, and it is continued once. Continuations with an error outside the agent's control are left out,
+  and a state without any other counts as not measured; the rewards of an episode with such an error are 0. Values are
+  forgotten with the next batch, because the policy has changed. The trainer scales the advantages of a batch to root
+  mean square 1, as for every method without a critic. No critic is used, and none is trained.
 Conserves return: no; the sum is R - V(s_0), the outcome less a number that all episodes of the task share in a batch.
 Needs: the simulator (continuations of the policy from recorded states, counted as overhead), so one character at a
   time, and several episodes of each task.
@@ -43,6 +44,10 @@ class MonteCarlo(Compared):
     besides the first and the last (0: all).
     """
 
+    our_form = (
+        "one state inside an episode is measured, and the change of value is shared by the steps between (the paper: "
+        "the state before every step; that is states=0)"
+    )
     conserves_return = False
 
     def __init__(self, *, samples: int = 2, states: int = 1) -> None:

@@ -6,11 +6,11 @@ Equation: r_t = P_t - P_(t-1) for t < T and r_T = R - P_(T-1) with P_t = (p_t - 
   progress after step t and p_0 before the first. That is R on the last step plus P_t - P_(t-1) on each, with P = 0 at
   the start and at the end.
 Defaults: none.
-Deviations: progress is counted from the start, as a share of the way that is left there, so that the shaping adds
-  nothing to any episode and a success has no jump at the end: added unscaled, it would take p_0 from every episode (0.5
-  in the environments here), which the last step would have to return. An episode that begins at the goal has its
-  outcome alone as reward. An episode cut off short of the goal loses on its last step what it had gained. Exact for
-  gamma = 1, the trainer's default.
+Deviations: none of the formula. Progress is counted from the start, as a share of the way that is left there, so that
+  the shaping adds nothing to any episode and a success has no jump at the end: added unscaled, it would take p_0 from
+  every episode (0.5 in the environments here), which the last step would have to return. An episode that begins at the
+  goal has its outcome alone as reward. An episode cut off short of the goal loses on its last step what it had gained.
+  Exact for gamma = 1, the trainer's default.
 Conserves return: yes.
 Needs: the oracle's progress, which no agent outside a benchmark has.
 """

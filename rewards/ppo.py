@@ -4,8 +4,8 @@ Paper: Ziegler et al. 2019, arXiv 1909.08593 (KL in the reward); Schulman et al.
 Equation: r_N = R on the last sampled token, r_n = -k * KL_n on every token n; advantages by GAE over tokens.
 Defaults: none of its own; gamma, lambda and the weight k of the KL are the trainer's (`ppo.gamma`, `ppo.lam`,
   `ppo.kl_coef`), the same for every method.
-Deviations: tokens of observations are no decisions, so they do not decay credit; TRL 0.10.1 (SPA, StepTool) runs GAE
-  through them, which leaves 1e-24 of the outcome at the first of ten turns of 100 tokens.
+Deviations: none of the formula. Tokens of observations are no decisions, so they do not decay credit; TRL 0.10.1 (SPA,
+  StepTool) runs GAE through them, which leaves 1e-24 of the outcome at the first of ten turns of 100 tokens.
 Conserves return: yes.
 Needs: nothing.
 """

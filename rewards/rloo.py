@@ -4,10 +4,10 @@ Paper: Ahmadian et al. 2024, arXiv 2402.14740 (REINFORCE leave-one-out); Chen et
   PPO's clipping, as here).
 Equation: A_i = R_i - mean_(j != i) R_j on every decision; r_T = R.
 Defaults: none; the size of a group is the trainer's (`ppo.samples`), the same for every method.
-Deviations: the paper puts the KL into the reward, here it is in the loss as for most methods; the trainer scales the
-  advantages of a batch to root mean square 1, as for every method without a critic. A group of one has the advantage 0,
-  where verl's is the outcome. Where several characters act, each is compared with the same character of the other
-  episodes; episodes that went wrong outside the agent's control are left out. No critic is used, and none is trained.
+Deviations: the KL penalty is in the loss (the paper: in the reward). The trainer scales the advantages of a batch to
+  root mean square 1, as for every method without a critic. A group of one has the advantage 0, where verl's is the
+  outcome. Where several characters act, each is compared with the same character of the other episodes; episodes that
+  went wrong outside the agent's control are left out. No critic is used, and none is trained.
 Conserves return: yes.
 Needs: several episodes of each task.
 """
@@ -24,6 +24,8 @@ from spa_bench.rewards._groups import Compared, among_peers
 
 class RLOO(Compared):
     """Reads outcomes, never step rewards; the advantage does not depend on the turn."""
+
+    our_form = "the KL penalty is in the loss (the paper: in the reward)"
 
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
         """The same number at every turn of an episode."""

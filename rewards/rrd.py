@@ -9,13 +9,13 @@ Equation: r_t = MLP(h_t), h_t the last hidden state at the end of turn t; loss (
 Defaults: subset 8 <- ours, see Deviations; unbiased off <- common.py (rrd_bias_correction); exact off <- the paper;
   hidden 128, epochs 40, patience 6, learning_rate 1e-3, weight_decay 0.01, batch 32, holdout 0.2 <- as `spa` here, so
   that the two differ in their loss alone (the code: two layers of 256 and a rate of 3e-4).
-Deviations: the code draws 64 steps (32 in Atari) of episodes of up to 1000; here that would be all of them, which
-  leaves nothing random, and the loss of `spa` but for the weight 1 / T^2 of an episode. Where an episode is shorter
-  than the set, the code draws with replacement; here all steps are taken once, and there is nothing to correct. Rewards
-  are learned once, from episodes of the warm start (the code: all along, from a replay buffer), and read the history up
-  to the turn's end (the code: state, action and next state). Training starts from equal rewards; held-out tasks
-  choose when to stop, by the mean of the loss over all sets. exact=true adds R minus the sum of the rewards to the last
-  step, as in `spa`.
+Deviations: learned once, from the warm start's episodes (the paper: all along, from a replay buffer), of hidden states
+  in place of state and action. The code draws 64 steps (32 in Atari) of episodes of up to 1000; here that would be all
+  of them, which leaves nothing random, and the loss of `spa` but for the weight 1 / T^2 of an episode. Where an episode
+  is shorter than the set, the code draws with replacement; here all steps are taken once, and there is nothing to
+  correct. A hidden state has read the history up to the turn's end; the code's network reads the next state too.
+  Training starts from equal rewards; held-out tasks choose when to stop, by the mean of the loss over all sets.
+  exact=true adds R minus the sum of the rewards to the last step, as in `spa`.
 Conserves return: no; rewards are fitted to the outcome but not forced to add up to it, unless exact=true.
 Needs: explored episodes and the encoder (one forward pass per episode at fit; for rewards that of the KL penalty is
   reused).
@@ -41,6 +41,10 @@ class RRD(FromOutcomes):
     `exact` adds the outcome minus the sum of the rewards to the last step. `Training` explains the others.
     """
 
+    our_form = (
+        "learned once, from the warm start's episodes (the paper: all along, from a replay buffer), of hidden states "
+        "in place of state and action"
+    )
     name = "rrd"
 
     def __init__(

@@ -7,11 +7,12 @@ Equation: r_t = g_t - g_(t-1) for t < T and r_T = R - g_(T-1), with g_t = MLP(h_
 Defaults: continuous 0.5 <- rudder.py (continuous_pred_factor); g_0 = 0 <- rudder.py: the first step gets the first
   prediction; hidden 128, epochs 40, patience 6, learning_rate 1e-3, weight_decay 0.01, batch 32, holdout 0.2 <- as
   `spa` here, so that the two differ in what they learn alone.
-Deviations: no LSTM: a causal language model has read all that came before turn t, and its hidden state is frozen at the
-  warm start. No lessons buffer: the predictor is learned once, from episodes of the warm start. The remainder is on the
-  last step, so that no step's reward depends on later ones (the authors' PyTorch tutorial spreads it over all steps,
-  which rewards delay). Each episode counts once in the loss, whatever its length (the code: each position of a batch).
-  Training starts by predicting the mean outcome; held-out tasks choose when to stop.
+Deviations: learned once, from the warm start's episodes, by a network on hidden states (the paper: an LSTM, all along,
+  from a buffer of lessons). No LSTM: a causal language model has read all that came before turn t, and its hidden state
+  is frozen at the warm start. No lessons buffer: the predictor is learned once, from episodes of the warm start. The
+  remainder is on the last step, so that no step's reward depends on later ones (the authors' PyTorch tutorial spreads
+  it over all steps, which rewards delay). Each episode counts once in the loss, whatever its length (the code: each
+  position of a batch). Training starts by predicting the mean outcome; held-out tasks choose when to stop.
 Conserves return: yes.
 Needs: explored episodes and the encoder (one forward pass per episode at fit; for rewards that of the KL penalty is
   reused).
@@ -37,6 +38,10 @@ class RUDDER(FromOutcomes):
     `continuous` weighs predictions on the way beside that at the end. `Training` explains the others.
     """
 
+    our_form = (
+        "learned once, from the warm start's episodes, by a network on hidden states (the paper: an LSTM, all along, "
+        "from a buffer of lessons)"
+    )
     name = "rudder"
     conserves_return = True
 

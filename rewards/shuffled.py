@@ -23,6 +23,7 @@ class Shuffled(SPA):
     """An episode's permutation depends on that episode alone: not on its group, nor on the worker process."""
 
     placebo = "chance"
+    our_form = ""
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """The same numbers as `spa`, at other steps."""

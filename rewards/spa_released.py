@@ -7,16 +7,16 @@ Equation: r_k = (T - k) * (A_i + beta * g_k) on the last token of turn k, for k 
 Defaults: beta 0.5 <- prm/rl_data_org.py; position on <- compute_rewards of ppo/step_ppotrainer.py (off: without the
   factor T - k, as rl_data_org.py writes it); gamma, lambda and the weight of the KL are the trainer's, because the file
   that the code reads them from (StepTool_ppo.json) was never released.
-Deviations: no estimator is trained, because rl_data_org.py replaces its output by A_i; so there is no alpha either. A_i
-  is taken over the batch that the policy has just played; in the code over the explored episodes, once, and PPO is one
-  epoch over these. Tokens of observations are no decisions here; the code's GAE runs through them, so that credit
-  hardly crosses turns. Every episode is used, and whole; the code leaves out those of 35 turns and more, keeps at most
-  1,596, and drops what is more than 4,096 tokens before the last reply. Its grounding is unchanged: only that text
-  counts, so that a refusal in other words is grounded, and in an environment without the text (WebShop) every step is;
-  but here ALFWorld and VirtualHome say it to malformed replies too (not in VirtualHome's protocol of the same name),
-  the code's own do not. Its factor is unchanged: the last turn gets 0, whatever happened there. Where several
-  characters act, each is compared with the same character of the other episodes; an episode with an error outside the
-  agent's control is left out and has A_i = 0.
+Deviations: episodes are compared in the batch that was just played (the code: once, among the explored ones), and
+  tokens of observations are no decisions. No estimator is trained, because rl_data_org.py replaces its output by A_i;
+  so there is no alpha either. In the code PPO is one epoch over the explored episodes, and GAE runs through tokens of
+  observations too, so that credit hardly crosses turns. Every episode is used, and whole; the code leaves out those of
+  35 turns and more, keeps at most 1,596, and drops what is more than 4,096 tokens before the last reply. Its grounding
+  is unchanged: only that text counts, so that a refusal in other words is grounded, and in an environment without the
+  text (WebShop) every step is; but here ALFWorld and VirtualHome say it to malformed replies too (not in VirtualHome's
+  protocol of the same name), the code's own do not. Its factor is unchanged: the last turn gets 0, whatever happened
+  there. Where several characters act, each is compared with the same character of the other episodes; an episode with
+  an error outside the agent's control is left out and has A_i = 0.
 Conserves return: no; the sum is A_i * T * (T - 1) / 2 and the bonuses, so that an episode of one step gets 0.
 Needs: several episodes of each task.
 """
@@ -43,6 +43,10 @@ class SPAReleased(RewardMethod):
     An episode without steps has no rewards.
     """
 
+    our_form = (
+        "episodes are compared in the batch that was just played (the code: once, among the explored ones), and "
+        "tokens of observations are no decisions"
+    )
     level = "token"
     kl_in_reward = True
 

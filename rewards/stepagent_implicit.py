@@ -7,14 +7,15 @@ Equation: r_t = beta * f(s_t, a_t), f standing for log pi(a | s) / pi_ref(a | s)
   -log sigmoid(F(s, a) - F(s, b)) + centre * ((F(s, a) + F(s, b)) / 2)^2.
 Defaults: beta 0.1 <- TRL's DPOConfig; prefixes 512, centre 0.1, hidden 128, epochs 40, patience 6, learning_rate 1e-3,
   weight_decay 0.01, batch 32, holdout 0.2 <- ours: the description names no sizes.
-Deviations: f is a small network on the last hidden state at the end of the turn, of the backbone frozen at the warm
-  start, in place of the log-ratio of a model that DPO has trained as a whole; a DPO trainer is no part of this. Written
-  from descriptions of the paper, not from its text. Pairs are sampled once, by the policy of the warm start, in
-  `prefixes` states drawn from all expert episodes, because each costs a reply. Pairs of equal actions say nothing and
-  are left out. The loss of DPO leaves open what is added to f in a state, whatever the action; `centre` settles it: it
-  draws the two actions of a state to opposite rewards. Held-out tasks choose when to stop, and others tell how often
-  the expert's action is preferred (`held_out_accuracy`); a clock prefers neither, as both were taken at the same turn.
-  No outcome is added.
+Deviations: re-implementation from descriptions: a network on hidden states in place of the log-ratio of a tuned model,
+  with a term of our own that centres the two actions of a state. F is a small network on the last hidden state at the
+  end of the turn, of the backbone frozen at the warm start, in place of the log-ratio of a model that DPO has trained
+  as a whole; a DPO trainer is no part of this. Written from descriptions of the paper, not from its text. Pairs are
+  sampled once, by the policy of the warm start, in `prefixes` states drawn from all expert episodes, because each costs
+  a reply. Pairs of equal actions say nothing and are left out. The loss of DPO leaves open what is added to f in a
+  state, whatever the action; `centre` settles it: it draws the two actions of a state to opposite rewards. Held-out
+  tasks choose when to stop, and others tell how often the expert's action is preferred (`held_out_accuracy`); a clock
+  prefers neither, as both were taken at the same turn. No outcome is added.
 Conserves return: no; it rewards likeness to experts, whatever the outcome.
 Needs: expert episodes, one reply of the agent per state, and the encoder (one pass per pair at fit, and one per episode
   for rewards).
@@ -44,6 +45,10 @@ class StepAgentImplicit(Learned):
     `prefixes` in how many states the agent is asked. `batch` is in expert episodes. `Training` explains the others.
     """
 
+    our_form = (
+        "re-implementation from descriptions: a network on hidden states in place of the log-ratio of a tuned model, "
+        "with a term of our own that centres the two actions of a state"
+    )
     name = "stepagent-implicit"
     uses_experts = True
 

@@ -8,13 +8,14 @@ Defaults: form airl <- ours, because it alone has both signs: with gail every re
   episodes, with log every reward is negative; airl is the reward of Fu et al. 2018, arXiv 1710.11248, gail <- Ho and
   Ermon 2016, arXiv 1606.03476; smoothing 0.1, expert_steps 4096, epochs 20, updates 2, hidden 128, learning_rate 1e-3,
   weight_decay 0.01, batch 256 <- ours: the description names no architecture and no sizes.
-Deviations: written from descriptions of the paper, not from its text: they do not say which of the forms is the reward,
-  nor whether D is high for experts. The discriminator is a head on the backbone frozen at the warm start. `fit` trains
-  it on the explored episodes; each batch then trains it for `updates` passes, with a fresh optimiser, before its
-  rewards are computed. `expert_steps` steps of experts are drawn once: their hidden states are saved with each
-  checkpoint. Classes count the same however many steps they have. log D - log(1 - D) is clipped to
-  +-log((1 - smoothing) / smoothing), so that rewards are bounded. Without experts, or before any step of the
-  policy, D is 1/2. No outcome is added.
+Deviations: re-implementation from descriptions, which leave the reward open: log D - log(1 - D) is our choice, and D is
+  a head on the frozen warm start. Written from descriptions of the paper, not from its text: they do not say which of
+  the forms is the reward, nor whether D is high for experts. The discriminator is a head on the backbone frozen at the
+  warm start. `fit` trains it on the explored episodes; each batch then trains it for `updates` passes, with a fresh
+  optimiser, before its rewards are computed. `expert_steps` steps of experts are drawn once: their hidden states are
+  saved with each checkpoint. Classes count the same however many steps they have. log D - log(1 - D) is clipped to
+  +-log((1 - smoothing) / smoothing), so that rewards are bounded. Without experts, or before any step of the policy, D
+  is 1/2. No outcome is added.
 Conserves return: no; it rewards likeness to experts, whatever the outcome.
 Needs: expert episodes, explored episodes and the encoder (one forward pass per episode at fit; for rewards that of the
   KL penalty is reused).
@@ -46,6 +47,10 @@ class StepAgentInverse(Learned):
     `batch` is in steps. `Training` explains the others.
     """
 
+    our_form = (
+        "re-implementation from descriptions, which leave the reward open: log D - log(1 - D) is our choice, and D is "
+        "a head on the frozen warm start"
+    )
     name = "stepagent-inverse"
     uses_experts = True
 

@@ -27,6 +27,7 @@ class TimeOnly(SPA):
     """A step's reward is a function of its turn, on the last step also of the outcome; all else is averaged out."""
 
     placebo = "floor"
+    our_form = ""
     _profile: Floats | None = None
     """m_t; None before `fit`."""
     _surplus: float = 0.0

@@ -3,8 +3,8 @@
 Paper: Gangwani, Zhou and Peng 2020, arXiv 2010.12718 (IRCR: every step of an episode has the same guidance reward).
 Equation: r_t = R / T.
 Defaults: none.
-Deviations: the paper gives each step the whole outcome, scaled over a replay buffer, which favours long episodes; here
-  it is divided among the steps.
+Deviations: the outcome is divided among the steps (IRCR: every step gets the whole outcome, scaled over a replay
+  buffer), which favours long episodes.
 Conserves return: yes.
 Needs: nothing.
 """
@@ -22,6 +22,9 @@ from spa_bench.method import RewardMethod
 class Uniform(RewardMethod):
     """Dense, without credit assignment: all steps get the same; an episode without steps has no rewards."""
 
+    our_form = (
+        "the outcome is divided among the steps (IRCR: every step gets the whole outcome, scaled over a replay buffer)"
+    )
     conserves_return = True
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:

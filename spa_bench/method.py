@@ -63,6 +63,10 @@ class RewardMethod(ABC):
 
     conserves_return: ClassVar[bool] = False
     """The step rewards of every trajectory add up to its outcome."""
+    our_form: ClassVar[str] = ""
+    """Where the reward or the advantage is by default another than in the paper that the method is named after, in one
+    line; tables, pages, figures and audits say it with "our form", and the card's Deviations begin with it. What the
+    trainer does alike for every method is not counted."""
     uses_experts: ClassVar[bool] = False
     """`fit` needs expert trajectories: extra information, which the table of results names."""
     uses_oracle: ClassVar[bool] = False

@@ -66,6 +66,8 @@ class Run:
     iterations: Sequence[Mapping[str, Any]]
     """Rows of `metrics.jsonl`, one for each iteration of training; of a repeated one the last."""
     costs: Mapping[str, float]
+    fit: Mapping[str, Any]
+    """The row of `metrics.jsonl` that says how the method was fitted; empty where it was not."""
     start: str | None
     """Hash of the weights that training started from, where the run says it."""
     warm_start_seconds: float
@@ -188,6 +190,7 @@ def _load(path: Path) -> Run:
         panels=panels,
         iterations=tuple(iterations[number] for number in sorted(iterations)),
         costs=_costs(iterations.values(), stages),
+        fit=stages.get("fit_reward", {}),
         start=stages.get("warm_start", {}).get("weights"),
         warm_start_seconds=float(stages.get("warm_start", {}).get("seconds") or 0.0),
         finished=finished,

@@ -6,7 +6,7 @@ methods; a method is fitted on the explored episodes that a run would give it, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from spa_bench import credit
+from spa_bench.analysis.fits import our_forms
 from spa_bench.audit import assess, laws, measures, summary
 from spa_bench.audit.effects import Effect
 from spa_bench.audit.intervals import farthest, mean_of
@@ -64,15 +65,20 @@ def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progr
         floor=tuple(label for label, method in methods.items() if method.placebo == "floor"),
         probes=summary.PROBES,
         costs=summary.COSTS,
-        notes=tuple(
-            f"{label} uses {told}; other methods do not"
-            for label, method in methods.items()
-            if (told := extra_information(method))
-        ),
+        notes=_notes(methods),
         excluded=len(stage.trajectories) - len(assess.usable(stage.trajectories)),
         power=power,
         episodes=tuple(stage.trajectories),
         prices={label: tuple(tuple(map(float, paid)) for paid in own[0].rewards) for label, own in fits.items()},
+    )
+
+
+def _notes(methods: Mapping[str, RewardMethod]) -> tuple[str, ...]:
+    """Which methods are not their paper's, and which know more than others."""
+    informed = {label: extra_information(method) for label, method in methods.items()}
+    return (
+        *our_forms({label: method.our_form for label, method in methods.items()}),
+        *(f"{label} uses {told}; other methods do not" for label, told in informed.items() if told),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from spa_bench.analysis.fits import our_forms
 from spa_bench.analysis.groups import Group, Problem, collect, problem
 from spa_bench.analysis.step_intervals import BASELINE, Improvement, Improvements, improvements
 from spa_bench.audit import saved
@@ -64,7 +65,8 @@ class Contents:
                 if found is not None:
                     grid = _intervals(found)
                     own_title = replace(grid, title=f"{PAPERS[name].by_interval}: {titled(own)}, {grid.title}")
-                    notes = [section(own).notes[0], INTERVALS.format(found.baseline)]
+                    forms = our_forms({row.label: row.our_form for row in own.rows})
+                    notes = [section(own).notes[0], *forms, INTERVALS.format(found.baseline)]
                     sections.append(Section(f"paper-{slug(name)}-{table}", [own_title], notes))
         return [*sections, *self._left_out()]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from spa_bench.analysis.fits import our_forms
 from spa_bench.analysis.published import PUBLISHED, Sources
 from spa_bench.report.grid import Grid
 from spa_bench.report.names import headings
@@ -29,7 +30,8 @@ def overview(tables: Sequence[Table]) -> Section | None:
         notes.append(f"{name}: {shown_facts(table)}")
     cells = zip(*(column for _, column in columns), strict=True)
     grid = Grid("overview", "method by world", [head for head, _ in columns], [list(row) for row in cells])
-    return Section("worlds", [grid], [*notes, *sources.notes()])
+    forms = {row.label: row.our_form for _, table in shown for row in table.rows}
+    return Section("worlds", [grid], [*notes, *our_forms(forms), *sources.notes()])
 
 
 def _columns(name: str, rows: Sequence[Row | None]) -> list[tuple[str, list[str]]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from spa_bench.analysis.fits import our_forms
 from spa_bench.analysis.groups import START
 from spa_bench.analysis.published import PUBLISHED, Published, Sources
 from spa_bench.core import UserError
@@ -72,25 +73,29 @@ PAPERS = {
                 (
                     *AGENTS, Line("RFT"), Line("ArCHer"), Line("GRPO", "grpo"), Line("RAGEN"), Line("PRM4A"),
                     Line("StepAgent"), Line("StepAgent-Inverse", "stepagent-inverse"),
-                    Line("StepAgent-Implicit", "stepagent-implicit"), Line("SPA", "spa"),
-                    Line("SPA, as released", "spa-released"),
+                    Line("StepAgent-Implicit", "stepagent-implicit"), Line("SPA", "spa-published"),
+                    Line("SPA, our form", "spa"), Line("SPA, as released", "spa-released"),
                 ),
                 (
                     *ALFWORLD, Column("webshop", "average reward"), Column("virtualhome", "success"),
                     Column("virtualhome", "grounding accuracy"),
                 ),
-                "which of the two methods of StepAgent the paper compares with is unknown; the row of the released "
-                "code is ours",
+                "which of the two methods of StepAgent the paper compares with is unknown; the rows of our form and of "
+                "the released code are ours",
             ),
             PaperTable(
                 "intermediate-rewards",
                 "SPA, intermediate rewards on ALFWorld",
                 (
-                    Line("PPO", "ppo"), Line("SPA", "spa"), Line("SPA without stepwise progress", "spa (alpha=0)"),
-                    Line("SPA without grounding", "spa (beta=0)"),
+                    Line("PPO", "ppo"), Line("SPA", "spa-published"),
+                    Line("SPA without stepwise progress", "spa-published (alpha=0)"),
+                    Line("SPA without grounding", "spa-published (beta=0)"), Line("SPA, our form", "spa"),
+                    Line("SPA, our form, without stepwise progress", "spa (alpha=0)"),
+                    Line("SPA, our form, without grounding", "spa (beta=0)"),
                 ),
                 ALFWORLD,
-                "to fill our rows: --reward ppo,spa,spa:alpha=0,spa:beta=0",
+                "to fill our rows: --reward ppo,spa-published,spa-published:alpha=0,spa-published:beta=0; the rows of "
+                "our form: spa,spa:alpha=0,spa:beta=0",
             ),
         ),
         "SPA, relative improvement by step interval",
@@ -153,6 +158,7 @@ def fill(name: str, tables: Sequence[Table]) -> list[Section]:
 def _section(name: str, paper: Paper, wanted: PaperTable, tables: Sequence[Table]) -> Section:
     sources = Sources(paper.arxiv)
     header, columns, notes = ["method"], [[line.name for line in wanted.lines]], []
+    forms: dict[str, str] = {}
     for column in wanted.columns:
         heading = " ".join(part for part in (column.world, column.split, column.metric) if part)
         table, note = _table(column, tables)
@@ -160,9 +166,11 @@ def _section(name: str, paper: Paper, wanted: PaperTable, tables: Sequence[Table
         columns.append([_cell(table, line, column.metric) for line in wanted.lines])
         columns.append([_published(sources, line, column) for line in wanted.lines])
         notes.append(f"{heading}: {note}")
+        labels = {line.ours for line in wanted.lines}
+        forms |= {row.label: row.our_form for row in (table.rows if table else ()) if row.label in labels}
     grid = Grid(wanted.name, f"{wanted.title} (arXiv {paper.arxiv})", header, list(zip(*columns, strict=True)))
     own = [wanted.note] if wanted.note else []
-    return Section(f"paper-{slug(name)}", [grid], [*dict.fromkeys(notes), *own, *sources.notes()])
+    return Section(f"paper-{slug(name)}", [grid], [*dict.fromkeys(notes), *own, *our_forms(forms), *sources.notes()])
 
 
 def _table(column: Column, tables: Sequence[Table]) -> tuple[Table | None, str]:

@@ -26,6 +26,7 @@ from spa_bench.analysis.differences import (
     scores,
     variation,
 )
+from spa_bench.analysis.fits import estimators, our_forms, told_form
 from spa_bench.analysis.groups import EVAL, START, WARM_START, Group, collect, valid
 from spa_bench.analysis.outcomes import Graded, graded
 from spa_bench.analysis.runs import COSTS, Played, Run, about
@@ -64,6 +65,8 @@ class Row:
     """Episodes left out because something outside the agent's control went wrong."""
     costs: Mapping[str, float]
     """Means over seeds."""
+    our_form: str = ""
+    """Where the method is another than its paper's; empty where it is not, or where the runs do not say it."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +217,7 @@ def _row(label: str, runs: Sequence[Run], panel: str, limits: tuple[int, int] | 
         kinds={kind: _success_of([[e for e in seed if e.kind == kind] for seed in seeds]) for kind in kinds},
         excluded=sum(episode.error for run in runs for episode in run.panels[panel]),
         costs=costs,
+        our_form="" if before else told_form(runs[0]),
     )
 
 
@@ -241,7 +245,9 @@ def _success_of(parts: Sequence[Sequence[Played]]) -> float | None:
 
 def _notes(done: Sequence[Run], methods: Mapping[str, Sequence[Run]]) -> list[str]:
     told = {label: members[0].facts.get("extra_information") for label, members in methods.items()}
-    notes = [f"{label} uses {what}; other methods do not" for label, what in told.items() if what]
+    notes = our_forms({label: told_form(members[0]) for label, members in methods.items()})
+    notes += [f"{label} uses {what}; other methods do not" for label, what in told.items() if what]
+    notes += estimators(methods)
     for run in done:
         if run.unreadable or run.duplicates:
             notes.append(

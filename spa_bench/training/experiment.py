@@ -46,6 +46,7 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
     own = {
         "reward_code": code_hash(method),
         "extra_information": extra_information(method),
+        "our_form": method.our_form or None,
         "level": config.ppo.level or method.level,
     }
     with (

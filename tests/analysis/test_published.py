@@ -320,11 +320,11 @@ def test_what_is_written_is_read_again(rows):
 
 def test_a_cell_shows_what_papers_print_of_our_row_and_says_where_it_was_read():
     sources = Sources()
-    assert sources.cell("alfworld", "valid_unseen", "spa") == "79.1 [1]"
-    assert sources.cell("webshop", "valid_unseen", "spa") == "average reward 64.1 [2]"  # of an unknown split
-    assert sources.cell("alfworld", "valid_seen", "spa") == ""  # never a number of another split
-    assert sources.cell("alfworld", "valid_unseen", "no method") == sources.cell("nowhere", None, "spa") == ""
-    assert sources.cell("alfworld", "valid_unseen", "spa", "grounding accuracy") == ""
+    assert sources.cell("alfworld", "valid_unseen", "spa-published") == "79.1 [1]"
+    assert sources.cell("webshop", "valid_unseen", "spa-published") == "average reward 64.1 [2]"  # of an unknown split
+    assert sources.cell("alfworld", "valid_seen", "spa-published") == ""  # never a number of another split
+    assert sources.cell("alfworld", "valid_unseen", "no method") == sources.cell("nowhere", None, "spa-published") == ""
+    assert sources.cell("alfworld", "valid_unseen", "spa-published", "grounding accuracy") == ""
     first, second = sources.notes()
     assert first.startswith("[1] reported (different protocol): arXiv 2505.20732") and "106 of 134 games" in first
     assert "split valid_unseen, n 134, seeds unknown, model Llama-3.2-3B-Instruct" in first

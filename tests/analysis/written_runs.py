@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,11 @@ def write_run(
     metrics: Sequence[dict[str, Any]] | None = None,
     facts: dict[str, Any] = FACTS,
     tasks: Sequence[str] = tuple(EXPERT_STEPS),
+    fit: Mapping[str, float] | None = None,
     **settings: Any,
 ) -> Path:
-    """A run whose panel is the four tasks; `wins` says which were solved."""
-    config = build({"env": "alfworld", "reward": reward, "seed": seed, **settings})
+    """A run whose panel is the four tasks; `wins` says which were solved, `fit` what the reward's fit has reached."""
+    config = build({"env": "alfworld", "reward": reward, "seed": seed} | settings)
     path = run_path(results, config)
     with RunFolder.open(path, config, facts) as folder:
         folder.episodes.extend(
@@ -51,7 +52,8 @@ def write_run(
             for index, (key, won) in enumerate(zip(tasks, outcomes, strict=False))
         )
         rows = [{"kind": "stage", "stage": "warm start", "seconds": 11.0}, iteration(1), iteration(2), {"kind": "done"}]
-        folder.metrics.extend(rows if metrics is None else metrics)
+        fitted = [] if fit is None else [{"kind": "stage", "stage": "fit reward", "seconds": 1.0} | dict(fit)]
+        folder.metrics.extend((rows if metrics is None else [*metrics]) + fitted)
     return path
 
 

@@ -41,10 +41,10 @@ def section(sections: list[Section], title: str) -> Section:
     return found
 
 
-def spas(results: Path, **more: Any) -> None:
-    """Twelve tasks: spa solves eight, without its bonus four, without its progress none."""
+def spas(results: Path, method: str = "spa", **more: Any) -> None:
+    """Twelve tasks: the method solves eight, without its bonus four, without its progress none."""
     for options, wins in (({}, "111111110000"), ({"beta": 0}, "111100000000"), ({"alpha": 0}, NO_SPA)):
-        write_run(results, "spa", wins=wins, tasks=tuple(MANY), start=NO_SPA, reward_options=options, **more)
+        write_run(results, method, wins=wins, tasks=tuple(MANY), start=NO_SPA, reward_options=options, **more)
 
 
 def test_an_ablation_by_hand(tmp_path: Path):
@@ -148,15 +148,15 @@ def test_successes_have_no_table_of_graded_outcomes(tmp_path: Path):
 
 def test_worlds_side_by_side(tmp_path: Path):
     write_run(tmp_path, "ppo", wins="1000")
-    write_run(tmp_path, "spa", wins="1110")
-    write_run(tmp_path, "spa", wins="1111", env="webshop")
+    write_run(tmp_path, "spa-published", wins="1110")
+    write_run(tmp_path, "spa-published", wins="1111", env="webshop")
     found = grid(gather([tmp_path]), "overview")
-    assert [line[0] for line in found.rows] == ["warm start", "ppo", "spa"]
-    assert cell(found, "spa", "alfworld: success %") == "75.0"
+    assert [line[0] for line in found.rows] == ["warm start", "ppo", "spa-published"]
+    assert cell(found, "spa-published", "alfworld: success %") == "75.0"
     assert cell(found, "ppo", "webshop: success %") == ""
-    assert cell(found, "spa", "webshop: success %") == "100.0"
-    assert "79.1" in cell(found, "spa", f"alfworld: {PUBLISHED}")
-    assert "64.1" in cell(found, "spa", f"webshop: {PUBLISHED}")
+    assert cell(found, "spa-published", "webshop: success %") == "100.0"
+    assert "79.1" in cell(found, "spa-published", f"alfworld: {PUBLISHED}")
+    assert "64.1" in cell(found, "spa-published", f"webshop: {PUBLISHED}")
 
 
 def test_splits_of_one_world_stand_side_by_side_and_are_named(tmp_path: Path):
@@ -174,13 +174,14 @@ def test_tables_that_differ_in_one_setting_are_named_by_it(tmp_path: Path):
 
 
 def test_published_numbers_stand_in_their_own_column_and_change_none_of_ours(tmp_path: Path):
-    write_run(tmp_path, "spa", wins="1110")
+    write_run(tmp_path, "spa", wins="0000")
+    write_run(tmp_path, "spa-published", wins="1110")
     contents = gather([tmp_path])
     found = grid(contents, "results")
     assert found.header[-1] == PUBLISHED == "reported (different protocol)"
-    assert cell(found, "spa", PUBLISHED) == "79.1 [1]"
-    assert cell(found, "warm start", PUBLISHED) == ""
-    own = "| spa | - | 1 | 75.0 |  | 0.750 | 100.0 | 0.0 | 1.0 |"
+    assert cell(found, "spa-published", PUBLISHED) == "79.1 [1]"
+    assert cell(found, "spa", PUBLISHED) == cell(found, "warm start", PUBLISHED) == ""
+    own = "| spa-published | - | 1 | 75.0 |  | 0.750 | 100.0 | 0.0 | 1.0 |"
     assert f"{own} 79.1 [1] |" in as_markdown(contents.sections()[0])
     assert "79.1" not in json.dumps(contents.as_json())
 
@@ -206,12 +207,14 @@ def test_without_ppo_there_are_no_step_intervals_and_asking_for_them_is_an_error
 
 
 def test_spas_tables_are_filled_from_runs(tmp_path: Path):
-    spas(tmp_path, eval={"split": "valid_unseen"})
+    spas(tmp_path, "spa-published", eval={"split": "valid_unseen"})
+    write_run(tmp_path, "spa", wins="100000000000", tasks=tuple(MANY), start=NO_SPA)
     write_run(tmp_path, "ppo", wins="110000000000", tasks=tuple(MANY), start=NO_SPA)
     sections = gather([tmp_path]).paper("spa")
     main = section(sections, "SPA, main").grids[0]
     success = "alfworld valid_unseen success %"
     assert [cell(main, name, success) for name in ("SFT", "PPO", "SPA", "RAGEN")] == ["0.0", "16.7", "66.7", ""]
+    assert cell(main, "SPA, our form", success) == "8.3"
     beside = list(main.header).index(success) + 1
     assert main.header[beside] == PUBLISHED
     printed = {line[0]: line[beside] for line in main.rows if line[beside]}
@@ -225,7 +228,7 @@ def test_spas_tables_are_filled_from_runs(tmp_path: Path):
         "33.3",
     ]
     steps = section(sections, "SPA, relative").grids[0]
-    assert cell(steps, "spa", "1-4 (n=3)").startswith("+50.0")  # tasks of 2, 3 and 4 steps: 3 against 2
+    assert cell(steps, "spa-published", "1-4 (n=3)").startswith("+50.0")  # tasks of 2, 3 and 4 steps: 3 against 2
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -245,8 +248,8 @@ def test_an_unknown_paper_is_a_user_error(tmp_path: Path):
 
 
 def test_a_paper_column_takes_the_table_with_most_rows_and_says_so(tmp_path: Path):
-    write_run(tmp_path, "spa", wins="1111", ppo={"learning_rate": 1e-5})
-    write_run(tmp_path, "spa", wins="0000")
+    write_run(tmp_path, "spa-published", wins="1111", ppo={"learning_rate": 1e-5})
+    write_run(tmp_path, "spa-published", wins="0000")
     write_run(tmp_path, "ppo", wins="0000")
     main = gather([tmp_path]).paper("spa")[0]
     assert cell(main.grids[0], "SPA", "alfworld valid_unseen success %") == "0.0"

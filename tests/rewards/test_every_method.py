@@ -12,6 +12,7 @@ from tiny import SETTINGS
 from spa_bench import registry
 from spa_bench.config import build
 from spa_bench.report.table import tables
+from spa_bench.rewards.__main__ import card
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
@@ -46,11 +47,40 @@ def test_every_method_trains_from_the_same_start_with_the_same_training_budget(e
         assert (path / "checkpoints/0001/method.safetensors").exists()
     (table,) = tables([tmp_path])
     assert [row.label for row in table.rows] == ["warm start", *registry.names("rewards")]
-    told = {note.split(" uses ")[0] for note in table.notes}
+    told = {note.split(" uses ")[0] for note in table.notes if " uses " in note}
     assert told == {name for name in registry.names("rewards") if tells(name)}
+    ours = [label for note in table.notes if ": our form: " in note for label in note.split(":")[0].split(", ")]
+    assert sorted(ours) == sorted(set(registry.names("rewards")) - AS_PUBLISHED.keys())
     assert not [note for note in table.notes if "unequal" in note]
 
 
 def tells(name: str) -> bool:
     cls = registry.find("rewards", name)
     return cls.uses_experts or cls.uses_oracle
+
+
+AS_PUBLISHED = {
+    "gigpo": "the paper's advantages; what is left over is edge cases",
+    "grpo": "the paper's advantages; what is left over is edge cases",
+    "potential": "a shaping by a potential, as in the theorem",
+    "ppo": "the field's baseline",
+    "spa-published": "the paper's formula",
+    "sparse": "the task's own reward",
+    **dict.fromkeys(("all-on-last", "random-split", "shuffled", "time-only"), "a placebo, of no paper"),
+}
+"""Methods whose reward and advantage are those of their paper, and why; every other one must say what is not."""
+
+
+@pytest.mark.parametrize("name", registry.names("rewards"))
+def test_a_method_says_where_it_is_not_its_papers_and_its_card_begins_with_it(name: str) -> None:
+    form = registry.find("rewards", name).our_form
+    file = Path(__file__).resolve().parents[2] / "rewards" / f"{name.replace('-', '_')}.py"
+    deviations = card(file)["Deviations"]
+    assert bool(form) != (name in AS_PUBLISHED)
+    assert deviations.startswith(f"{form or 'none'}")
+    assert deviations[len(form or "none")] in ".," or deviations.startswith("none of the formula")
+    assert "\n" not in form and ". " not in form
+
+
+def test_spa_points_to_the_papers_formula() -> None:
+    assert registry.find("rewards", "spa").our_form.endswith("the paper's is spa-published")

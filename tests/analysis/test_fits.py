@@ -1,0 +1,88 @@
+"""Notes under tables: a method that is not its paper's, and an estimator that is a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from written_runs import FACTS, write_run
+
+from spa_bench.analysis.fits import our_forms
+from spa_bench.report.contents import gather
+from spa_bench.report.table import tables
+
+FORM = "the bonus is shared; the paper's is spa-published"
+
+
+def fitted(folder: Path, reward: str, figures: Mapping[str, float], **more: object) -> None:
+    write_run(folder, reward=reward, fit=figures, **more)
+
+
+def notes(folder: Path) -> list[str]:
+    (table,) = tables([folder])
+    return [note for note in table.notes if "clock" in note or "predicts" in note]
+
+
+def test_an_estimator_that_a_clock_beats_is_told_with_the_means_of_its_seeds(tmp_path: Path):
+    figures = {"held_out_r2": 0.4, "clock_r2": 0.9, "partial_correlation": 0.1}
+    fitted(tmp_path, "spa", figures)
+    fitted(tmp_path, "spa", {"held_out_r2": 0.6, "clock_r2": 0.8, "partial_correlation": 0.2}, seed=1)
+    assert notes(tmp_path) == [
+        "spa: its estimator predicts held-out tasks with an R2 of 0.50, a clock with 0.85; partial correlation given "
+        "the clock 0.15"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("figures", "told"),
+    [
+        ({"held_out_r2": 0.5, "clock_r2": 0.4}, False),
+        ({"held_out_r2": 0.5, "clock_r2": 0.5}, True),  # no better
+        ({"held_out_r2": 0.0, "clock_r2": -0.1}, True),  # no better than the mean outcome
+        ({"held_out_r2": -0.1}, True),
+        ({"held_out_r2": 0.1}, False),
+        ({"held_out_accuracy": 0.7, "clock_accuracy": 0.5}, False),
+        ({"held_out_accuracy": 0.7, "clock_accuracy": 0.8}, True),
+        ({"held_out_accuracy": 0.5, "clock_accuracy": 0.4}, True),  # no better than chance
+        ({"epoch": 3.0}, False),
+    ],
+)
+def test_when_an_estimator_is_told(tmp_path: Path, figures: Mapping[str, float], told: bool):
+    fitted(tmp_path, "rrd", figures)
+    assert bool(notes(tmp_path)) == told
+
+
+def test_methods_of_one_fit_share_a_line(tmp_path: Path):
+    figures = {"held_out_r2": -0.5, "clock_r2": 0.9}
+    for reward in ("shuffled", "spa"):
+        fitted(tmp_path, reward, figures)
+    assert [note.split(":")[0] for note in notes(tmp_path)] == ["shuffled, spa"]
+
+
+def test_a_line_for_each_form_with_all_that_it_is_about():
+    assert our_forms({"spa": "a", "ppo": "", "spa (beta=0)": "a", "rrd": "b"}) == [
+        "spa, spa (beta=0): our form: a",
+        "rrd: our form: b",
+    ]
+
+
+def test_every_table_page_and_figure_that_shows_the_method_says_so(tmp_path: Path):
+    facts = FACTS | {"our_form": FORM}
+    for env in ("alfworld", "webshop"):
+        write_run(tmp_path, env=env, reward="ppo")
+        write_run(tmp_path, env=env, reward="spa", facts=facts)
+    found = gather([tmp_path])
+    line = f"spa: our form: {FORM}"
+    assert [line in section.notes for section in found.sections()] == [True] * 3  # side by side, and one for each world
+    papers = found.paper("spa")
+    assert len(papers) == 4 and all(line in section.notes for section in papers)
+    assert not any(line in section.notes for section in found.paper("3spo"))
+    from spa_bench.figures.words import sources
+
+    assert all("Our form, not the paper's formula: spa (" in sources(group) for group in found.groups)
+
+
+def test_a_run_that_does_not_say_it_has_no_line(tmp_path: Path):
+    write_run(tmp_path, reward="spa")
+    assert not [note for note in tables([tmp_path])[0].notes if "our form" in note]
