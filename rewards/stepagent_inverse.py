@@ -13,9 +13,10 @@ Deviations: re-implementation from descriptions, which leave the reward open: lo
   the forms is the reward, nor whether D is high for experts. The discriminator is a head on the backbone frozen at the
   warm start. `fit` trains it on the explored episodes; each batch then trains it for `updates` passes, with a fresh
   optimiser, before its rewards are computed. `expert_steps` steps of experts are drawn once: their hidden states are
-  saved with each checkpoint. Classes count the same however many steps they have. log D - log(1 - D) is clipped to
-  +-log((1 - smoothing) / smoothing), so that rewards are bounded. Without experts, or before any step of the policy, D
-  is 1/2. No outcome is added.
+  saved with each checkpoint. Classes count the same however many steps they have. `held_out_accuracy` is that of
+  another discriminator, trained without the tasks that it is measured on, beside a clock that knows the turn alone. log
+  D - log(1 - D) is clipped to +-log((1 - smoothing) / smoothing), so that rewards are bounded. Without experts, or
+  before any step of the policy, D is 1/2. No outcome is added.
 Conserves return: no; it rewards likeness to experts, whatever the outcome.
 Needs: expert episodes, explored episodes and the encoder (one forward pass per episode at fit; for rewards that of the
   KL penalty is reused).
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -35,8 +36,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.rewards._clock import balanced, fitted_evenly, hands, partial
 from spa_bench.rewards._learned import Learned, check_number, check_training, check_whole, usable
-from spa_bench.rewards._network import Training, Weights, copy, estimate, passes, start
+from spa_bench.rewards._network import Training, Weights, copy, estimate, passes, split, start
+
+HELD_OUT = 0.2
+"""Share of the tasks on which what the discriminator has learned is measured."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """N steps, of any episodes."""
+
+    states: Tensor
+    """(N, D)."""
+    tasks: list[str]
+    turns: Floats
+    """(N,): counted from the start of the episode."""
 
 
 class StepAgentInverse(Learned):
@@ -83,18 +99,22 @@ class StepAgentInverse(Learned):
 
     def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
         """Keep the experts' steps, and train on them and on the explored ones; their order does not matter."""
-        self._weights, self._experts, self._batches = {}, self._steps(experts), 0
-        if self._experts is not None:
-            kept = torch.randperm(len(self._experts), generator=self.rng("experts"))[: self.expert_steps]
-            self._experts = self._experts[kept.sort().values].clone()
-        return self._train(self._steps(trajectories), self.training.epochs)
+        self._weights, self._experts, self._batches = {}, None, 0
+        shown, played = self._steps(experts), self._steps(trajectories)
+        if shown is not None:
+            kept = torch.randperm(len(shown.states), generator=self.rng("experts"))[: self.expert_steps].sort().values
+            shown = Steps(shown.states[kept].clone(), [shown.tasks[i] for i in kept], shown.turns[kept.numpy()])
+            self._experts = shown.states
+        figures = self._train(None if played is None else played.states, self.training.epochs)
+        return figures | (self._held_out(shown, played) if shown is not None and played is not None else {})
 
     def observe(self, trajectories: Sequence[Trajectory]) -> None:
         """Go on training, against these episodes; raises RuntimeError before `fit`."""
         if self._weights is None:
             raise RuntimeError(f"{self.name} cannot go on training before fit: call fit or load a fitted state")
         self._batches += 1
-        self._train(self._steps(trajectories), self.updates)
+        steps = self._steps(trajectories)
+        self._train(None if steps is None else steps.states, self.updates)
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """Likeness to experts, in the form asked for; raises RuntimeError before `fit`."""
@@ -117,35 +137,77 @@ class StepAgentInverse(Learned):
         self._batches = int(state["batches"][0]) if "batches" in state else 0
         self._experts = torch.from_numpy(np.array(state["experts"])) if "experts" in state else None
 
-    def _steps(self, trajectories: Sequence[Trajectory]) -> Tensor | None:
-        """Hidden states (N, D) of all steps that were played for these episodes alone; None where there are none."""
+    def _steps(self, trajectories: Sequence[Trajectory]) -> Steps | None:
+        """All steps that were played for these episodes alone; None where there are none."""
         kept = usable(trajectories)
-        steps = [h[t.branch :] for h, t in zip(self.encode(kept), kept, strict=True)]
-        return torch.cat(steps) if any(len(h) for h in steps) else None
+        states = [h[t.branch :] for h, t in zip(self.encode(kept), kept, strict=True)]
+        if not any(len(h) for h in states):
+            return None
+        tasks = [t.task.key for t in kept for _ in range(t.played)]
+        return Steps(
+            torch.cat(states), tasks, np.concatenate([np.arange(t.branch, len(t)) for t in kept]).astype(float)
+        )
+
+    def _held_out(self, shown: Steps, played: Steps) -> dict[str, float]:
+        """How often a discriminator that has not seen a step's task is right, and how often a clock; classes even.
+
+        Another discriminator than the one that rewards are computed with, which learns from every task.
+        """
+        parts = split([*shown.tasks, *played.tasks], HELD_OUT, self.rng("held out"), choose=False)
+        states, expert = torch.cat([shown.states, played.states]), np.arange(len(shown.tasks) + len(played.tasks))
+        label = np.where(expert < len(shown.tasks), 1.0, -1.0)
+        train, report = parts.train.numpy(), parts.report.numpy()
+        if not len(report) or min(len(set(label[train])), len(set(label[report]))) < 2:
+            return {}
+        experts, policy = (states[torch.from_numpy(train[label[train] == side])] for side in (1.0, -1.0))
+        weights = self._trained({}, experts, policy, self.training.epochs, self.rng("held out"))
+        with torch.inference_mode():
+            logits = estimate(weights, states).double().numpy()
+        turns = hands(np.concatenate([shown.turns, played.turns]), np.zeros(len(label)))
+        found = {
+            "held_out_accuracy": balanced(logits[report], label[report]),
+            "clock_accuracy": balanced(fitted_evenly(turns, label, train)[report], label[report]),
+            "partial_correlation": partial(logits[report], label[report], turns[report]),
+        }
+        return {name: figure for name, figure in found.items() if figure is not None}
 
     def _train(self, policy: Tensor | None, epochs: int) -> dict[str, float]:
         """Go through experts and policy so many times; figures by the trained discriminator."""
         if policy is None or self._experts is None or self._weights is None:
             return {"expert_steps": float(len(self._experts)) if self._experts is not None else 0.0}
         rng = self.rng("batch", self._batches)
-        steps, shown = torch.cat([self._experts, policy]), len(self._experts)
-        weights = copy(self._weights) or start(steps, torch.zeros(1), self.training.hidden, rng)
-        targets = torch.full((len(steps),), self.smoothing)
-        targets[:shown] = 1 - self.smoothing
-        even = class_weights(shown, len(policy))
-
-        def loss(weights: Weights, picks: Tensor) -> Tensor:
-            logits = estimate(weights, steps[picks])
-            return F.binary_cross_entropy_with_logits(logits, targets[picks], weight=even[picks])
-
-        for _ in passes(weights, loss, torch.arange(len(steps)), replace(self.training, epochs=epochs), rng):
-            pass
-        self._weights = copy(weights)
+        self._weights = self._trained(self._weights, self._experts, policy, epochs, rng)
+        steps, targets, even = self._classes(self._experts, policy)
         with torch.inference_mode():
             right = (estimate(self._weights, steps) > 0) == (targets > 0.5)
-            figures = {"loss": loss(self._weights, torch.arange(len(steps))), "accuracy": (right * even).mean()}
-        counts = {"expert_steps": float(shown), "policy_steps": float(len(policy))}
+            loss = _cross_entropy(self._weights, steps, targets, even)
+            figures = {"loss": loss, "accuracy": (right * even).mean()}
+        counts = {"expert_steps": float(len(self._experts)), "policy_steps": float(len(policy))}
         return counts | {name: float(figure) for name, figure in figures.items()}
+
+    def _trained(
+        self, weights: Weights, experts: Tensor, policy: Tensor, epochs: int, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The discriminator after so many more passes; a new one where there is none."""
+        steps, targets, even = self._classes(experts, policy)
+        learned = copy(weights) or start(steps, torch.zeros(1), self.training.hidden, rng)
+
+        def loss(weights: Weights, picks: Tensor) -> Tensor:
+            return _cross_entropy(weights, steps[picks], targets[picks], even[picks])
+
+        for _ in passes(learned, loss, torch.arange(len(steps)), replace(self.training, epochs=epochs), rng):
+            pass
+        return copy(learned)
+
+    def _classes(self, experts: Tensor, policy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All steps, experts first; what D should be there; and how much each counts."""
+        targets = torch.full((len(experts) + len(policy),), self.smoothing)
+        targets[: len(experts)] = 1 - self.smoothing
+        return torch.cat([experts, policy]), targets, class_weights(len(experts), len(policy))
+
+
+def _cross_entropy(weights: Weights, steps: Tensor, targets: Tensor, even: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(estimate(weights, steps), targets, weight=even)
 
 
 def paid(logits: Floats, form: str) -> Floats:

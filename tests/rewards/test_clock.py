@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import max_examples
 
-from spa_bench.rewards._clock import clock, compared, hands, partial, r2
+from spa_bench.rewards._clock import balanced, clock, compared, fitted_evenly, hands, partial, r2
 from spa_bench.rewards._network import Parts, split
 
 
@@ -101,3 +101,19 @@ def test_too_few_episodes_have_no_partial_correlation():
     predicted, targets = dice.normal(size=6), dice.normal(size=6)
     assert partial(predicted[:5], targets[:5], features[:5]) is None
     assert partial(predicted, targets, features) is not None
+
+
+def test_each_label_counts_the_same_in_an_accuracy():
+    """Two of three experts and one of two others: (2/3 + 1/2) / 2. Nothing said counts half."""
+    labels = np.array([1.0, 1, 1, -1, -1])
+    assert balanced(np.array([2.0, 0.1, -1, -3, 4]), labels) == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert balanced(np.zeros(5), labels) == 0.5
+
+
+def test_a_clock_tells_experts_apart_by_the_turn_alone():
+    """Experts act in turns 0 to 4 and the policy in turns 5 to 19, three times as often: the border is between."""
+    turns = np.arange(20.0)
+    labels = np.where(turns < 5, 1.0, -1.0)
+    numbers = fitted_evenly(hands(turns, np.zeros(20)), labels, np.arange(20))
+    assert balanced(numbers, labels) > 0.9
+    assert abs(fitted_evenly(hands(np.full(20, 3.0), np.zeros(20)), labels, np.arange(20))).max() < 1e-9

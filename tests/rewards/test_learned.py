@@ -657,3 +657,19 @@ BAD = [
 def test_options_that_make_no_sense_are_refused(cls, options):
     with pytest.raises(UserError, match=f"^reward {cls.name}: {next(iter(options))}=.*: use |has no variance"):
         cls(**options)
+
+
+def test_a_discriminator_is_measured_on_tasks_that_it_has_not_seen():
+    """Features that are a task's own tell nothing of another task; those that are the expert's do."""
+    shown = [episode(1.0, [True] * 4, f"task/{n}", f"{n} shown") for n in range(30)]
+    own = [episode(0.0, [True] * 4, f"task/{n}", f"{n} own") for n in range(30)]
+    method = StepAgentInverse(epochs=40, batch=32)
+    method.encoder = like(PLACES)
+    told_apart = method.fit(own, shown)
+    assert told_apart["held_out_accuracy"] > 0.9 and told_apart["clock_accuracy"] == pytest.approx(0.5, abs=0.2)
+    assert told_apart["partial_correlation"] > 0.8
+    known = {t.steps[0].observation: n for n, t in enumerate(shown + own)}
+    method.encoder = lambda ts: [np.eye(60, dtype=np.float32)[[known[t.steps[0].observation]] * len(t)] for t in ts]
+    by_heart = method.fit(own, shown)
+    assert by_heart["accuracy"] > 0.9 and by_heart["held_out_accuracy"] == pytest.approx(0.5, abs=0.2)
+    assert "held_out_accuracy" not in method.fit(own[:1], shown[:1])
