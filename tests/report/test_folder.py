@@ -151,7 +151,7 @@ def test_an_audits_figures_are_drawn_and_the_longest_success_is_shown(tmp_path: 
     written = write(gather([tmp_path / "results"]), [tmp_path / "results"], tmp_path / "out")
     stems = {Path(name).stem for name in written.files if name.startswith("figures/")}
     assert len([name for name in stems if "credit" in name]) == 1
-    assert len([name for name in stems if name.endswith("-audit")]) + len(written.notes) == 1
+    assert len([name for name in stems if name.endswith("-scatter")]) + len(written.notes) == 1
     episodes = list(SMALL_AUDIT.episodes)
     won = [number for number, one in enumerate(episodes) if one.success]
     assert _telling(episodes) == max(won, key=lambda number: len(episodes[number]))
