@@ -82,24 +82,20 @@ def _tokens(text: str) -> list[str]:
     tokens += _ASCII.findall(text, position)
     if 2 * max(map(len, tokens), default=0) <= LONGEST:  # whatever their characters are
         return tokens
-    return list(_cut(text))
+    return [piece for token in tokens for piece in (_pieces(token) if 2 * len(token) > LONGEST else (token,))]
 
 
-def _cut(text: str) -> Iterator[str]:
-    """As `_tokens`, with long tokens cut."""
-    pattern = _ASCII if text.isascii() else _UNICODE
-    for found in pattern.finditer(text):
-        position, end = found.span(1)
-        if 2 * (end - position) <= LONGEST:
-            yield found[1]
-            continue
-        while position < end:
-            piece = pattern.match(text, position, min(end, position + _visible(text, position)))
-            if piece is not None and piece[1]:
-                yield piece[1]
-                position = piece.end()
-            else:
-                position = _next(text, position, end)
+def _pieces(token: str) -> Iterator[str]:
+    """What a long token is cut into."""
+    pattern = _ASCII if token.isascii() else _UNICODE
+    position = 0
+    while position < len(token):
+        piece = pattern.match(token, position, position + _visible(token, position))
+        if piece is not None and piece[1]:
+            yield piece[1]
+            position = piece.end()
+        else:
+            position = _next(token, position)
 
 
 def _visible(text: str, position: int) -> int:
@@ -111,14 +107,14 @@ def _visible(text: str, position: int) -> int:
     return bisect_right(units, LONGEST)
 
 
-def _next(text: str, position: int, end: int) -> int:
+def _next(token: str, position: int) -> int:
     """Where to go on when no token begins at `position`, which the cut left in front of marks or connectors.
 
     A token with connectors in front begins as early as its first letter still lets it.
     """
-    if connectors := _CONNECTORS.match(text, position, end):
+    if connectors := _CONNECTORS.match(token, position):
         return max(position + 1, int(connectors.end()) - LONGEST + 1)
-    found = _UNICODE.search(text, position + 1, min(end, position + LONGEST))
+    found = _UNICODE.search(token, position + 1, position + LONGEST)
     return found.start() if found else position + LONGEST
 
 

@@ -1,7 +1,8 @@
 """How fast the search engine is on the 1,000 products, where the data lies beside the repository.
 
 `pytest tests/benchmarks/test_webshop_search_speed.py --benchmark-enable --benchmark-json=out.json`; `extra_info` holds
-what one round did (`queries` or `products`). Nothing here asserts a time. `webshop_scale.py` is for a million products.
+what one round did (`queries`, `products` or `bytes`). Nothing here asserts a time. `webshop_scale.py` is for a million
+products.
 """
 
 import gzip
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from spa_bench.environments.webshop.analyzer import terms
 from spa_bench.environments.webshop.products import indexed, parse, sold
 from spa_bench.environments.webshop.search import Index, IndexWriter
 
@@ -56,3 +58,10 @@ def test_search(benchmark: Any, data: Path, documents: list[tuple[str, str]], tm
 def test_build(benchmark: Any, documents: list[tuple[str, str]], tmp_path: Path) -> None:
     benchmark.extra_info["products"] = len(documents)
     benchmark.pedantic(build, (tmp_path, documents), rounds=3, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("unit", ["a1", "ab", "\u00e9", "a1\u00e9", "a\u0301", "\u05d0'"], ids=ascii)
+def test_one_word_of_three_million_bytes(benchmark: Any, unit: str) -> None:
+    text = unit * (3_000_000 // len(unit.encode()))
+    benchmark.extra_info["bytes"] = len(text.encode())
+    benchmark.pedantic(terms, (text,), rounds=3)
