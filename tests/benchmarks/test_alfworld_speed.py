@@ -62,15 +62,14 @@ def test_engine_steps_with_the_admissible_list(benchmark: Any, paths: list[Path]
 
 def test_textworld_steps_with_the_admissible_list(benchmark: Any, paths: list[Path]) -> None:
     worlds = [Upstream(path) for path in paths]
-    for world in worlds:
-        world.reset()
 
-    def steps_alone() -> None:
+    def begun() -> tuple[tuple[list[Upstream], int], dict[str, Any]]:
         for world in worlds:
-            walk(world, STEPS)
+            world.reset()
+        return (worlds, STEPS), {}
 
     benchmark.extra_info["steps"] = STEPS * GAMES
-    benchmark.pedantic(steps_alone, rounds=3)
+    benchmark.pedantic(play, setup=begun, rounds=3)
 
 
 def load_and_reset(paths: list[Path]) -> None:
