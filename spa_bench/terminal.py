@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
+from pathlib import Path
 
 UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that are shown as escapes: control, format (also right-to-left overrides), surrogates, unknown."""
@@ -18,6 +20,11 @@ def printable(text: str, limit: int | None = None) -> str:
 def printable_line(text: str, limit: int | None = None) -> str:
     r"""As `printable`, on one line: newlines become `\n`."""
     return printable(text, limit).replace("\n", "\\n")
+
+
+def argument(path: Path | str) -> str:
+    """A path as one word of a shell's command, whatever it holds; `./` keeps `-x` from being read as an option."""
+    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
 
 
 def _escape(char: str) -> str:

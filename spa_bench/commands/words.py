@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 
 from spa_bench.core import UserError
 from spa_bench.runs.progress import Progress
-from spa_bench.terminal import printable_line
+from spa_bench.terminal import argument, printable_line
 
 P = ParamSpec("P")
 
@@ -81,5 +80,5 @@ def print_tables(folders: Sequence[Path], as_json: bool, baseline: str | None = 
 def say_what_is_next(results: Path, as_json: bool) -> None:
     """Print the next command on standard error; nothing with --json."""
     if not as_json:
-        where = "" if results == RESULTS else f" {shlex.quote(str(results))}"
+        where = "" if results == RESULTS else f" {argument(results)}"
         print(printable_line(f"for figures, LaTeX and a web page: spa-bench report{where}"), file=sys.stderr)

@@ -10,13 +10,13 @@ import importlib.util
 import keyword
 import os
 import re
-import shlex
 import sys
 from pathlib import Path
 
 from spa_bench import registry
 from spa_bench.core import UserError
 from spa_bench.files import write_whole
+from spa_bench.terminal import argument
 
 LONGEST = 32
 """Characters of a name, so that the lines of the files stay short."""
@@ -154,9 +154,9 @@ def _imported() -> set[str]:
 def next_commands(test: Path, address: str) -> list[str]:
     """The next commands: check it, run its test, train with it."""
     world = registry.names("environments")[0]
-    quoted = shlex.quote(address)
+    quoted = argument(address)
     return [
         f"spa-bench check --reward {quoted}",
-        f"python -m pytest {shlex.quote(str(test))}",
+        f"python -m pytest {argument(test)}",
         f"spa-bench run --env {world} --reward {quoted}",
     ]

@@ -218,6 +218,25 @@ def test_a_comparison_says_how_to_get_more_and_json_does_not(
     assert invoke(*words, "--results", elsewhere).stderr.endswith(f"spa-bench report '{elsewhere}'\n")
 
 
+@pytest.mark.parametrize("folder", ["-x", "--help", "my runs", "it's", 'a"b', "$HOME", "a;b", "~", "-"])
+def test_the_suggested_report_reads_the_folder_whatever_its_name(
+    experiment: Any, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["compare", "--env", "alfworld", "--reward", "sparse", "--seeds", "1"]
+    (tmp_path / folder).mkdir()
+    line = invoke(*words, f"--results={folder}").stderr.splitlines()[-1]
+    spelled = subprocess.run(
+        ["bash", "-c", f'printf "%s\\n" {line.partition(": spa-bench ")[2]}'],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    found = invoke(*spelled)
+    assert found.exit_code == 0, found.output
+    assert (tmp_path / folder / "report" / "index.html").is_file()
+
+
 def test_a_world_has_defaults_of_its_own_and_the_user_has_the_last_word(tmp_path: Path):
     own = registry.find("environments", "webshop").settings
     common, shop = (Flags(env=env).config(reward="sparse") for env in ("alfworld", "webshop"))

@@ -39,6 +39,20 @@ def python(*words: str, folder: Path, **extra: str) -> subprocess.CompletedProce
 # The files
 
 
+@pytest.mark.parametrize("name", ["-x", "--version", "it's mine", "$HOME"])
+def test_the_next_commands_work_in_a_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    found = invoke("return-to-go", f"--folder={name}")
+    assert found.exit_code == 0, found.output
+    _, test, *commands = found.stdout.splitlines()
+    check, run_test, _ = map(shlex.split, commands)
+    collected = python(*run_test[1:], "-q", "-p", "no:cacheprovider", "--collect-only", folder=tmp_path)
+    assert (collected.returncode, "test_return_to_go.py" in collected.stdout) == (0, True), collected.stdout
+    assert Path(test).samefile(run_test[-1])
+    assert registry.find("rewards", check[-1]).__name__ == "ReturnToGo"
+
+
 def test_the_files_pass_their_test_and_the_check_as_written(tmp_path: Path):
     """In a folder with a space, and with no configuration of ours around."""
     folder = tmp_path / "my methods"
