@@ -128,7 +128,7 @@ def _measure(config: RunConfig, stage: Stage, again: int, progress: Progress) ->
     if method.uses_experts:
         experts = start.demonstrations(stage.common, stage.agent, len(explored), progress)
     checked.fit(explored, experts)
-    checked.observe(stage.trajectories)
+    checked.observe([trajectory for trajectory in stage.trajectories if trajectory.steps])
     rewards, advantages = _judged(checked, stage)
     costs: dict[str, float | None] = {
         "extra steps": float(stage.simulator.env_steps),
@@ -139,16 +139,19 @@ def _measure(config: RunConfig, stage: Stage, again: int, progress: Progress) ->
 
 
 def _judged(checked: CheckedMethod, stage: Stage) -> tuple[list[Floats], list[Floats]]:
-    """Rewards and advantages of the audited episodes."""
+    """Rewards and advantages of the audited episodes; nothing is asked of those that were won at their start."""
     config = stage.common.config
     rewards: list[Floats] = [np.zeros(0)] * len(stage.trajectories)
     advantages = list(rewards)
     for indices in credit.groups(stage.trajectories):
-        group = [stage.trajectories[i] for i in indices]
+        moved = [i for i in indices if stage.trajectories[i].steps]
+        if not moved:
+            continue
+        group = [stage.trajectories[i] for i in moved]
         paid = checked.rewards(group)
         values = _usual(paid, config.ppo.gamma)
         judged = checked.advantages(group, paid, values, config.ppo.gamma, config.ppo.lam)
-        for i, r, (advantage, _) in zip(indices, paid, judged, strict=True):
+        for i, r, (advantage, _) in zip(moved, paid, judged, strict=True):
             rewards[i], advantages[i] = r, advantage
     return rewards, advantages
 

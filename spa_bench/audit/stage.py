@@ -112,7 +112,7 @@ def prepare(config: RunConfig, recorded: Path | None, size: Size, progress: Prog
     return Stage(
         common=common,
         agent=agent,
-        explored=explored,
+        explored=[[episode for episode in one if episode.steps] for one in explored],
         trajectories=trajectories,
         points=executed,
         probes=_probes(common, agent, trajectories, size),

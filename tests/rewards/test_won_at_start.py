@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import torch
 from tiny import SETTINGS
 
 from spa_bench import registry
+from spa_bench.audit import run as auditing
+from spa_bench.audit import show
+from spa_bench.audit.stage import Size
 from spa_bench.config import build
 from spa_bench.core import UserError
 from spa_bench.environments.alfworld.env import ALFWorld
@@ -83,3 +87,16 @@ def test_a_budget_is_spent_where_tasks_are_won_at_their_start(share: int, monkey
     assert all((t.success, t.terminated, t.outcome, t.truncated) == (True, True, 1.0, False) for t in won)
     assert 25 < sum(len(t) for t in played) + len(won) <= 30
     assert (len(won) == len(played) == 30) if share == 1 else (0 < len(won) < len(played))
+
+
+def test_an_audit_prices_episodes_that_are_won_at_their_start_with_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    win_at_start(monkeypatch, 2)
+    size = Size(tasks=6, samples=2, points=2, alternatives=2, probes=2, fits=1)
+    names = ("sparse", "spa", "potential", "rudder", "3spo", "shuffled", "time-only")
+    found = auditing.audit([settings(name) for name in names], None, size, Progress.quiet())
+    empty = [n for n, episode in enumerate(found.episodes) if not episode.steps]
+    assert 0 < len(empty) < len(found.episodes) == 12 and found.excluded == len(empty)
+    assert [method.name for method in found.methods] == list(names)
+    for label, prices in found.prices.items():
+        assert [len(paid) for paid in prices] == [len(episode) for episode in found.episodes], label
+    json.loads(json.dumps(show.to_json(found)))
