@@ -21,6 +21,7 @@ from strategies import HOSTILE
 from spa_bench.core import TextEnv
 from spa_bench.environments.text import AnyText
 from spa_bench.environments.virtualhome.graph import Graph, compile_graph, to_json
+from spa_bench.environments.virtualhome.together import Together
 
 WORLDS: dict[str, tuple[str, dict[str, Any]]] = {
     "alfworld": ("ALFWorld-v0", {"train": 24, "valid": 6}),
@@ -68,6 +69,21 @@ def test_a_copy_is_in_the_same_state_and_goes_on_alike(name: str, way: str) -> N
         if env.unwrapped.snapshot() != before and (ahead[0][3] or ahead[0][4]):
             break
     assert WAYS[way](env).reset()[0] == env.reset()[0], "the random state goes with it"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_copy_of_two_people_in_one_home_goes_on_alike(way: str) -> None:
+    pair = Together(train=24, valid=6, talk=True, order="random")
+    assert WAYS[way](pair).reset(seed=2) == pair.reset(seed=2), "before the first episode"
+    for turn in range(4):
+        twin, before = WAYS[way](pair), pair.state()
+        assert twin.state() == before
+        actions = dict(zip(pair.agents, [f"say {turn}", pair.home.expert_actions()[1]], strict=True))
+        ahead = twin.step(actions)
+        assert pair.state() == before, "the original stays where it is"
+        assert pair.step(actions) == ahead
+        assert (pair.agents, pair.state()) == (twin.agents, twin.state())
+    assert WAYS[way](pair).reset()[0] == pair.reset()[0], "the random state goes with it"
 
 
 def test_states_that_differ_are_not_equal() -> None:
