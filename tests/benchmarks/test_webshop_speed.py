@@ -2,8 +2,7 @@
 
 `pytest tests/benchmarks/test_webshop_speed.py --benchmark-enable --benchmark-json=out.json` writes one entry for each
 kind; `extra_info["steps"]` is what one round did. The catalogue remembers queries, so that what is measured is the
-engine and not the search engine. Upstream, on its thousand products, takes 37 to 39 steps a second on one core. Nothing
-here asserts a time.
+engine and not the search engine. Nothing here asserts a time.
 """
 
 from typing import Any
