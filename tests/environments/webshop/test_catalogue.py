@@ -734,3 +734,11 @@ def test_products_with_odd_prices_are_left_out_counted_and_named(shop):
         "B00ODD0002 ('12.99'), B00ODD0003 ('£12.99'), B00ODD0004 ('$') and 3 more, all in catalogue.json"
     )
     assert Catalogue.open(shop.target).summary.odd_prices == made.summary.odd_prices
+
+
+def test_a_catalogue_made_before_odd_prices_were_left_out_has_none(shop):
+    shop.of(item(), item("B00CHAIR02"))
+    said = json.loads((shop.target / SUMMARY).read_text())
+    assert said.pop("odd_prices") == {}
+    (shop.target / SUMMARY).write_text(json.dumps(said))
+    assert Catalogue.open(shop.target).summary.odd_prices == {}
