@@ -22,8 +22,8 @@ from spa_bench.stats.variance import DECIMALS, matrix, residual_square
 
 ONE_TASK = 0.5
 """The ratio of a single task that differs is at most this: an exact test says nothing of it, and has a p of 1."""
-CERTAIN = 50
-"""Where more tasks differ, the least p of an exact test is below 1e-15."""
+CERTAIN = 1_000
+"""The least p of an exact test is taken for that of so many tasks where more differ: beyond, it would become 0."""
 
 DRAWS = 9_999
 """Of the largest ratio under equal methods; p is then known to 0.002 at 5 %."""
@@ -163,9 +163,9 @@ def sentence(first: str, second: str, found: Comparison, level: float = 0.05) ->
 
 def _least(pair: Pair) -> float:
     """The standard error with which the difference has the p of an exact test where all tasks that differ agree."""
-    if not pair.difference or pair.tasks == 1 or pair.differing > CERTAIN:
+    if not pair.difference or pair.tasks == 1:
         return 0.0
-    quantile = -student(2.0**-pair.differing, pair.tasks - 1)
+    quantile = -student(2.0 ** -min(pair.differing, CERTAIN), pair.tasks - 1)
     return abs(pair.difference) / max(quantile, ONE_TASK)
 
 
