@@ -30,7 +30,7 @@ def overview(tables: Sequence[Table]) -> Section | None:
         notes.append(f"{name}: {shown_facts(table)}")
     cells = zip(*(column for _, column in columns), strict=True)
     grid = Grid("overview", "method by world", [head for head, _ in columns], [list(row) for row in cells])
-    forms = {row.label: row.our_form for _, table in shown for row in table.rows}
+    forms = {row.label: row.our_form for _, table in shown for row in table.rows if row.our_form}
     return Section("worlds", [grid], [*notes, *our_forms(forms), *sources.notes()])
 
 

@@ -167,7 +167,8 @@ def _section(name: str, paper: Paper, wanted: PaperTable, tables: Sequence[Table
         columns.append([_published(sources, line, column) for line in wanted.lines])
         notes.append(f"{heading}: {note}")
         labels = {line.ours for line in wanted.lines}
-        forms |= {row.label: row.our_form for row in (table.rows if table else ()) if row.label in labels}
+        rows = [row for row in (table.rows if table else ()) if row.label in labels]
+        forms |= {row.label: row.our_form for row in rows if row.our_form}
     grid = Grid(wanted.name, f"{wanted.title} (arXiv {paper.arxiv})", header, list(zip(*columns, strict=True)))
     own = [wanted.note] if wanted.note else []
     return Section(f"paper-{slug(name)}", [grid], [*dict.fromkeys(notes), *own, *our_forms(forms), *sources.notes()])

@@ -83,6 +83,16 @@ def test_every_table_page_and_figure_that_shows_the_method_says_so(tmp_path: Pat
     assert all("Our form, not the paper's formula: spa (" in sources(group) for group in found.groups)
 
 
+@pytest.mark.parametrize("told", ["alfworld", "webshop"])
+def test_one_table_that_does_not_say_it_hides_nothing_side_by_side(tmp_path: Path, told: str):
+    for env in ("alfworld", "webshop"):
+        write_run(tmp_path, env=env, reward="ppo")
+        write_run(tmp_path, env=env, reward="spa", facts=FACTS | ({"our_form": FORM} if env == told else {}))
+    found = gather([tmp_path])
+    line = f"spa: our form: {FORM}"
+    assert line in found.sections()[0].notes and line in found.paper("spa")[0].notes
+
+
 def test_a_run_that_does_not_say_it_has_no_line(tmp_path: Path):
     write_run(tmp_path, reward="spa")
     assert not [note for note in tables([tmp_path])[0].notes if "our form" in note]
