@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from spa_bench.audit.columns import Column, columns, number, percent, precision, with_interval
-from spa_bench.audit.summary import Audit, MethodAudit
+from spa_bench.audit.summary import FEWEST, Audit, MethodAudit
 from spa_bench.terminal import printable_line
 
 PIPE = 132
@@ -146,7 +146,10 @@ def _effect_lines(audit: Audit) -> list[str]:
         f"{told} on {power.points} steps; at {percent(power.without_alternative)} % of them the policy chose no other "
         "action (effect 0)"
     ]
-    if not power.passed:
+    if power.oracle.value is not None and power.oracle.tasks < FEWEST:
+        few = f"these steps are of fewer than {FEWEST} tasks"
+        lines.append(f"withheld: the effect columns, as {few}: more --points may help")
+    elif not power.passed:
         lines.append("withheld: the effect columns, as the oracle's own score is not above 0: more --points may help")
     elif power.margin is not None and not power.margin_passed:
         lines.append("withheld: the effect margin, as the oracle's own is not above 0: more --points may help")

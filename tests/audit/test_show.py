@@ -163,6 +163,10 @@ def test_the_power_check_decides_whether_the_effects_are_shown():
     check, withheld = footer(failed)[2:4]
     assert "effect correlation -0.06 [-0.19, 0.04] on 24 steps" in check and withheld.startswith("withheld: ")
     assert not any(column.header.startswith("effect") for column in columns(failed))
+    few = replace(failed, power=replace(weak, oracle=Measured(0.4, 0.2, 0.6, 40, 40, 4)))
+    assert footer(few)[3].startswith("withheld: the effect columns, as these steps are of fewer than 5 tasks")
+    none = replace(failed, power=replace(weak, oracle=Measured(None, None, None, 0, 40, 0)))
+    assert footer(none)[3] == withheld
     sure = replace(SMALL.power, margin=Margin("shuffled", Measured(0.1, 0.01, 0.2, 24, 24, 8)))
     both = replace(SMALL, power=sure)
     assert sum(column.header.startswith("effect") for column in columns(both)) == 2
