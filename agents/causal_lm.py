@@ -210,7 +210,7 @@ class CausalLM(Agent):
             reply = self.chat.taught(step.reply)
             length = len(context) + len(reply) + (0 if restart else length)
             turns.append(Tokens(tuple(context), reply, (0.0,) * len(reply), restart))
-            messages.append(Message("assistant", step.reply))
+            messages.append(Message("assistant", self.chat.reply(reply)))  # with the thought that the prompt opened
         return turns
 
     def _advance(self, conversation: Conversation) -> tuple[list[int], list[int], bool]:

@@ -153,6 +153,32 @@ def test_a_reply_within_a_thought_that_the_prompt_opened_does_nothing() -> None:
     assert registry.prompt("react").parse(said) == ""
 
 
+STRIPPED = TURNS.replace(
+    "<|assistant|>{{{{ m.content }}}}{end}", "<|assistant|>{{{{ m.content.split('</think>')[-1] }}}}{end}"
+)
+"""As DeepSeek-R1's: what was thought is left out of the history."""
+
+
+@pytest.mark.parametrize("prompt", ["react", "verl-agent"])
+@pytest.mark.parametrize("form", [TURNS, STRIPPED])
+def test_cloning_sees_the_same_ids_as_play_where_the_prompt_opens_a_thought(
+    prompt: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that writes to the letter what it was taught reads in play what it read while it was cloned."""
+    one = agent(1024, prompt, template=form.format(end="<|turn|>", opened="<think>\n"))
+    episode = shown(one.prompt.render("look", "so"))
+    taught = one.tokenise("", episode)
+    wanted = iter([token for turn in taught for token in turn.reply])
+    one.max_new_tokens = max(len(turn.reply) for turn in taught)
+    monkeypatch.setattr(one, "_draw", lambda logits, uniforms: ([next(wanted)], [0.0]))
+    talk = Conversation(0, 1, one.opening("", episode.steps[0].observation))
+    for turn, step in zip(taught, episode.steps, strict=True):
+        (reply,) = one.act([talk])
+        assert reply.tokens is not None
+        assert (reply.tokens.context, reply.tokens.restart) == (turn.context, turn.restart)
+        talk.messages += [Message("assistant", reply.text), one.later(step.observation, episode.goal)]
+
+
 def test_play_hands_on_the_opened_thought() -> None:
     one = agent(opened="<think>\n")
     (reply,) = one.act([Conversation(0, 1, [Message("user", "hi")])])
