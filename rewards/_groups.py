@@ -65,9 +65,14 @@ def among_peers(group: Sequence[Trajectory], judge: Callable[[Floats], Floats]) 
     return judged
 
 
+def alike(numbers: Floats) -> bool:
+    """Whether they differ by no more than the rounding of sums; of none or one, nothing differs."""
+    return not len(numbers) or float(np.ptp(numbers)) <= 1e-12 * max(1.0, float(np.abs(numbers).max()))
+
+
 def relative(numbers: Floats, *, normalise: bool, epsilon: float) -> Floats:
     """Distances from the mean, over the sample's standard deviation (N - 1) if `normalise`; zeros where all agree."""
-    if not len(numbers) or numbers.min() == numbers.max():
+    if alike(numbers):
         return np.zeros(len(numbers))
     centred: Floats = numbers - numbers.mean()
     return centred / (numbers.std(ddof=1) + epsilon) if normalise else centred

@@ -57,6 +57,8 @@ class GiGPO(Compared):
 
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
         """Both comparisons, added."""
+        if sum(trajectory.error is None for trajectory in group) < 2:
+            return [np.zeros(len(steps)) for steps in rewards]  # not even with itself, where a state came back
         episodes = among_peers(group, self._relative)
         return [e + self.weight * s for e, s in zip(episodes, self._steps(group, rewards), strict=True)]
 

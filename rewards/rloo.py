@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from spa_bench.core import Floats, Trajectory
-from spa_bench.rewards._groups import Compared, among_peers
+from spa_bench.rewards._groups import Compared, alike, among_peers
 
 
 class RLOO(Compared):
@@ -35,7 +35,7 @@ class RLOO(Compared):
 
 def leave_one_out(outcomes: Floats) -> Floats:
     """Each outcome minus the mean of the others, (N,) to (N,); exactly 0 for one alone and where all agree."""
-    if not len(outcomes) or outcomes.min() == outcomes.max():
+    if alike(outcomes):
         return np.zeros(len(outcomes))
     others: Floats = (outcomes.sum() - outcomes) / (len(outcomes) - 1)
     return outcomes - others

@@ -92,6 +92,7 @@ WRITTEN = (
     "spa_bench.core.Task",
     "spa_bench.core.Trajectory",
     "spa_bench.core.UserError",
+    "spa_bench.agents.prompts.PROMPTS",
     "spa_bench.core.derive_seed",
     "spa_bench.environments.virtualhome.engine.World",
     "spa_bench.environments.virtualhome.together.Together",

@@ -89,7 +89,8 @@ class Run:
         ppo = self.config.get("ppo", {})
         if ppo.get("match") != "env-steps":
             return 0.0
-        return (self.costs["env_steps"] + self.costs["extra_env_steps"]) / (ppo["iterations"] * ppo["env_steps"] or 1)
+        given = sum(row.get("env_steps_budget", row.get("env_steps")) or 0 for row in self.iterations)
+        return (given + self.costs["extra_env_steps"]) / (ppo["iterations"] * ppo["env_steps"] or 1)
 
     @property
     def limits(self) -> tuple[int, int] | None:
@@ -234,15 +235,19 @@ def _played(row: Mapping[str, Any], file: Path) -> Played:
         raise UserError(f"{file} holds an episode that this version cannot read ({error}): upgrade spa-bench") from None
 
 
+def learned(iteration: Mapping[str, Any]) -> Any:
+    """Environment steps that an iteration learned from.
+
+    Rows of earlier versions have the budget as `env_steps`, and this as `env_steps_learned`.
+    """
+    return iteration.get("env_steps_learned") or iteration.get("env_steps")
+
+
 def _costs(iterations: Iterable[Mapping[str, Any]], stages: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Sums over the iterations and over the reward's fit.
 
-    Rows of earlier versions have the budget as `env_steps` and what was learned from as `env_steps_learned`; what was
-    executed is not on record there: NaN.
+    What was executed is not on record in rows of earlier versions: NaN.
     """
-    rows = [
-        {"env_steps_executed": math.nan, **row, "env_steps": row.get("env_steps_learned") or row.get("env_steps")}
-        for row in iterations
-    ]
+    rows = [{"env_steps_executed": math.nan, **row, "env_steps": learned(row)} for row in iterations]
     parts = [*rows, stages.get("fit_reward", {})]
     return {name: sum(part.get(name) or 0 for part in parts) for name in COSTS}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from spa_bench.analysis.groups import Group
-from spa_bench.analysis.runs import Run
+from spa_bench.analysis.runs import Run, learned
 from spa_bench.core import UserError
 from spa_bench.figures import words
 from spa_bench.figures.lines import Line, Panel, draw_lines
@@ -75,7 +75,7 @@ def _points(run: Run) -> list[tuple[float, float | None]]:
     """Steps so far and success of each iteration; None where no episode came to its end."""
     points, steps = [], 0.0
     for row in run.iterations:
-        steps += _number(row.get("env_steps")) or 0.0
+        steps += _number(learned(row)) or 0.0
         points.append((steps, _number(row.get("success")) if row.get("episodes", 1) else None))
     return points
 

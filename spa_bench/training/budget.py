@@ -20,8 +20,8 @@ class Budget:
     """The budget of one run in its unit, and what is left of it. Amounts are known after each iteration only."""
 
     settings: PPOConfig
-    longest: int
-    """Environment steps of the longest game: less cannot be collected."""
+    least: int
+    """Environment steps that an iteration must have, from `least_steps`."""
     tokens_a_step: float
     """Tokens sampled per step when the warm start explored: the rate that `tokens` is counted with."""
     iterations: int = 0
@@ -59,12 +59,20 @@ class Budget:
         cost = self.spent / self.collected if self.collected else first
         left = int((self.total - self.spent - self.fitted) / cost) if cost > 0 else 0
         steps = min(self.settings.env_steps, left)
-        return steps if steps >= self.longest else 0
+        return steps if steps >= self.least else 0
 
     def _cost(self, row: Mapping[str, Any]) -> float:
         if self.settings.match == "tokens":
             return float(row.get("tokens_sampled") or 0) + float(row.get("extra_tokens_sampled") or 0)
         return _steps(row) + float(row.get("extra_env_steps") or 0)
+
+
+def least_steps(minibatches: int, max_steps: int, characters: int) -> int:
+    """Environment steps that surely hold a whole episode for each minibatch, so that no method takes fewer updates.
+
+    A game of up to `max_steps` turns has an episode for each of its `characters`.
+    """
+    return -(-minibatches // characters) * max_steps * characters
 
 
 def _steps(row: Mapping[str, Any]) -> float:

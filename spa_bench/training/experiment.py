@@ -27,6 +27,7 @@ from spa_bench.runs.folder import RunFolder, config_hash, read_run, run_path
 from spa_bench.runs.names import reward_label, reward_name
 from spa_bench.runs.progress import Progress, about, seconds_left
 from spa_bench.training import ppo, start
+from spa_bench.training.budget import least_steps
 from spa_bench.training.checked_method import extra_information
 from spa_bench.training.stages import Evaluation, Run, weights_hash
 
@@ -40,8 +41,12 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
     """
     trackers.check(track)
     method = make_method(config)
+    if method.kl_in_reward and not method.uses_critic:
+        raise UserError(
+            f"reward {reward_name(config.reward)}: kl_in_reward needs uses_critic = True, or the KL is lost"
+        )
     common = start.begin(config)
-    _check_iteration(config, common.make_env().max_steps * common.characters)
+    _check_iteration(config, common.make_env().max_steps, common.characters)
     path = run_path(results, config)
     own = {
         "reward_code": code_hash(method),
@@ -62,13 +67,13 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
     return path
 
 
-def _check_iteration(config: RunConfig, longest: int) -> None:
+def _check_iteration(config: RunConfig, max_steps: int, characters: int) -> None:
     """Refuse iterations that may end fewer episodes than they have minibatches: methods would take unequal updates."""
-    least = config.ppo.minibatches * longest
+    least = least_steps(config.ppo.minibatches, max_steps, characters)
     if config.ppo.env_steps < least:
         raise UserError(
             f"ppo.env_steps must be at least {least}: each of the {config.ppo.minibatches} ppo.minibatches needs one "
-            f"whole episode, of up to {longest} steps; raise ppo.env_steps or lower ppo.minibatches"
+            f"whole episode, of up to {max_steps} steps; raise ppo.env_steps or lower ppo.minibatches"
         )
 
 

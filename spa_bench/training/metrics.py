@@ -13,15 +13,20 @@ COUNTS = ("env_steps", "updates", "skipped", "tokens_trained")
 
 
 def collected(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """What was collected: success of the episodes that are over, grounding, length, sampled tokens."""
-    steps = [step for trajectory in trajectories for step in trajectory.steps[trajectory.branch :]]
-    over = [trajectory for trajectory in trajectories if trajectory.terminated or trajectory.truncated]
+    """What was collected: success of the episodes that are over, grounding, length; and all tokens sampled.
+
+    An episode with an error outside the agent's control is in no mean.
+    """
+    sound = [trajectory for trajectory in trajectories if trajectory.error is None]
+    steps = [step for trajectory in sound for step in trajectory.steps[trajectory.branch :]]
+    over = [trajectory for trajectory in sound if trajectory.terminated or trajectory.truncated]
+    sampled = [step.tokens for trajectory in trajectories for step in trajectory.steps[trajectory.branch :]]
     return {
         "episodes": len(over),
         "success": float(np.mean([t.success for t in over])) if over else 0.0,
         "grounded": float(np.mean([step.grounded for step in steps])) if steps else 0.0,
         "turns": float(np.mean([len(t) for t in over])) if over else 0.0,
-        "tokens_sampled": sum(len(step.tokens.reply) for step in steps if step.tokens is not None),
+        "tokens_sampled": sum(len(tokens.reply) for tokens in sampled if tokens is not None),
     }
 
 

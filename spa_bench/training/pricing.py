@@ -84,7 +84,9 @@ class Priced:
     """A batch of episodes with the reward of each step."""
 
     samples: list[Sample]
+    """Of the episodes without an error outside the agent's control."""
     rewards: list[Floats]
+    """Of all of them."""
     figures: dict[str, float]
 
 
@@ -129,8 +131,10 @@ def price(
         ):
             rewards[i], credits[i] = r, c
     normalised = credit.normalise(trajectories, [a for a, _ in credits], critic=method.uses_critic)
-    targets = [_targets(trajectory, t) for trajectory, (_, t) in zip(trajectories, credits, strict=True)]
-    samples = [sample(*parts, level) for parts in zip(episodes, current, start, normalised, targets, strict=True)]
+    sound = [i for i, trajectory in enumerate(trajectories) if trajectory.error is None]
+    if not sound:
+        raise TrainingError(f"every episode had an error outside the agent's control: {trajectories[0].error}")
+    samples = [sample(episodes[i], current[i], start[i], normalised[i], credits[i][1], level) for i in sound]
     largest_kl = max(
         float(np.abs(now.logprobs - then.logprobs).max()) for now, then in zip(current, start, strict=True)
     )
@@ -138,7 +142,10 @@ def price(
         "sampler_gap": gap,
         "reward_sum": float(np.mean([r.sum() for r in rewards])),
         "largest_log_ratio_to_start": largest_kl,
-        "explained_variance": explained_variance(current, targets, episodes, level),
+        "explained_variance": explained_variance(
+            [current[i] for i in sound], [credits[i][1] for i in sound], [episodes[i] for i in sound], level
+        ),
+        "env_steps": float(sum(trajectories[i].played for i in sound)),
     }
     return Priced(samples, rewards, figures)
 
@@ -167,11 +174,6 @@ def sample(episode: Sequences, now: Scored, then: Scored, advantages: Floats, ta
     return Sample(episode, now.logprobs, then.logprobs, advantages, targets)
 
 
-def _targets(trajectory: Trajectory, targets: Floats) -> Floats:
-    """None (NaN) for an episode with an error outside the agent's control: its return says nothing of the policy."""
-    return targets if trajectory.error is None else np.full(len(targets), np.nan)
-
-
 def sampler_gap(trajectories: Sequence[Trajectory], current: Sequence[Scored]) -> float:
     """Mean absolute difference between the sampler's log-probs and the trainer's."""
     own = [step.tokens for t in trajectories for step in t.steps[t.branch :] if step.tokens is not None]
@@ -185,7 +187,5 @@ def explained_variance(
     """1 - Var(target - value) / Var(target): how much of the returns the critic knew; 0 where they do not vary."""
     values = np.concatenate([decision_values(c.values, e, level)[:-1] for c, e in zip(current, episodes, strict=True)])
     wanted = np.concatenate(targets)
-    known = ~np.isnan(wanted)
-    values, wanted = values[known], wanted[known]
-    spread = float(wanted.var()) if wanted.size else 0.0
+    spread = float(wanted.var())
     return 1.0 - float((wanted - values).var()) / spread if spread > 0 else 0.0

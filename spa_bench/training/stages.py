@@ -28,7 +28,7 @@ from spa_bench.runs.names import reward_typed
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.training import checkpoint, metrics, ppo, pricing, start
 from spa_bench.training.backbone import Tunable
-from spa_bench.training.budget import Budget, so_far
+from spa_bench.training.budget import Budget, least_steps, so_far
 from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.policy import Policy
 
@@ -233,8 +233,8 @@ class Run(Evaluation):
         """What the run may still spend: all that is on record is counted."""
         steps = [step for trajectory in episodes for step in trajectory.steps]
         tokens = sum(len(step.tokens.reply) for step in steps if step.tokens is not None)
-        longest = self.common.make_env().max_steps * self.common.characters
-        budget = Budget(self.config.ppo, longest, tokens_a_step=tokens / max(len(steps), 1))
+        least = least_steps(self.config.ppo.minibatches, self.common.make_env().max_steps, self.common.characters)
+        budget = Budget(self.config.ppo, least, tokens_a_step=tokens / max(len(steps), 1))
         return so_far(budget, self.folder.metrics.read()[0])
 
     def _iterate(self, iteration: int, steps: int, learner: Learner) -> dict[str, Any]:
@@ -294,13 +294,12 @@ class Run(Evaluation):
                 f"{priced.figures['largest_log_ratio_to_start']:.2g}): the policy is not the warm start"
             )
         rng = np.random.default_rng(derive_seed(self.config.seed, "minibatches", iteration, *([part] if part else [])))
-        learned = {"env_steps": float(sum(trajectory.played for trajectory in trajectories))}
         figures = ppo.update(
             learner.policy, learner.optimizer, priced.samples, settings,
             rng=rng, kl_in_loss=not self.method.kl_in_reward, ratio_tolerance=tolerance["ratio"],
             done=settings.epochs * ((iteration - 1) * self.config.ppo.minibatches + part),
         )  # fmt: skip
-        return priced.rewards, priced.figures | learned | figures
+        return priced.rewards, priced.figures | figures
 
     def _learn_from_trees(
         self, iteration: int, steps: int, learner: Learner

@@ -54,6 +54,7 @@ def run(
         facts=facts,
         panels=panels,
         iterations=tuple(iterations),
+        fit={},
         costs={},
         start="w",
         warm_start_seconds=0.0,

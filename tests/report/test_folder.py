@@ -226,7 +226,8 @@ def test_intervals_in_the_wrong_order_are_told_before_a_missing_baseline(tmp_pat
 def test_report_prints_a_papers_tables(results: Path):
     done = invoke("report", str(results), "--paper", "spa")
     assert done.exit_code == 0
-    assert re.search(r"^\| SPA \| 75\.0 \| 79\.1 \[\d\] \|", done.stdout, re.MULTILINE)
+    assert re.search(r"^\| SPA \|  \| 79\.1 \[\d\] \|", done.stdout, re.MULTILINE)
+    assert re.search(r"^\| SPA, our form \| 75\.0 \|  \|", done.stdout, re.MULTILINE)
     assert "relative improvement over ppo" in done.stdout
 
 

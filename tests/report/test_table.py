@@ -15,6 +15,7 @@ from written_runs import FACTS, MANY, iteration, log, played, write_run
 
 from spa_bench.analysis.differences import Difference, board, differences, scores
 from spa_bench.analysis.groups import collect
+from spa_bench.analysis.runs import find, load
 from spa_bench.config import build
 from spa_bench.core import UserError
 from spa_bench.report.render import markdown, show
@@ -43,6 +44,14 @@ def test_skipped_updates_are_told(tmp_path: Path) -> None:
     write_run(tmp_path, reward="spa", metrics=[iteration(1, updates=8, skipped=0), {"kind": "done"}])
     told = [note for note in only(tmp_path).notes if "skipped" in note]
     assert told == [f"{'/'.join(path.parts[-3:])}: 3 of 16 updates skipped, not finite"]
+
+
+def test_a_budget_is_overspent_by_what_was_given_not_by_what_was_learned_from(tmp_path: Path) -> None:
+    """Of 20 steps both iterations were given 10, and learned from 7: with 3 extra ones each it is 26 of 20."""
+    small = {"match": "env-steps", "iterations": 2, "env_steps": 10}
+    rows = [iteration(n, env_steps=7, env_steps_budget=10, env_steps_executed=11) for n in (1, 2)]
+    write_run(tmp_path, metrics=[*rows, {"kind": "done"}], ppo=small)
+    assert load(find([tmp_path])[0]).overspent == pytest.approx(1.3)
 
 
 def test_a_training_budget_that_was_overspent_is_told(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_every_method_trains_from_the_same_start_with_the_same_training_budget(e
         rows, torn = Journal(path / "metrics.jsonl").read()
         (iteration,) = [row for row in rows if row["kind"] == "iteration"]
         assert torn == 0 and rows[-1]["kind"] == "done"
-        assert (iteration["env_steps"], iteration["updates"]) == (40, 2), reward
+        assert (iteration["env_steps_budget"], iteration["updates"]) == (40, 2), reward
         assert (path / "checkpoints/0001/method.safetensors").exists()
     (table,) = tables([tmp_path])
     assert [row.label for row in table.rows] == ["warm start", *registry.names("rewards")]

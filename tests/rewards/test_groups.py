@@ -201,8 +201,14 @@ def test_gigpo_by_hand():
 
 
 def test_gigpo_discounts_by_default_as_the_paper_does():
-    """Two visits of A in one winning episode: .95 and 1, so that the later is worth .025 more than their mean."""
-    same(advantages(GiGPO(normalise=False), [told("A x A y B", 1.0)]), [[-0.025, 0.025]])
+    """Two visits of A in one winning episode: .95 and 1, so that the later is worth .025 more than their mean.
+
+    The other episode has the same outcome and no state in common. Alone, an episode is not compared with itself.
+    """
+    twice, other = told("A x A y B", 1.0), told("C z D", 1.0)
+    same(advantages(GiGPO(normalise=False), [twice, other]), [[-0.025, 0.025], [0.0]])
+    same(advantages(GiGPO(normalise=False), [twice]), [[0.0, 0.0]])
+    same(advantages(GiGPO(normalise=False), [twice, replace(other, error="the world broke")]), [[0.0, 0.0], [0.0]])
 
 
 def test_a_state_with_history_is_what_was_seen_and_done_before_it():

@@ -212,7 +212,7 @@ def test_a_comparison_tells_which_run_it_is_and_what_is_left(fake_runs: Clock, t
 
 @pytest.mark.parametrize(("match", "used"), [("collected", 160), ("env-steps", 230)])
 def test_how_much_of_a_training_budget_is_gone(match: str, used: int) -> None:
-    budget = Budget(config(ppo={"match": match}).ppo, longest=6, tokens_a_step=4.0)
+    budget = Budget(config(ppo={"match": match}).ppo, least=6, tokens_a_step=4.0)
     budget.add({"kind": "stage", "stage": "fit reward", "env_steps": 0, "extra_env_steps": 30})
     for _ in range(2):
         budget.add({"kind": "iteration", "env_steps": 80, "extra_env_steps": 20})

@@ -12,7 +12,7 @@ from spa_bench.config import PPOConfig
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
-from spa_bench.training.budget import Budget, so_far
+from spa_bench.training.budget import Budget, least_steps, so_far
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def one_thread():
 
 def budget(match: str, iterations: int = 3, env_steps: int = 100, tokens_a_step: float = 5.0) -> Budget:
     settings = PPOConfig(match=match, iterations=iterations, env_steps=env_steps)  # type: ignore[arg-type]
-    return Budget(settings, longest=10, tokens_a_step=tokens_a_step)
+    return Budget(settings, least=10, tokens_a_step=tokens_a_step)
 
 
 def row(env_steps: int = 0, extra_env_steps: int = 0, tokens_sampled: int = 0, extra_tokens: int = 0) -> dict[str, Any]:
@@ -37,6 +37,13 @@ def lengths(planned: Budget, extra: float = 0.0, tokens: float = 0.0) -> list[in
         found.append(steps)
         planned.add(row(steps, int(extra * steps), int(tokens * steps)))
     return found
+
+
+def test_an_iteration_holds_a_whole_episode_for_each_minibatch_by_hand():
+    """8 minibatches of episodes of up to 20 turns; a game of three characters has three episodes: 3 games are 9."""
+    assert least_steps(8, 20, 1) == 160
+    assert least_steps(8, 16, 2) == 4 * 32
+    assert least_steps(8, 20, 3) == 3 * 60
 
 
 def test_without_a_match_every_iteration_is_as_long_as_the_configuration_says():

@@ -344,5 +344,5 @@ def test_two_characters_train_one_policy_and_each_has_a_record_of_its_own(tmp_pa
     assert len(spent) == 2 and all(80 - 2 * 6 < steps <= 80 for steps in spent)
     (table,) = tables([path])
     assert table.about["n"] == 3 and "2 characters" in table.about["protocol"]
-    with pytest.raises(UserError, match="at least 24"):
-        run(config(env="virtualhome", world=world, ppo={**settings.ppo.model_dump(), "env_steps": 23}), tmp_path)
+    with pytest.raises(UserError, match="at least 12"):
+        run(config(env="virtualhome", world=world, ppo={**settings.ppo.model_dump(), "env_steps": 11}), tmp_path)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from spoken import Fixed, batch, price, sampled, spoken
 from strategies import max_examples
@@ -17,8 +17,9 @@ from spa_bench.config import PPOConfig
 from spa_bench.core import Floats, Tokens, Trajectory
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
-from spa_bench.rewards.rloo import RLOO
-from spa_bench.training import ppo, pricing
+from spa_bench.rewards._groups import relative
+from spa_bench.rewards.rloo import RLOO, leave_one_out
+from spa_bench.training import metrics, ppo, pricing
 from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.policy import Policy, pack, pack_trajectory
 
@@ -216,18 +217,19 @@ def test_a_group_without_a_signal_and_a_broken_episode_get_exactly_nothing(
 ) -> None:
     trajectories = ended(weights, outcomes, broken)
     level = {"level": "token"} if len(outcomes) % 2 else {}
+    sound = [t for t in trajectories if t.error is None]
+    assume(sound)
     samples = price(weights, registry.build("rewards", name), trajectories, **level).samples
-    sound: dict[str, set[float]] = {}
-    for t in trajectories:
-        if t.error is None:
-            sound.setdefault(t.task.key, set()).add(t.outcome)
+    found: dict[str, list[float]] = {}
+    for t in sound:
+        found.setdefault(t.task.key, []).append(t.outcome)
     advantages = []
-    for sample, t in zip(samples, trajectories, strict=True):
+    for sample, t in zip(samples, sound, strict=True):
         # GiGPO and 3SPO compare steps too: a state that comes back, a reward of the method's own.
-        equal = name in ("rloo", "grpo") and len(sound.get(t.task.key, ())) == 1
-        silent = t.error is not None or equal or (name == "gigpo" and sound[t.task.key] == {0.0})
+        outcomes_here = found[t.task.key]
+        equal = name in ("rloo", "grpo") and len(set(outcomes_here)) == 1
+        silent = equal or (name == "gigpo" and (len(outcomes_here) == 1 or set(outcomes_here) == {0.0}))
         assert not silent or not sample.advantages.any()
-        assert t.error is None or np.isnan(sample.value_targets).all()
         advantages.append(sample.advantages)
     heard = np.concatenate(advantages)
     heard = heard[heard != 0]
@@ -240,7 +242,27 @@ def test_an_episode_that_broke_moves_neither_the_policy_nor_the_critic_nor_the_o
     sound = batch(policy)
     (broken,) = sampled(policy, [replace(spoken(np.random.default_rng(8), 3, "a"), error="the world broke")])
     alone, beside = price(policy, Fixed(), sound), price(policy, Fixed(), [*sound, broken])
-    for one, other in zip(alone.samples, beside.samples, strict=False):
+    for one, other in zip(alone.samples, beside.samples, strict=True):
         np.testing.assert_allclose(one.advantages, other.advantages, rtol=1e-6)
-    assert not beside.samples[-1].advantages.any() and np.isnan(beside.samples[-1].value_targets).all()
+        np.testing.assert_array_equal(one.sequences.where, other.sequences.where)
+    assert len(beside.rewards) == len(sound) + 1  # on record all the same
+    assert beside.figures["env_steps"] == alone.figures["env_steps"] == 9
     assert beside.figures["explained_variance"] == pytest.approx(alone.figures["explained_variance"])
+    with pytest.raises(ppo.TrainingError, match="every episode had an error outside the agent's control: the world"):
+        price(policy, Fixed(), [broken])
+
+
+def test_broken_episodes_are_in_no_mean_of_an_iteration(policy: Policy) -> None:
+    won = spoken(np.random.default_rng(1), 2, "a", 1.0)
+    broken = replace(spoken(np.random.default_rng(8), 3, "a"), error="the world broke")
+    alone, beside = metrics.collected([won]), metrics.collected([won, broken])
+    assert beside["success"] == 1.0 and beside["turns"] == 2 and beside["episodes"] == 1
+    assert beside["tokens_sampled"] > alone["tokens_sampled"]  # they were spent
+
+
+def test_rounding_is_no_difference_of_outcomes() -> None:
+    outcomes = np.array([0.1 + 0.2, 0.3, 0.3])
+    assert outcomes.min() < outcomes.max()
+    assert not leave_one_out(outcomes).any()
+    assert not relative(outcomes, normalise=True, epsilon=1e-6).any()
+    assert relative(np.array([0.3, 0.30001]), normalise=False, epsilon=0.0).any()
