@@ -19,7 +19,7 @@ from spa_bench.config import build
 from spa_bench.core import UserError
 from spa_bench.environments.alfworld.env import ALFWorld
 from spa_bench.report.table import tables
-from spa_bench.rollout.player import Player, Request
+from spa_bench.rollout.player import Player, Request, begin, fitting
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
@@ -87,6 +87,14 @@ def test_a_budget_is_spent_where_tasks_are_won_at_their_start(share: int, monkey
     assert all((t.success, t.terminated, t.outcome, t.truncated) == (True, True, 1.0, False) for t in won)
     assert 25 < sum(len(t) for t in played) + len(won) <= 30
     assert (len(won) == len(played) == 30) if share == 1 else (0 < len(won) < len(played))
+
+
+def test_a_game_that_is_won_at_its_start_takes_one_step_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    win_at_start(monkeypatch, 1)
+    env = ALFWorld(train=24, valid=6)
+    agent = registry.build("agents", "random", prompt=registry.prompt("action"))
+    games = [begin([Request(n, task, n)], env, agent) for n, task in enumerate(env.tasks("train")[:3])]
+    assert [len(fitting(games, budget)) for budget in range(5)] == [0, 1, 2, 3, 3]
 
 
 def test_an_audit_prices_episodes_that_are_won_at_their_start_with_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
