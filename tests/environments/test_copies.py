@@ -86,6 +86,14 @@ def test_a_copy_of_two_people_in_one_home_goes_on_alike(way: str) -> None:
     assert WAYS[way](pair).reset()[0] == pair.reset()[0], "the random state goes with it"
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_copied_menu_is_the_tuple_of_what_it_shows(name: str, way: str) -> None:
+    menu = make(name).reset(seed=3)[1]["admissible"]
+    copied = WAYS[way](menu)
+    assert type(copied) is tuple and copied == (*menu,) != ()
+
+
 def test_states_that_differ_are_not_equal() -> None:
     env = make("virtualhome")
     env.reset(seed=3)
