@@ -211,7 +211,7 @@ def fitting(games: list[Game], budget: int) -> list[Game]:
     """The leading games whose steps so far fit into the budget."""
     spent = 0
     for count, game in enumerate(games):
-        spent += sum(max(len(episode.steps), episode.over) for episode in game.episodes)
+        spent += sum(max(len(episode.steps), 1) for episode in game.episodes)
         if spent > budget:
             return games[:count]
     return games
@@ -253,7 +253,7 @@ class Player:
                 yield request, trajectory, request.index not in recorded
             done += len(games)
             spent += sum(max(len(trajectory), 1) for trajectory in played)
-            if len(played) < len(chunk) or (budget is not None and spent >= budget):
+            if len(played) < len(chunk) or spent == budget:
                 return
 
     def _together(self, budget: int | None, done: int, spent: int) -> int:
