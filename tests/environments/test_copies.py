@@ -20,6 +20,7 @@ from strategies import HOSTILE
 
 from spa_bench.core import TextEnv
 from spa_bench.environments.text import AnyText
+from spa_bench.environments.virtualhome.engine import World
 from spa_bench.environments.virtualhome.graph import Graph, compile_graph, to_json
 from spa_bench.environments.virtualhome.together import Together
 
@@ -120,6 +121,19 @@ def test_a_fresh_process_goes_on_from_a_pickle(name: str) -> None:
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     made = subprocess.run(command, input=pickle.dumps(env), capture_output=True, check=True, env=paths)
     assert json.loads(made.stdout) == json.loads(json.dumps(on(env, 3)))
+
+
+def test_worlds_of_other_homes_or_with_other_complaints_are_not_equal() -> None:
+    env = make("virtualhome")
+    env.reset(seed=3)
+    graph: Graph = env.unwrapped.snapshot().episode.scenario.graph
+    data = to_json(graph)
+    data["nodes"][-1]["states"] = ["DIRTY"] if data["nodes"][-1]["states"] != ["DIRTY"] else ["CLEAN"]
+    world, other = World(graph), World(compile_graph(data, "other"))
+    assert world.key() == other.key() and world != other and world == World(graph)
+    before = world.copy()
+    assert not world.execute("GRAB", (graph.characters[0],)).executed and world.messages
+    assert world.key() == before.key() and world != before
 
 
 def test_equal_homes_are_one_key_whatever_the_order_of_their_edges() -> None:

@@ -61,6 +61,7 @@ def test_every_method_trains_where_some_tasks_are_won_at_their_start(
         played = [row for row in episodes if row["stage"] in ("train", "eval")]
         empty = [row for row in played if not row["steps"]]
         assert 0 < len(empty) < len(played), reward
+        assert all((not row["steps"]) == (sum(map(ord, row["task"]["key"])) % 2 == 0) for row in played), reward
         assert all(row["success"] and row["terminated"] and row["outcome"] == 1.0 for row in empty)
     (table,) = tables([tmp_path])
     assert len(table.rows) == 1 + len(registry.names("rewards"))
