@@ -148,7 +148,11 @@ def test_equal_homes_are_one_key_whatever_the_order_of_their_edges() -> None:
     assert hash(turned) == hash(graph)
     assert copy.deepcopy(graph) is graph
     data["nodes"][0]["states"] = ["DIRTY"] if data["nodes"][0]["states"] != ["DIRTY"] else ["CLEAN"]
-    assert compile_graph(data, "changed") != graph
+    changed = compile_graph(data, "changed")
+    assert changed != graph
+    data["nodes"][0]["properties"] = [] if data["nodes"][0]["properties"] else ["MOVABLE"]
+    same_hash = compile_graph(data, "same hash")
+    assert hash(same_hash) == hash(changed) and same_hash != changed
 
 
 @pytest.mark.parametrize("name", ["alfworld", "webshop", "virtualhome"])
