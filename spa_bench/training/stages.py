@@ -333,10 +333,9 @@ class Run(Evaluation):
                     if not self.method.uses_critic or t.terminated or t.truncated
                 }
                 minibatches = harvest.parts * settings.minibatches // harvests
-                finished = [episode for episode in harvest.finished if episode.steps]
-                rewards, figures = self._learn(
-                    learner, [*news.values()], iteration, minibatches, part=part, finished=finished
-                )
+                done = [episode for episode in harvest.finished if episode.steps]
+                learnt = [*news.values()]
+                rewards, figures = self._learn(learner, learnt, iteration, minibatches, part=part, finished=done)
                 part += minibatches
                 parts.append(figures)
                 for number, earned in zip(news, rewards, strict=True):
@@ -346,7 +345,8 @@ class Run(Evaluation):
         for number, parent, trajectory in grown:
             if number not in have:
                 self.log(trajectory, "train", iteration, number, parent=parent)
-        self._record_prices(iteration, {number: np.concatenate(earned) for number, earned in prices.items()})
+        won = {number: np.zeros(0) for number, _, trajectory in grown if not trajectory.steps}
+        self._record_prices(iteration, won | {number: np.concatenate(earned) for number, earned in prices.items()})
         return [trajectory for _, _, trajectory in grown], metrics.merged(parts)
 
     def _record_prices(self, iteration: int, prices: Mapping[int, Floats]) -> None:

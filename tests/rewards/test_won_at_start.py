@@ -23,6 +23,7 @@ from spa_bench.rollout.player import Player, Request, begin, fitting
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
+from spa_bench.training.checked_method import CheckedMethod
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,21 @@ def win_at_start(monkeypatch: pytest.MonkeyPatch, share: int) -> None:
         return told(self) | ({"success": True, "progress": 1.0} if won else {})
 
     monkeypatch.setattr(ALFWorld, "_info", info)
+
+
+@pytest.fixture(autouse=True)
+def methods_see_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a method is fitted on and observes has steps."""
+    for name in ("fit", "observe"):
+        monkeypatch.setattr(CheckedMethod, name, _with_steps(getattr(CheckedMethod, name)))
+
+
+def _with_steps(method: Any) -> Any:
+    def checked(self: CheckedMethod, episodes: Any, *more: Any) -> Any:
+        assert all(episode.steps for episode in episodes)
+        return method(self, episodes, *more)
+
+    return checked
 
 
 def settings(reward: str, **changes: Any) -> Any:
@@ -62,6 +78,9 @@ def test_every_method_trains_where_some_tasks_are_won_at_their_start(
         empty = [row for row in played if not row["steps"]]
         assert 0 < len(empty) < len(played), reward
         assert all((not row["steps"]) == (sum(map(ord, row["task"]["key"])) % 2 == 0) for row in played), reward
+        prices, _ = Journal(path / "prices.jsonl").read()
+        priced = {row["index"]: row["rewards"] for row in prices}
+        assert all(priced[row["index"]] == [] for row in empty if row["stage"] == "train"), reward
         assert all(row["success"] and row["terminated"] and row["outcome"] == 1.0 for row in empty)
     (table,) = tables([tmp_path])
     assert len(table.rows) == 1 + len(registry.names("rewards"))
