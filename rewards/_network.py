@@ -57,15 +57,16 @@ class Parts:
 
 
 def split(tasks: Sequence[str], share: float, rng: torch.Generator, *, choose: bool = True) -> Parts:
-    """Whole tasks for each part, in random order: no task is in two of them.
+    """Whole tasks for each part, in random order.
 
     `share` of the tasks, at least one, are held out for each purpose; at least one is left to train on. With fewer
-    tasks than parts nothing can be measured: the episodes of the one task or two are split without a report.
+    tasks than parts nothing can be measured: of two tasks one is trained on and the other chooses, and of a single task
+    the episodes are split, the one case in which parts share a task.
     """
     purposes = 2 if choose else 1
     names = sorted(set(tasks))
     measured = len(names) > purposes
-    units = [names.index(task) for task in tasks] if measured else list(range(len(tasks)))
+    units = [names.index(task) for task in tasks] if len(names) > 1 else list(range(len(tasks)))
     purposes -= not measured
     count = len(set(units))
     held = min(max(1, round(share * count)), (count - 1) // max(purposes, 1))

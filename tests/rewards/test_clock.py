@@ -26,12 +26,22 @@ def test_every_episode_is_in_one_part_and_no_task_in_two(tasks, share, choose, s
     assert indices[0] and bool(indices[1]) == choose
     measured = len(set(tasks)) > 1 + choose
     assert bool(indices[2]) == measured
-    if measured:
+    if len(set(tasks)) > 1:
         of_part = [{tasks[i] for i in part} for part in indices]
         assert not of_part[0] & of_part[1] and not of_part[0] & of_part[2] and not of_part[1] & of_part[2]
+    if measured:
         count = len(set(tasks))
         assert len(of_part[2]) == min(max(1, round(share * count)), (count - 1) // (1 + choose))
         assert not choose or len(of_part[1]) == len(of_part[2])
+
+
+def test_of_two_tasks_one_is_trained_on_and_the_other_chooses():
+    """Episodes of one task in both parts would choose by what was trained on; nothing is left to report."""
+    parts = split(["a", "b", "a", "b", "a"], 0.2, rng())
+    assert sorted([parts.train.tolist(), parts.choose.tolist()]) == [[0, 2, 4], [1, 3]]
+    assert not len(parts.report)
+    single = split(["a"] * 5, 0.2, rng())
+    assert (len(single.train), len(single.choose), len(single.report)) == (4, 1, 0)
 
 
 def test_a_split_depends_on_the_generator_alone():
