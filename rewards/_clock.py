@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from spa_bench.core import Floats
 from spa_bench.rewards._network import Parts
 
+LEAST = 20
+"""Rows for a partial correlation: four of them are the clock's, and of the 16 that are left the standard error of a
+correlation is about 1 / 4. Of 5 rows it would be 1 or -1 whatever was learned."""
+
 
 def hands(lengths: Floats, timeouts: Floats) -> Floats:
     """What the clock is linear in, (N, 4): 1, length, length squared, and whether the step limit ended the episode."""
@@ -33,8 +37,11 @@ def r2(predicted: Floats, targets: Floats, mean: float) -> float | None:
 
 
 def partial(predicted: Floats, targets: Floats, features: Floats) -> float | None:
-    """Correlation of what the clock's features leave of both, by least squares; None where it leaves nothing."""
-    if len(targets) <= features.shape[1] + 1:
+    """Correlation of what the clock's features leave of both, by least squares.
+
+    None of fewer than `LEAST` rows, and where the clock leaves nothing.
+    """
+    if len(targets) < LEAST:
         return None
     left: list[Floats] = []
     for values in (predicted, targets):

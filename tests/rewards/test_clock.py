@@ -51,7 +51,8 @@ def test_a_split_depends_on_the_generator_alone():
     assert len(same.report) == len(same.choose) == 8
 
 
-PARTS = Parts(torch.arange(8), torch.tensor([], dtype=torch.long), torch.arange(8, 20))
+NONE = torch.tensor([], dtype=torch.long)
+PARTS = Parts(torch.arange(8), NONE, torch.arange(8, 28))
 
 
 def test_r2_by_hand():
@@ -62,9 +63,9 @@ def test_r2_by_hand():
 
 def test_a_clock_knows_the_outcome_where_every_failure_ends_at_the_limit():
     """Successes in 1 to 9 steps, failures in 20; the estimator is chance."""
-    lengths = np.array([20.0 if n % 2 else 1.0 + n // 2 % 9 for n in range(20)])
+    lengths = np.array([20.0 if n % 2 else 1.0 + n // 2 % 9 for n in range(28)])
     timeouts = (lengths == 20).astype(float)
-    chance = np.random.default_rng(0).random(20)
+    chance = np.random.default_rng(0).random(28)
     figures = compared(chance, 1 - timeouts, lengths, timeouts, PARTS)
     assert figures["clock_r2"] == pytest.approx(1.0)
     assert figures["held_out_r2"] < 0.5
@@ -72,8 +73,8 @@ def test_a_clock_knows_the_outcome_where_every_failure_ends_at_the_limit():
 
 
 def test_a_clock_knows_nothing_where_all_episodes_are_equally_long():
-    outcomes = np.array([n % 3 == 0 for n in range(20)], dtype=float)
-    figures = compared(outcomes, outcomes, np.full(20, 9.0), np.zeros(20), PARTS)
+    outcomes = np.array([n % 3 == 0 for n in range(28)], dtype=float)
+    figures = compared(outcomes, outcomes, np.full(28, 9.0), np.zeros(28), PARTS)
     mean = outcomes[:8].mean()
     assert figures["clock_r2"] == pytest.approx(0.0, abs=1e-9) and mean != outcomes[8:].mean()
     assert figures["held_out_r2"] == 1.0 and figures["partial_correlation"] == pytest.approx(1.0)
@@ -81,12 +82,12 @@ def test_a_clock_knows_nothing_where_all_episodes_are_equally_long():
 
 
 def test_the_clock_is_fitted_on_the_training_part_alone():
-    lengths = np.arange(1.0, 21.0)
+    lengths = np.arange(1.0, 29.0)
     outcomes = lengths / 20
     outcomes[8:] = 0.0
-    figures = compared(np.zeros(20), outcomes, lengths, np.zeros(20), PARTS)
+    figures = compared(np.zeros(28), outcomes, lengths, np.zeros(28), PARTS)
     assert figures["clock_r2"] < -1
-    features = hands(lengths, np.zeros(20))
+    features = hands(lengths, np.zeros(28))
     np.testing.assert_allclose(clock(features, outcomes, np.arange(8)), lengths / 20, atol=1e-9)
 
 
@@ -106,11 +107,16 @@ def test_the_partial_correlation_is_the_one_of_the_inverse_covariance(seed):
 
 
 def test_too_few_episodes_have_no_partial_correlation():
+    """From 20 on: of 5 it is 1 or -1, whatever the numbers."""
     dice = np.random.default_rng(0)
-    features = hands(dice.integers(1, 20, 6).astype(float), np.array([0.0, 1, 0, 1, 0, 1]))
-    predicted, targets = dice.normal(size=6), dice.normal(size=6)
-    assert partial(predicted[:5], targets[:5], features[:5]) is None
-    assert partial(predicted, targets, features) is not None
+    features = hands(dice.integers(1, 20, 20).astype(float), np.arange(20) % 2.0)
+    predicted, targets = dice.normal(size=20), dice.normal(size=20)
+    assert partial(predicted[:19], targets[:19], features[:19]) is None
+    assert abs(partial(predicted, targets, features)) < 0.9
+    figures = compared(
+        predicted, targets, features[:, 1], features[:, 3], Parts(torch.arange(20), NONE, torch.arange(19))
+    )
+    assert "held_out_r2" in figures and "partial_correlation" not in figures
 
 
 def test_each_label_counts_the_same_in_an_accuracy():
