@@ -42,13 +42,18 @@ class Tunable:
         self.tokens = 0
         """Read for the method, in passes of its own: its overhead."""
         self._network = _TurnEnds(reference.policy)
+        self._names = {name for name, _ in self._network.named_parameters()}
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the warm start's weights, by name."""
         return {name: weight.detach().clone() for name, weight in self._network.named_parameters()}
 
     def encode(self, weights: Mapping[str, Tensor], trajectories: Sequence[Trajectory]) -> list[Tensor]:
-        """Hidden states (T, D) at turn ends, on the CPU in fp32, with a gradient to the weights."""
+        """Hidden states (T, D) at turn ends, on the CPU in fp32, with a gradient to the weights.
+
+        ValueError where their names are not those of `weights()`: what is missing would be read from the warm start.
+        """
+        self._refuse_other_names(set(weights))
         device = self.reference.policy.device
         moved = {name: weight.to(device) for name, weight in weights.items()}
         turns = [t for t in trajectories if t.steps]
@@ -61,3 +66,11 @@ class Tunable:
             ends = functional_call(self._network, moved, ([episodes[i] for i in indices],))
             found |= {id(turns[i]): h.float().cpu() for i, h in zip(indices, ends, strict=True)}
         return [found[id(t)] if t.steps else torch.zeros(0, width) for t in trajectories]
+
+    def _refuse_other_names(self, given: set[str]) -> None:
+        if given != self._names:
+            lack, more = sorted(self._names - given), sorted(given - self._names)
+            raise ValueError(
+                f"backbone: these are the weights of another network: {len(lack)} of its weights are missing "
+                f"({lack[0] if lack else 'none'}), {len(more)} are unknown ({more[0] if more else 'none'})"
+            )

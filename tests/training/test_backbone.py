@@ -71,6 +71,22 @@ def test_other_weights_read_something_else(tunable):
     assert (one - other).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("change", ["missing", "unknown", "renamed"])
+def test_weights_of_another_network_are_refused_in_one_line(tunable, change):
+    """Of a name that it does not find, torch reads the warm start's own weights and says nothing."""
+    weights = tunable.weights()
+    first = min(weights)
+    if change != "missing":
+        weights[f"other.{first}"] = weights[first]
+    if change != "unknown":
+        del weights[first]
+    lack, more = (0, 1) if change == "unknown" else (1, int(change == "renamed"))
+    said = f"{lack} of its weights are missing .*{more} are unknown"
+    with pytest.raises(ValueError, match=f"^backbone: these are the weights of another network: {said}") as caught:
+        tunable.encode(weights, EPISODES)
+    assert first in str(caught.value) and tunable.tokens == 0
+
+
 def test_what_it_reads_is_counted_once_for_each_pass(tunable):
     for _ in range(2):
         tunable.encode(tunable.weights(), EPISODES)
