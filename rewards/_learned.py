@@ -39,6 +39,9 @@ class Learned(RewardMethod):
             raise RuntimeError(f"{self.name} has no rewards before fit: call fit or load a fitted state")
         if not weights:
             return [np.zeros(len(t)) for t in group]
+        if tuned := language_model(weights):
+            # A loaded state lies on the CPU: moved here, and not for every episode.
+            weights = self._weights = weights | with_language_model(self.network.place(tuned))
         # One trajectory at a time: the last bits of a matrix product depend on its neighbours in a batch.
         with torch.no_grad():
             return [estimate(weights, h).double().numpy() for h in self.encode_with(weights, group)]
@@ -119,7 +122,7 @@ class FromOutcomes(Learned):
         parts = split([t.task.key for t in kept], self.training.holdout, rng, choose=self.chooses_epoch)
         outcomes = torch.tensor([t.outcome for t in kept], dtype=torch.float32)
         lengths = torch.tensor([len(t) for t in kept])
-        tuned = {TUNED + name: weight for name, weight in self.network.weights().items()} if self.tunes else {}
+        tuned = with_language_model(self.network.weights()) if self.tunes else {}
         explored = Explored(self._reader(kept), outcomes, lengths, parts, tuned)
         self._weights, epoch = self.learn(explored, rng)
         with torch.no_grad():
@@ -150,6 +153,11 @@ class FromOutcomes(Learned):
 def language_model(weights: Weights) -> dict[str, Tensor]:
     """The weights of the tuned language model, by their own names."""
     return {key.removeprefix(TUNED): weight for key, weight in weights.items() if key.startswith(TUNED)}
+
+
+def with_language_model(tuned: Weights) -> dict[str, Tensor]:
+    """The weights of a language model by the names that they have beside those of the network."""
+    return {TUNED + name: weight for name, weight in tuned.items()}
 
 
 def _refuse_unusable(features: list[Tensor], trajectories: Sequence[Trajectory], what: str) -> list[Tensor]:

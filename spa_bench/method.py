@@ -37,6 +37,12 @@ class Backbone(Protocol):
     def weights(self) -> dict[str, Any]:
         """A copy of the warm start's weights, by name; the output layer is not among them."""
 
+    def place(self, weights: Mapping[str, Any]) -> dict[str, Any]:
+        """The weights on the network's device: `encode` moves those that lie elsewhere at every call.
+
+        A state that was loaded lies on the CPU.
+        """
+
     def encode(self, weights: Mapping[str, Any], trajectories: Sequence[Trajectory]) -> list[Any]:
         """As `Encoder`, by a network with these weights: (T, D) each, on the CPU, with a gradient to them."""
 

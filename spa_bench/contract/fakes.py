@@ -42,6 +42,10 @@ class FakeBackbone:
         """The unit matrix (8, 8)."""
         return {"matrix": _torch().eye(8)}
 
+    def place(self, weights: Mapping[str, Any]) -> dict[str, Any]:
+        """The same: it computes on the CPU."""
+        return dict(weights)
+
     def encode(self, weights: Mapping[str, Any], trajectories: Sequence[Trajectory]) -> list[Any]:
         """(T, 8) for each, with a gradient to the matrix."""
         return [_torch().from_numpy(h) @ weights["matrix"] for h in fake_encoder(trajectories)]

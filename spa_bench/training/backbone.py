@@ -34,7 +34,9 @@ class _TurnEnds(nn.Module):
 class Tunable:
     """The frozen reference's network.
 
-    For small models: the method holds the weights, and twice as many numbers of Adam while it tunes them.
+    For small models. Beside the policy and the reference, a fit holds up to seven times as many numbers as the network
+    has: the weights that it began with, those that it tunes, their gradient, two moments of Adam, and the weights of
+    the chosen epoch (two of these while a better one takes their place). After it the method holds one copy.
     """
 
     def __init__(self, reference: Reference, learning_rate: float) -> None:
@@ -48,14 +50,18 @@ class Tunable:
         """A copy of the warm start's weights, by name."""
         return {name: weight.detach().clone() for name, weight in self._network.named_parameters()}
 
+    def place(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights on the network's device, by name; those that are there are not copied."""
+        device = self.reference.policy.device
+        return {name: weight.to(device) for name, weight in weights.items()}
+
     def encode(self, weights: Mapping[str, Tensor], trajectories: Sequence[Trajectory]) -> list[Tensor]:
         """Hidden states (T, D) at turn ends, on the CPU in fp32, with a gradient to the weights.
 
         ValueError where their names are not those of `weights()`: what is missing would be read from the warm start.
         """
         self._refuse_other_names(set(weights))
-        device = self.reference.policy.device
-        moved = {name: weight.to(device) for name, weight in weights.items()}
+        placed = self.place(weights)
         turns = [t for t in trajectories if t.steps]
         episodes = [pack([step.tokens for step in t.steps]) for t in turns]
         self.tokens += sum(episode.size for episode in episodes)
@@ -63,7 +69,7 @@ class Tunable:
         width = self.reference.policy.value.in_features
         found: dict[int, Tensor] = {}
         for indices in microbatches(episodes, self.reference.microbatch):
-            ends = functional_call(self._network, moved, ([episodes[i] for i in indices],))
+            ends = functional_call(self._network, placed, ([episodes[i] for i in indices],))
             found |= {id(turns[i]): h.float().cpu() for i, h in zip(indices, ends, strict=True)}
         return [found[id(t)] if t.steps else torch.zeros(0, width) for t in trajectories]
 

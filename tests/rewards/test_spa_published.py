@@ -126,6 +126,35 @@ def test_a_tuned_method_comes_back_from_its_state(cls):
     assert not np.array_equal(first.numbers(new)[0], again.numbers(new)[0])
 
 
+class Elsewhere(FakeBackbone):
+    """A network on a device of its own: counts the weights that are moved there, and takes no others."""
+
+    def __init__(self) -> None:
+        self.there: list[torch.Tensor] = []
+
+    def place(self, weights):
+        away = {n: w.clone() for n, w in weights.items() if not any(w is own for own in self.there)}
+        self.there += away.values()
+        return dict(weights) | away
+
+    def encode(self, weights, trajectories):
+        assert all(any(w is own for own in self.there) for w in weights.values()), "moved for this call"
+        return super().encode(weights, trajectories)
+
+
+@pytest.mark.parametrize("cls", [SPAPublished, SPA])
+def test_a_loaded_language_model_is_moved_to_its_device_once(cls):
+    first = fitted(cls, backbone="tuned")
+    again = cls(hidden=4, backbone="tuned")
+    again.load_state_dict(first.state_dict())
+    again.encoder, again.backbone = fake_encoder, Elsewhere()
+    for _ in range(2):
+        for one, other in zip(first.rewards(EXPLORED[:5]), again.rewards(EXPLORED[:5]), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert len(again.backbone.there) == 1
+    np.testing.assert_array_equal(again.state_dict()[f"{TUNED}matrix"], first.state_dict()[f"{TUNED}matrix"])
+
+
 def test_the_rate_follows_the_warm_start_of_the_model_that_is_tuned(monkeypatch):
     """SPA's scripts: 2e-5 before it and 3e-6 for the estimator."""
     used = []

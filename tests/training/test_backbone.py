@@ -71,6 +71,14 @@ def test_other_weights_read_something_else(tunable):
     assert (one - other).abs().max() > 1e-2
 
 
+def test_weights_are_placed_on_the_networks_device_without_a_copy_of_those_that_are_there(tunable):
+    weights = tunable.weights()
+    assert all(placed is weights[name] for name, placed in tunable.place(weights).items())
+    tunable.reference.policy.to("meta")
+    placed = tunable.place(weights)
+    assert placed.keys() == weights.keys() and all(weight.device.type == "meta" for weight in placed.values())
+
+
 @pytest.mark.parametrize("change", ["missing", "unknown", "renamed"])
 def test_weights_of_another_network_are_refused_in_one_line(tunable, change):
     """Of a name that it does not find, torch reads the warm start's own weights and says nothing."""
