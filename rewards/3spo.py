@@ -33,9 +33,15 @@ import numpy as np
 
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.method import MOST_REPLIES
+from spa_bench.rewards._forms import listed
 from spa_bench.rewards._groups import Compared, relative
-from spa_bench.rewards._state_scores import StateScores
+from spa_bench.rewards._state_scores import StateScores, changed
 from spa_bench.rewards._states import states
+
+
+def form(changed: Sequence[str]) -> str:
+    """Where the method is not the paper's."""
+    return listed([*changed, "the policy is updated after portions of steps (the paper: after each state)"])
 
 
 class ThreeSPO(StateScores, Compared):
@@ -44,10 +50,8 @@ class ThreeSPO(StateScores, Compared):
     `max_replies` (G_max) is how many are tried in a state of which nothing is known; `3spo-lite` explains the others.
     """
 
-    our_form = (
-        "states are counted for each task apart (the paper: shared by all), explored episodes count too, and the "
-        "policy is updated after portions of steps (the paper: after each state)"
-    )
+    form = staticmethod(form)
+    our_form = form(changed())
     typed = "3spo"
     conserves_return = False
     updates_between_steps = True

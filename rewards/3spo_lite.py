@@ -8,7 +8,7 @@ Defaults: alpha 50, xi 10, zeta 0.1, k 0.1 <- run_alfworld_7B.sh and main_3spo.p
   paper <- the paper, new where s' is first met in the episode (released: where the text changed); key task <- ours, see
   Deviations; explored on <- ours, see Deviations.
 Deviations: the reward alone, with GAE in place of the comparison of replies in one state; states are counted for each
-  task apart (the paper: shared by all), and explored episodes count too. No adaptive rollout, no truncation, no update
+  task apart (the paper: shared by all) and explored episodes count too. No adaptive rollout, no truncation, no update
   after each step: credit is the trainer's GAE; the paper's own ablation finds the rollout not needed for performance. A
   state is an observation of one task (key=history: with all that came before it); the code's is the text alone, shared
   by all tasks (key=released), where a success in one kitchen makes the same text in another count as solved. With
@@ -28,14 +28,21 @@ Needs: explored episodes, unless explored=false.
 
 from __future__ import annotations
 
-from spa_bench.rewards._state_scores import StateScores
+from collections.abc import Sequence
+
+from spa_bench.rewards._forms import listed
+from spa_bench.rewards._state_scores import StateScores, changed
+
+
+def form(changed: Sequence[str]) -> str:
+    """Where the method is not the paper's."""
+    alone = "the reward alone, with GAE in place of the comparison of replies in one state"
+    return "; ".join(part for part in (alone, listed(changed)) if part)
 
 
 class ThreeSPOLite(StateScores):
     """The reward alone; episodes are played as for every other method."""
 
-    our_form = (
-        "the reward alone, with GAE in place of the comparison of replies in one state; states are counted for each "
-        "task apart (the paper: shared by all), and explored episodes count too"
-    )
+    form = staticmethod(form)
+    our_form = form(changed())
     typed = "3spo-lite"

@@ -11,7 +11,22 @@ from numpy.typing import NDArray
 
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.method import RewardMethod
+from spa_bench.rewards._forms import listed
 from spa_bench.rewards._states import Visits, states
+
+
+def changed(key: str = "task", novelty: str = "paper", explored: bool = True) -> list[str]:
+    """Where statistics with these options are not those of the paper."""
+    counted = {
+        "task": "states are counted for each task apart (the paper: shared by all)",
+        "history": "a state holds all that came before it (the paper: the text alone, shared by all tasks)",
+        "released": "",
+    }
+    return [
+        counted[key],
+        "a step to another text is novel (the paper: to one not met in the episode)" if novelty == "released" else "",
+        "explored episodes count too" if explored else "",
+    ]
 
 
 class StateScores(RewardMethod):
@@ -46,10 +61,17 @@ class StateScores(RewardMethod):
             raise UserError(f"reward {self.typed}: explored={explored!r}: use true or false")
         self.alpha, self.xi, self.zeta, self.k = alpha, xi, zeta, k
         self.key, self.novelty, self.explored = key, novelty, explored
+        if type(self).our_form == self.form(changed()):
+            self.our_form = self.form(changed(key, novelty, explored))
         self._known = Visits()
         """Counts of earlier batches, which rewards are computed from."""
         self._latest = Visits()
         """Counts of the current batch; added to `_known` when the next one comes."""
+
+    @staticmethod
+    def form(changed: Sequence[str]) -> str:
+        """`our_form`, from what `changed` says of the options."""
+        return listed(changed)
 
     def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
         """Count the explored episodes, if `explored`."""

@@ -54,6 +54,8 @@ class GiGPO(Compared):
             raise UserError(f"reward gigpo: history={history!r}: use 0 (the observation alone) or a number of turns")
         self.weight, self.gamma, self.history = weight, gamma, history
         self.normalise, self.epsilon = normalise, epsilon
+        if history and type(self).our_form == GiGPO.our_form:
+            self.our_form = "a state holds past turns too (the paper: the observation alone)"
 
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
         """Both comparisons, added."""

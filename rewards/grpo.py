@@ -32,6 +32,8 @@ class GRPO(Compared):
         if not isinstance(epsilon, float | int) or not 0 < epsilon < float("inf"):
             raise UserError(f"reward grpo: epsilon={epsilon!r}: use a small number above 0, such as 1e-6")
         self.normalise, self.epsilon = normalise, epsilon
+        if not normalise and type(self).our_form == GRPO.our_form:
+            self.our_form = "advantages are not divided by the standard deviation of the group, as in Dr. GRPO"
 
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
         """The same number at every turn of an episode."""

@@ -37,6 +37,17 @@ from spa_bench.rewards._episode_digest import episode_digest
 from spa_bench.rewards._groups import Compared, among_peers
 
 
+def form(states: int) -> str:
+    """Where `monte-carlo` with this many states inside an episode is not the paper's."""
+    if not states:
+        return ""
+    measured = "one state inside an episode is" if states == 1 else f"{states} states inside an episode are"
+    return (
+        f"{measured} measured, and the change of value is shared by the steps between (the paper: the state before "
+        "every step; that is states=0)"
+    )
+
+
 class MonteCarlo(Compared):
     """A batch is measured by `observe` in one call of the simulator; episodes not observed before, by `rewards`.
 
@@ -44,10 +55,7 @@ class MonteCarlo(Compared):
     besides the first and the last (0: all).
     """
 
-    our_form = (
-        "one state inside an episode is measured, and the change of value is shared by the steps between (the paper: "
-        "the state before every step; that is states=0)"
-    )
+    our_form = form(states=1)
     conserves_return = False
 
     def __init__(self, *, samples: int = 2, states: int = 1) -> None:
@@ -56,6 +64,8 @@ class MonteCarlo(Compared):
         if not isinstance(states, int) or states < 0:
             raise UserError(f"reward monte-carlo: states={states!r}: use a number of states, or 0 for all of them")
         self.samples, self.states = samples, states
+        if type(self).our_form == MonteCarlo.our_form:
+            self.our_form = form(states)
         self._batches = 0
         """Batches observed: each is measured with its own random seed."""
         self._values: dict[int, float] = {}

@@ -67,6 +67,8 @@ class RRD(FromOutcomes):
         if unbiased and subset < 2:
             raise UserError("reward rrd: subset=1 has no variance that unbiased=True could correct by: use 2 or above")
         self.subset, self.unbiased, self.exact = subset, unbiased, exact
+        if exact and type(self).our_form == RRD.our_form:
+            self.our_form = f"{self.our_form}; the last reward is corrected so that they add up to the outcome"
         how = Training(hidden, epochs, patience, learning_rate, weight_decay, batch, holdout)
         self.training = check_training("rrd", how)
 

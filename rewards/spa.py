@@ -8,8 +8,9 @@ Defaults: alpha 1, beta 0.5 <- the paper; weight_decay 0.01 with Adam <- prm/tra
   batch 32 <- ours: the paper gives no size; backbone frozen, with learning_rate 1e-3 <- ours (tuned: 0.15 of the warm
   start's, as `spa-published`); epochs 40, patience 6, holdout 0.2 <- ours, because a network trained from scratch needs
   more than the paper's one epoch, and held-out tasks choose when to stop; exact on <- ours, see Deviations.
-Deviations: contributions are corrected to add up to the outcome, the bonus is the change of the grounded share, and the
-  language model stays frozen; the paper's is spa-published. bonus=share rewards the change of the grounding accuracy so
+Deviations: contributions are corrected to add up to the outcome, the bonus is the change of the grounded share, the
+  language model stays frozen, held-out tasks choose the epoch, and credit is by default per turn, with the KL penalty
+  in the loss; the paper's is spa-published. bonus=share rewards the change of the grounding accuracy so
   far, so that an episode's bonus is beta times its grounding accuracy; with the paper's beta * g_t (bonus=sum) a
   failure of 20 grounded steps has the return 10 and a success in 9 steps 5.5, and PPO over turns without discount
   learns not to finish: greedy success of the embedded default in ALFWorld fell from 45 to 6 % in ten iterations while
@@ -21,8 +22,8 @@ Deviations: contributions are corrected to add up to the outcome, the bonus is t
   are defined so that no turn's reward depends on later turns: spread evenly over the turns instead, they rewarded
   delay, and an outcome of 0.72 in 6 turns became 0.31 in 11. The backbone stays frozen at the warm start unless
   backbone=tuned (the paper tunes it together with the head); training starts from equal credit, which decides what the
-  loss leaves open. Credit is counted in turns and the KL is in the loss, as for most methods here. The paper's formula
-  is `spa-published`; the released code computes something else again (`spa-released`).
+  loss leaves open. With bonus=sum:exact=false the formula
+  is the paper's, the rest of that list is not; the released code computes something else again (`spa-released`).
 Conserves return: no; the contributions do unless exact=false, and the bonus adds at most beta.
 Needs: explored episodes and the encoder (one forward pass per episode at fit; for rewards that of the KL penalty is
   reused).
@@ -37,8 +38,21 @@ import numpy as np
 
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.rewards._decomposition import FROZEN_RATE, Decomposition
+from spa_bench.rewards._forms import listed
 from spa_bench.rewards._learned import check_number, check_switch, exact
 from spa_bench.rewards._network import Training
+
+
+def form(bonus: str, exact: bool, backbone: str) -> str:
+    """Where `spa` with these options is not the paper's."""
+    ours = [
+        "contributions are corrected to add up to the outcome" if exact else "",
+        "the bonus is the change of the grounded share" if bonus == "share" else "",
+        "the language model stays frozen" if backbone == "frozen" else "",
+        "held-out tasks choose the epoch",
+        "credit is by default per turn, with the KL penalty in the loss",
+    ]
+    return f"{listed(ours)}; the paper's is spa-published"
 
 
 class SPA(Decomposition):
@@ -50,10 +64,7 @@ class SPA(Decomposition):
     `frozen`. `Training` explains the others.
     """
 
-    our_form = (
-        "contributions are corrected to add up to the outcome, the bonus is the change of the grounded share, and the "
-        "language model stays frozen; the paper's is spa-published"
-    )
+    our_form = form("share", exact=True, backbone="frozen")
     name = "spa"
 
     def __init__(
@@ -80,6 +91,8 @@ class SPA(Decomposition):
         self.alpha, self.beta, self.bonus, self.exact = alpha, beta, bonus, exact
         how = Training(hidden, epochs, patience, FROZEN_RATE, weight_decay, batch, holdout)
         self.set_training(backbone, learning_rate, how)
+        if type(self).our_form == SPA.our_form:  # a placebo has none
+            self.our_form = form(bonus, exact, backbone)
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """Contribution and grounding, weighted; raises RuntimeError before `fit`."""

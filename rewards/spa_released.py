@@ -56,6 +56,8 @@ class SPAReleased(RewardMethod):
         if not isinstance(position, bool):
             raise UserError(f"reward spa-released: position={position!r}: use true or false")
         self.beta, self.position = beta, position
+        if not position and type(self).our_form == SPAReleased.our_form:
+            self.our_form = f"{self.our_form}; without the factor of the turn, which its trainer has"
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """Comparison and bonus at every turn, times the turns left."""

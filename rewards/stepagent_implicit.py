@@ -38,6 +38,10 @@ State = tuple[int, int]
 """Which expert episode, and which of its turns comes next."""
 
 
+REPLACED = "re-implementation from descriptions: a network on hidden states in place of the log-ratio of a tuned model"
+CENTRED = "with a term of our own that centres the two actions of a state"
+
+
 class StepAgentImplicit(Learned):
     """With pairs from fewer than two expert episodes all rewards are zero.
 
@@ -45,10 +49,7 @@ class StepAgentImplicit(Learned):
     `prefixes` in how many states the agent is asked. `batch` is in expert episodes. `Training` explains the others.
     """
 
-    our_form = (
-        "re-implementation from descriptions: a network on hidden states in place of the log-ratio of a tuned model, "
-        "with a term of our own that centres the two actions of a state"
-    )
+    our_form = f"{REPLACED}, {CENTRED}"
     name = "stepagent-implicit"
     uses_experts = True
 
@@ -70,6 +71,8 @@ class StepAgentImplicit(Learned):
         check_number(self.name, "centre", centre, 0.0)
         check_whole(self.name, "prefixes", prefixes)
         self.beta, self.centre, self.prefixes = beta, centre, prefixes
+        if not centre and type(self).our_form == StepAgentImplicit.our_form:
+            self.our_form = REPLACED
         how = Training(hidden, epochs, patience, learning_rate, weight_decay, batch, holdout)
         self.training = check_training(self.name, how)
 

@@ -44,6 +44,10 @@ HELD_OUT = 0.2
 """Share of the tasks on which what the discriminator has learned is measured."""
 
 
+FORMS = {"airl": "log D - log(1 - D)", "gail": "-log(1 - D)", "log": "log D"}
+"""Name and formula of the reward."""
+
+
 @dataclass(frozen=True)
 class Steps:
     """N steps, of any episodes."""
@@ -55,6 +59,14 @@ class Steps:
     """(N,): counted from the start of the episode."""
 
 
+def told(form: str) -> str:
+    """Where `stepagent-inverse` with this form is not, or may not be, the paper's."""
+    return (
+        f"re-implementation from descriptions, which leave the reward open: {FORMS[form]} is our choice, and D is "
+        "a head on the frozen warm start"
+    )
+
+
 class StepAgentInverse(Learned):
     """The policy's steps are those of the explored episodes at first, then of each batch in turn.
 
@@ -63,10 +75,7 @@ class StepAgentInverse(Learned):
     `batch` is in steps. `Training` explains the others.
     """
 
-    our_form = (
-        "re-implementation from descriptions, which leave the reward open: log D - log(1 - D) is our choice, and D is "
-        "a head on the frozen warm start"
-    )
+    our_form = told("airl")
     name = "stepagent-inverse"
     uses_experts = True
 
@@ -83,12 +92,14 @@ class StepAgentInverse(Learned):
         weight_decay: float = 0.01,
         batch: int = 256,
     ) -> None:
-        if form not in ("airl", "gail", "log"):
+        if form not in FORMS:
             raise UserError(f"reward stepagent-inverse: form={form!r}: use airl, gail or log")
         check_number(self.name, "smoothing", smoothing, 1e-6, 0.499)
         check_whole(self.name, "expert_steps", expert_steps)
         check_whole(self.name, "updates", updates, least=0)
         self.form, self.smoothing, self.expert_steps, self.updates = form, smoothing, expert_steps, updates
+        if type(self).our_form == StepAgentInverse.our_form:
+            self.our_form = told(form)
         # Nothing is held out: the policy moves on, and each batch asks for another discriminator.
         how = Training(hidden, epochs, epochs, learning_rate, weight_decay, batch, 0.0)
         self.training = check_training(self.name, how, holds_out=False)

@@ -69,10 +69,6 @@ class RewardMethod(ABC):
 
     conserves_return: ClassVar[bool] = False
     """The step rewards of every trajectory add up to its outcome."""
-    our_form: ClassVar[str] = ""
-    """Where the reward or the advantage is by default another than in the paper that the method is named after, in one
-    line; tables, pages, figures and audits say it with "our form", and the card's Deviations begin with it. What the
-    trainer does alike for every method is not counted."""
     uses_experts: ClassVar[bool] = False
     """`fit` needs expert trajectories: extra information, which the table of results names."""
     uses_oracle: ClassVar[bool] = False
@@ -88,6 +84,11 @@ class RewardMethod(ABC):
     kl_in_reward: ClassVar[bool] = False
     """The KL penalty is part of the reward (token by token) instead of the loss."""
 
+    our_form: str = ""
+    """Where the reward or the advantage is another than in the paper that the method is named after, in one line;
+    tables, pages, figures and audits say it with "our form". The class has that of the default options, with which the
+    card's Deviations begin; an instance, set in `__init__`, that of its own. What the trainer does alike for every
+    method is not counted."""
     seed: int = 0
     """Set by the experiment before anything else is called; all randomness of the method comes from it."""
     encoder: Encoder | None = None

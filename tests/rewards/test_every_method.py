@@ -10,9 +10,12 @@ import torch
 from tiny import SETTINGS
 
 from spa_bench import registry
+from spa_bench.audit.run import _notes as audit_notes
 from spa_bench.config import build
 from spa_bench.report.table import tables
 from spa_bench.rewards.__main__ import card
+from spa_bench.rewards._forms import listed
+from spa_bench.runs.folder import read_run
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
@@ -84,3 +87,79 @@ def test_a_method_says_where_it_is_not_its_papers_and_its_card_begins_with_it(na
 
 def test_spa_points_to_the_papers_formula() -> None:
     assert registry.find("rewards", "spa").our_form.endswith("the paper's is spa-published")
+
+
+CORRECTED, SHARE, FROZEN = "add up to the outcome", "change of the grounded share", "stays frozen"
+EPOCH, LEVEL = "held-out tasks choose the epoch", "by default per turn, with the KL penalty in the loss"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said", "unsaid"),
+    [
+        ("spa", {"beta": 0.0}, [CORRECTED, SHARE, FROZEN, EPOCH, LEVEL], []),
+        ("spa", {"bonus": "sum"}, [CORRECTED, FROZEN, EPOCH, LEVEL], [SHARE]),
+        ("spa", {"exact": False}, [SHARE, FROZEN, EPOCH, LEVEL], [CORRECTED]),
+        ("spa", {"bonus": "sum", "exact": False}, [FROZEN, EPOCH, LEVEL], [CORRECTED, SHARE]),
+        ("spa", {"bonus": "sum", "exact": False, "backbone": "tuned"}, [EPOCH, LEVEL], [CORRECTED, SHARE, FROZEN]),
+        ("monte-carlo", {"samples": 9}, ["one state inside an episode is measured"], []),
+        ("monte-carlo", {"states": 3}, ["3 states inside an episode are measured"], ["one state"]),
+        ("stepagent-implicit", {"beta": 1.0}, ["a network on hidden states", "a term of our own"], []),
+        ("stepagent-implicit", {"centre": 0.0}, ["a network on hidden states"], ["a term of our own"]),
+        ("stepagent-inverse", {"form": "gail"}, [": -log(1 - D) is our choice"], ["log D"]),
+        ("stepagent-inverse", {"form": "log"}, [": log D is our choice"], ["1 - D"]),
+        ("3spo", {"key": "released"}, ["explored episodes", "portions of steps"], ["for each task apart"]),
+        ("3spo", {"key": "history", "explored": False}, ["all that came before", "portions"], ["explored", "apart"]),
+        ("3spo-lite", {"novelty": "released"}, ["GAE", "for each task apart", "another text", "explored"], []),
+        ("3spo-lite", {"key": "released", "explored": False}, ["one state"], ["apart", "explored", ";"]),
+        ("rrd", {"exact": True}, ["learned once", "add up to the outcome"], []),
+        ("spa-released", {"position": False}, ["tokens of observations", "without the factor of the turn"], []),
+        ("grpo", {"normalise": False}, ["Dr. GRPO"], []),
+        ("gigpo", {"history": 2}, ["past turns"], []),
+    ],
+)
+def test_the_line_is_of_the_options_that_were_given(name: str, options: dict, said: list, unsaid: list) -> None:
+    form = registry.build("rewards", name, **options).our_form
+    assert form and not [part for part in said if part not in form] and not [part for part in unsaid if part in form]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("monte-carlo", {"states": 0}),
+        ("gigpo", {"normalise": False}),
+        *((placebo, {"bonus": "sum"}) for placebo in ("shuffled", "all-on-last", "time-only")),
+    ],
+)
+def test_options_with_which_a_method_is_its_papers_have_no_line(name: str, options: dict) -> None:
+    assert registry.build("rewards", name, **options).our_form == ""
+
+
+@pytest.mark.parametrize("name", registry.names("rewards"))
+def test_the_line_of_the_default_options_is_that_of_the_class(name: str) -> None:
+    assert registry.build("rewards", name).our_form == registry.find("rewards", name).our_form
+
+
+@pytest.mark.parametrize("name", ["spa", "monte-carlo", "stepagent-inverse", "3spo-lite"])
+def test_a_method_derived_from_another_keeps_its_own_line(name: str) -> None:
+    own = type("Own", (registry.find("rewards", name),), {"our_form": "mine"})
+    assert own().our_form == "mine"
+
+
+def test_a_run_and_an_audit_say_the_line_of_their_options(tmp_path: Path) -> None:
+    ppo = SETTINGS["ppo"] | {"iterations": 0}
+    world = {"max_steps": 6, "options": OPTIONS["alfworld"]}
+    reward = {"reward": "monte-carlo", "reward_options": {"states": 0}}
+    path = experiment.run(
+        build({"env": "alfworld"} | reward | SETTINGS | {"world": world, "ppo": ppo}), tmp_path, Progress.quiet()
+    )
+    assert read_run(path)["facts"]["our_form"] is None
+    other = registry.build("rewards", "monte-carlo", states=2)
+    assert audit_notes({"monte-carlo (states=2)": other}) == (f"monte-carlo (states=2): our form: {other.our_form}",)
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [([], ""), (["a"], "a"), (["a", "", "b"], "a and b"), (["a", "b", "c"], "a, b, and c")],
+)
+def test_how_parts_become_a_line(parts: list, text: str) -> None:
+    assert listed(parts) == text
