@@ -88,7 +88,7 @@ class RewardMethod(ABC):
     """Where the reward or the advantage is another than in the paper that the method is named after, in one line;
     tables, pages, figures and audits say it with "our form". The class has that of the default options, with which the
     card's Deviations begin; an instance, set in `__init__`, that of its own. What the trainer does alike for every
-    method is not counted."""
+    method is not counted; what each method chooses is, so also where it has its KL penalty (`kl_in_reward`)."""
     seed: int = 0
     """Set by the experiment before anything else is called; all randomness of the method comes from it."""
     encoder: Encoder | None = None

@@ -139,6 +139,16 @@ def test_the_line_of_the_default_options_is_that_of_the_class(name: str) -> None
     assert registry.build("rewards", name).our_form == registry.find("rewards", name).our_form
 
 
+KL_IN_PAPERS_REWARD = ("ppo", "rloo", "spa", "spa-published", "spa-released")
+"""Methods whose papers have the KL penalty in the reward."""
+
+
+@pytest.mark.parametrize("name", registry.names("rewards"))
+def test_the_place_of_the_kl_penalty_is_told_where_it_is_not_the_papers(name: str) -> None:
+    method = registry.find("rewards", name)
+    assert ("KL" in method.our_form) == (name in KL_IN_PAPERS_REWARD and not method.kl_in_reward)
+
+
 @pytest.mark.parametrize("name", ["spa", "monte-carlo", "stepagent-inverse", "3spo-lite"])
 def test_a_method_derived_from_another_keeps_its_own_line(name: str) -> None:
     own = type("Own", (registry.find("rewards", name),), {"our_form": "mine"})
