@@ -10,7 +10,8 @@ action, as ETO and SPA prompt, and leaves the task at the beginning; `verl-agent
 3. A label begins a line, because thoughts mention actions: `Action:`, in either case, with a number as ReAct writes it
    (`Action 2:`), in bold, with a space before the colon or with the full-width one. Lists and quotations have no label.
 4. What is wrapped around the command is taken off: white space, quotes, backticks, asterisks, a spelled-out end of
-   turn. The command itself is left as it is: capitals, full stops and inner spaces are for the world to judge.
+   turn behind it. The command itself is left as it is: capitals, full stops and inner spaces are for the world to
+   judge. The end of a turn or the tag of a thought within it makes it malformed.
 5. Behind a label with nothing after it one more line may follow, or one block of code with one line, and nothing else.
 6. What cannot be read so is no action, the empty one, which every world counts as malformed.
 
@@ -23,7 +24,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from spa_bench.agents.thoughts import spoken, untagged
+from spa_bench.agents.thoughts import has_tag, spoken, untagged
 from spa_bench.core import UserError
 
 _UNSEEN = "\u200b\u200c\u200d\u2060\ufeff"
@@ -38,7 +39,10 @@ _ANY_LABEL = re.compile(r"\W*(?:action|thought|observation)\W", re.IGNORECASE)
 _OPEN, _CLOSE = (re.compile(tag, re.IGNORECASE) for tag in ("<action>", "</action>"))
 _FENCE = "```"
 _LANGUAGE = re.compile(r"[\w+-]*")
-_TURN_ENDS = re.compile(r"<\|(?:im_end|eot_id|end|end_of_text|endoftext)\|>|</s>|<end_of_turn>|<eos>")
+_TURN_ENDS = (
+    *("<|im_end|>", "<|eot_id|>", "<|end|>", "<|end_of_text|>", "<|endoftext|>"),
+    *("</s>", "<end_of_turn>", "<eos>"),
+)
 """Ends of turns spelled out. Where the model's own token is known (`Chat.ends`) it never comes this far."""
 _WRAPPED = {mark: mark for mark in "`\"'*"} | {"\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 
@@ -113,23 +117,25 @@ def fenced(text: str) -> str:
 
 
 def bare(text: str) -> str:
-    """Without the end of a turn, and without white space and pairs of quotes around, however deep, in one pass.
+    """Without white space, pairs of quotes and ends of turns around, however deep, in one pass.
 
-    Replies can be megabytes of quotes.
+    Empty where the end of a turn or the tag of a thought stands within: what was meant is not to be known. Replies can
+    be megabytes of quotes.
     """
     start, end = 0, len(text)
-    if mark := _TURN_ENDS.search(text):
-        end = mark.start()
     while start < end:
         if _blank(text[start]):
             start += 1
         elif _blank(text[end - 1]):
             end -= 1
+        elif text.endswith(_TURN_ENDS, start, end):
+            end -= next(len(mark) for mark in _TURN_ENDS if text.endswith(mark, start, end))
         elif end - start > 1 and _WRAPPED.get(text[start]) == text[end - 1]:
             start, end = start + 1, end - 1
         else:
             break
-    return text[start:end]
+    command = text[start:end]
+    return "" if has_tag(command) or any(mark in command for mark in _TURN_ENDS) else command
 
 
 def _blank(char: str) -> bool:
@@ -137,7 +143,8 @@ def _blank(char: str) -> bool:
 
 
 def _one_line(text: str) -> str:
-    command = bare(text)
+    first, _, _ = text.strip().partition("\n")
+    command = bare(first if first.rstrip().endswith(_TURN_ENDS) else text)
     return "" if "\n" in command else command
 
 

@@ -4,7 +4,9 @@ The tags are those of `NAMES` in angle brackets, in either case, and `[THINK]`, 
 
 - a thought that is not closed goes to the end of the reply, so that a reply that was cut off there has no answer;
 - before a closing tag without an opening one all is thought: some templates open it in the prompt;
-- thoughts may hold thoughts of the same tag; other tags within are text.
+- thoughts may hold thoughts of the same tag; other tags within are text;
+- a thought that begins in the middle of a line leaves its opening tag there. A command that holds one is malformed
+  (`prompts.bare`): whether `search[<plan> notebook]` names a product or breaks off is not to be known.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ _LEFT_OPEN = re.compile(rf"(?:<(?P<name>{'|'.join(NAMES)})>|\[THINK\])\s*\Z")
 
 
 def spoken(reply: str) -> str:
-    """The reply without its thoughts; where one stood a line ends."""
+    """The reply without its thoughts; where one stood a line ends, behind its opening tag if the line had begun."""
     parts: list[str] = []
     start, within, depth = 0, "", 0
     for tag in _TAG.finditer(reply):
@@ -31,13 +33,20 @@ def spoken(reply: str) -> str:
             if closes:
                 parts.clear()
             else:
-                parts.append(reply[start : tag.start()])
+                said = reply[start : tag.start()]
+                begun = said.rpartition("\n")[2].strip()
+                parts.append(said + tag[0] if begun else said)
             start, within, depth = tag.end(), "" if closes else name, 1
         elif name == within:
             depth += -1 if closes else 1
             if not depth:
                 start, within = tag.end(), ""
     return "\n".join(parts if within else [*parts, reply[start:]])
+
+
+def has_tag(text: str) -> bool:
+    """Whether a tag of a thought stands in the text."""
+    return _TAG.search(text) is not None
 
 
 def untagged(text: str) -> str:

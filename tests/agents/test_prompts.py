@@ -42,6 +42,17 @@ def test_any_text_parses_to_one_stripped_line_and_reading_it_again_changes_nothi
     assert action == "" or "action" in reply.lower() or "```" in reply
 
 
+@FORMATS
+@given(
+    start=COMMANDS,
+    rest=COMMANDS,
+    piece=st.sampled_from(["</s>", "<|im_end|>", "<eos>", "[THINK]", *(f"<{name}>" for name in NAMES)]),
+)
+def test_a_tag_or_an_end_within_a_command_never_makes_another_command_of_it(prompt, start, rest, piece):
+    action = f"a{start}{piece}{rest}z"
+    assert prompt.parse(prompt.render(action)) in ("", action)
+
+
 PIECES = ["Action:", "Action: look", "go to desk 1", "\n", " ", "**", "`", "```", "Thought: so", "Observation: a lamp"]
 PIECES += ["<action>", "</action>", "- ", "> ", "1", "\uff1a", "\u200b", ".", "<|im_end|>"]
 
@@ -54,8 +65,10 @@ PIECES += ["<action>", "</action>", "- ", "> ", "1", "\uff1a", "\u200b", ".", "<
     name=st.sampled_from(NAMES),
 )
 def test_what_stands_within_a_thought_changes_nothing(prompt, before, thought, after, name):
-    reply = f"{before}<{name}>{thought}</{name}>{after}"
-    assert prompt.parse(reply) == prompt.parse(f"{before}\n{after}")
+    alone = prompt.parse(f"{before}\n\n{after}")
+    assert prompt.parse(f"{before}\n<{name}>{thought}</{name}>{after}") == alone
+    # Within a line, which may be that of the command, it may make the command malformed, but never another one.
+    assert prompt.parse(f"{before}<{name}>{thought}</{name}>{after}") in ("", prompt.parse(f"{before}\n{after}"))
     assert prompt.parse(f"{thought}</{name}>{after}") == prompt.parse(after)
     assert prompt.parse(f"<{name}>{thought}") == ""
 
@@ -64,13 +77,16 @@ def test_what_stands_within_a_thought_changes_nothing(prompt, before, thought, a
     ("reply", "rest"),
     [
         ("look", "look"),
-        ("a<think>b</think>c", "a\nc"),
-        ("a<think>b<think>c</think>d</think>e", "a\ne"),
-        ("a<THINK>b</Think>c", "a\nc"),
-        ("a<think>b</thinking>c", "a"),
-        ("a<think>b<plan>c</think>d", "a\nd"),
+        ("a\n<think>b</think>c", "a\n\nc"),
+        ("\n <think>b</think> <plan>c</plan>d", "\n \n \nd"),
+        ("a<think>b</think>c", "a<think>\nc"),
+        ("a<think>b<think>c</think>d</think>e", "a<think>\ne"),
+        ("a<THINK>b</Think>c", "a<THINK>\nc"),
+        ("a<think>b</thinking>c", "a<think>"),
+        ("a<think>b<plan>c</think>d", "a<think>\nd"),
         ("a</think>b", "b"),
         ("a<think>b</think>c</think>d", "d"),
+        ("search[<thinker> x]", "search[<thinker> x]"),
         ("[THINK]a[/THINK]b", "\nb"),
         ("[think]a", "[think]a"),
         ("search[THINK]", "search[THINK]"),
@@ -129,6 +145,20 @@ def test_thoughts_by_hand(reply, rest):
         ("Action: look<|im_end|>\n<|im_start|>user", "look"),
         ("Action: look<end_of_turn>", "look"),
         ("Action: look</s>", "look"),
+        ('Action: "look</s>" <|im_end|> </s>', "look"),
+        ("Action:\nlook<|im_end|>\n<|im_start|>user", "look"),
+        # what was meant is not to be known
+        ("Action: search[</s> dvd]", ""),
+        ("Action: </s>look", ""),
+        ("Action: look<|im_end|> go", ""),
+        ("Action: search[<plan> notebook]", ""),
+        ("Action: search[book <thought> x]", ""),
+        ("Action: search[a</plan> b]", ""),
+        ("Action: look <think>hm</think>", ""),
+        ("Action: look <think>\nAction: go\n</think>", ""),
+        ("Action: <think>hm</think>look", ""),
+        ("Action:\nlook <think>hm</think>", ""),
+        ("I see <think>Action: go\n</think>\nAction: look", "look"),
         # nothing behind the label
         ("Action:", ""),
         ("Action: ``", ""),
@@ -171,6 +201,11 @@ def test_replies_as_models_write_them(prompt, reply, action):
         ("<action>look\ngo</action>", ""),
         ("<action></action>", ""),
         ("<think>so<action>look</action>", ""),
+        ("<action>search[<plan> notebook]</action>", ""),
+        ("<action>search[<plan> a</plan> b]</action>", ""),
+        ("<action>search[</s> dvd]</action>", ""),
+        ("<action>look</s></action>", "look"),
+        ("<action>look</s>\n</action>", "look"),
         ("Action: look", ""),
     ],
 )
@@ -191,6 +226,9 @@ def test_an_action_in_tags(reply, action):
         ("```two words\nlook\n```", ""),
         ("``````", ""),
         ("<think>```go```</think>```look```", "look"),
+        ("```\nsearch[<plan> notebook]\n```", ""),
+        ("```search[a<plan> b</plan> c]```", ""),
+        ("```\nsearch[</s> dvd]\n```", ""),
         ("look", ""),
     ],
 )
@@ -203,7 +241,19 @@ def test_an_action_in_a_block_of_code(reply, action):
     "piece",
     [
         *("Action:", "Action: ", " ", "\n", " \n", "`", "Action: '", "Action", "\n Action", "\x00", "Action:\n"),
-        *("Action 1", "Action  ", "\u200b", "<think>", "</think>", "<think></think>", "<action>", "```", "<|"),
+        *(
+            "Action 1",
+            "Action  ",
+            "\u200b",
+            "<think>",
+            "</think>",
+            "<think></think>",
+            "<action>",
+            "```",
+            "<|",
+            "</s>",
+            "x</s>",
+        ),
         "**Action",
     ],
 )
