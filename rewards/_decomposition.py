@@ -21,13 +21,17 @@ FROZEN_RATE = 1e-3
 """Of a network that is trained from nothing on fixed hidden states."""
 TUNING = 0.15
 """Of the warm start's rate: SPA's scripts tune the estimator at 3e-6 and the model before it at 2e-5."""
+HEAD_RATE = TUNING * 3e-3
+"""The least of a new network beside a tuned language model, that of the embedded default's: it starts from nothing, and
+the ten steps that the defaults leave it would not move it at 3e-6."""
 
 
 class Decomposition(FromOutcomes):
     """Training starts from equal credit: every step gets the mean outcome per step, whatever its features."""
 
     learning_rate: float | None
-    """As given; None: `FROZEN_RATE`, with a tuned language model `TUNING` times the warm start's."""
+    """As given, for all that is trained; None: `FROZEN_RATE`, and with a tuned language model `TUNING` times the warm
+    start's, of the new network at least `HEAD_RATE`."""
 
     def set_training(self, backbone: str, learning_rate: float | None, how: Training) -> None:
         """The options that such methods share; raises UserError for wrong ones. The rate in `how` is not used."""
@@ -42,7 +46,8 @@ class Decomposition(FromOutcomes):
         outcomes, parts = explored.outcomes, explored.parts
         how = self.training
         if self.tunes and self.learning_rate is None:
-            how = replace(how, learning_rate=TUNING * self.network.learning_rate)
+            rate = TUNING * self.network.learning_rate
+            how = replace(how, learning_rate=max(rate, HEAD_RATE), tuned_rate=rate)
 
         def loss(weights: Weights, picks: Tensor) -> Tensor:
             return F.mse_loss(sums(weights, explored.read(weights, picks)), outcomes[picks])

@@ -107,12 +107,14 @@ class FromOutcomes(Learned):
     """The language model is tuned together with the network."""
     chooses_epoch: ClassVar[bool] = True
     """Held-out tasks choose the epoch; otherwise the last one is kept."""
+    sums: ClassVar[bool] = True
+    """The numbers of an episode are contributions, which add up to the prediction; training starts from equal ones."""
 
     def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
         """Learn from the episodes without errors, sorted by content, so that the given order does not matter.
 
         Whole tasks are held out to choose the epoch, and others to measure the prediction of outcomes: figures of
-        `_clock.compared`.
+        `_clock.compared`. `contribution_mean` and `contribution_sd` are of all steps, where `sums`.
         """
         kept = usable(trajectories)
         self._weights = {}
@@ -127,12 +129,14 @@ class FromOutcomes(Learned):
         self._weights, epoch = self.learn(explored, rng)
         with torch.no_grad():
             read = [h for n in range(len(kept)) for h in explored.read(self._weights, torch.tensor([n]))]
-            predicted = np.array([self.prediction(estimate(self._weights, h).double().numpy()) for h in read])
+            numbers = [estimate(self._weights, h).double().numpy() for h in read]
+        predicted, steps = np.array([self.prediction(each) for each in numbers]), np.concatenate(numbers)
         figures = compared(
             predicted, outcomes.double().numpy(), lengths.double().numpy(),
             np.array([float(t.truncated) for t in kept]), parts,
         )  # fmt: skip
-        return {"episodes": float(len(kept)), "epoch": float(epoch), **figures}
+        spread = {"contribution_mean": float(steps.mean()), "contribution_sd": float(steps.std())} if self.sums else {}
+        return {"episodes": float(len(kept)), "epoch": float(epoch), **figures, **spread}
 
     @abstractmethod
     def learn(self, explored: Explored, rng: torch.Generator) -> tuple[dict[str, Tensor], int]:

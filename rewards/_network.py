@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,6 +44,8 @@ class Training:
     """Episodes per optimiser step."""
     holdout: float
     """Share of the tasks held out to choose the epoch, and as many more to measure what was learned."""
+    tuned_rate: float | None = None
+    """Of a language model that is tuned together with the network; None: `learning_rate`."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,14 @@ def start(steps: Tensor, says: Tensor, hidden: int, rng: torch.Generator) -> dic
 
 def passes(weights: dict[str, Tensor], loss: Loss, items: Tensor, how: Training, rng: torch.Generator) -> Iterator[int]:
     """Trains `weights` in place; yields the number of each pass over `items` when it is done."""
-    learned = [weight.requires_grad_() for key, weight in weights.items() if key not in FIXED]
-    optimiser = torch.optim.AdamW(learned, lr=how.learning_rate, weight_decay=how.weight_decay)
+    learned = {key: weight.requires_grad_() for key, weight in weights.items() if key not in FIXED}
+    tuned = [weight for key, weight in learned.items() if key.startswith(TUNED)]
+    groups: list[dict[str, Any]] = [
+        {"params": [weight for key, weight in learned.items() if not key.startswith(TUNED)]}
+    ]
+    if tuned:
+        groups.append({"params": tuned, "lr": how.learning_rate if how.tuned_rate is None else how.tuned_rate})
+    optimiser = torch.optim.AdamW(groups, lr=how.learning_rate, weight_decay=how.weight_decay)
     for epoch in range(1, how.epochs + 1):
         for picks in torch.split(items[torch.randperm(len(items), generator=rng)], how.batch):
             optimiser.zero_grad()

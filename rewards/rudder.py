@@ -44,6 +44,7 @@ class RUDDER(FromOutcomes):
     )
     name = "rudder"
     conserves_return = True
+    sums = False
 
     def __init__(
         self,

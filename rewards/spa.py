@@ -6,24 +6,25 @@ Equation: r_t = alpha * c_t + beta * (s_t - s_(t-1)) (the paper: beta * g_t, see
   (s_0 = 0); loss (sum_t c_t - R)^2 over episodes explored by the warm start.
 Defaults: alpha 1, beta 0.5 <- the paper; weight_decay 0.01 with Adam <- prm/train_our_progress_model.py; hidden 128,
   batch 32 <- ours: the paper gives no size; backbone frozen, with learning_rate 1e-3 <- ours (tuned: 0.15 of the warm
-  start's, as `spa-published`); epochs 40, patience 6, holdout 0.2 <- ours, because a network trained from scratch needs
-  more than the paper's one epoch, and held-out tasks choose when to stop; exact on <- ours, see Deviations.
+  start's, of the network at least 4.5e-4, as `spa-published`); epochs 40, patience 6, holdout 0.2 <- ours, because a
+  network trained from scratch needs more than the paper's one epoch, and held-out tasks choose when to stop; exact on
+  <- ours, see Deviations.
 Deviations: contributions are corrected to add up to the outcome, the bonus is the change of the grounded share, the
   language model stays frozen, held-out tasks choose the epoch, and credit is by default per turn, with the KL penalty
-  in the loss; the paper's is spa-published. bonus=share rewards the change of the grounding accuracy so
-  far, so that an episode's bonus is beta times its grounding accuracy; with the paper's beta * g_t (bonus=sum) a
-  failure of 20 grounded steps has the return 10 and a success in 9 steps 5.5, and PPO over turns without discount
-  learns not to finish: greedy success of the embedded default in ALFWorld fell from 45 to 6 % in ten iterations while
-  grounding rose from 62 to 84 %. (The released trainer's credit does not cross turns, which hides it.) exact=true adds
-  R minus the sum of the contributions to the last turn, which makes them a potential (Ng et al. 1999): they move credit
-  and change no policy's return. exact=false leaves the sum where the fit left it, as the paper's training does; a sum
-  that is off is a reward of its own: in WebShop, where 192 explored episodes gave a fit worse than the mean outcome
-  (held-out R2 -0.9), long episodes got more reward, and sampled success fell from 33 to 8 % within two iterations. Both
-  are defined so that no turn's reward depends on later turns: spread evenly over the turns instead, they rewarded
-  delay, and an outcome of 0.72 in 6 turns became 0.31 in 11. The backbone stays frozen at the warm start unless
-  backbone=tuned (the paper tunes it together with the head); training starts from equal credit, which decides what the
-  loss leaves open. With bonus=sum:exact=false the formula
-  is the paper's, the rest of that list is not; the released code computes something else again (`spa-released`).
+  in the loss; the paper's is spa-published. bonus=share rewards the change of the grounding accuracy so far, so that an
+  episode's bonus is beta times its grounding accuracy; with the paper's beta * g_t (bonus=sum) a failure of 20 grounded
+  steps has the return 10 and a success in 9 steps 5.5, and PPO over turns without discount learns not to finish: greedy
+  success of the embedded default in ALFWorld fell from 45 to 6 % in ten iterations while grounding rose from 62 to 84
+  %. (The released trainer's credit does not cross turns, which hides it.) exact=true adds R minus the sum of the
+  contributions to the last turn, which makes them a potential (Ng et al. 1999): they move credit and change no policy's
+  return. exact=false leaves the sum where the fit left it, as the paper's training does; a sum that is off is a reward
+  of its own: in WebShop, where 192 explored episodes gave a fit worse than the mean outcome (held-out R2 -0.9), long
+  episodes got more reward, and sampled success fell from 33 to 8 % within two iterations. Both are defined so that no
+  turn's reward depends on later turns: spread evenly over the turns instead, they rewarded delay, and an outcome of
+  0.72 in 6 turns became 0.31 in 11. The backbone stays frozen at the warm start unless backbone=tuned (the paper tunes
+  it together with the head); training starts from equal credit, which decides what the loss leaves open. With
+  bonus=sum:exact=false the formula is the paper's, the rest of that list is not; the released code computes something
+  else again (`spa-released`).
 Conserves return: no; the contributions do unless exact=false, and the bonus adds at most beta.
 Needs: explored episodes and the encoder (one forward pass per episode at fit; for rewards that of the KL penalty is
   reused).

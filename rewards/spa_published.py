@@ -8,14 +8,20 @@ Equation: r_t = alpha * c_t + beta * g_t with c_t = MLP(h_t), h_t the last hidde
 Defaults: alpha 1, beta 0.5 <- the paper; backbone tuned, epochs 1, weight_decay 0.01, batch 16 (2 in each of 4
   processes, accumulated twice) <- prm/train_our_progress_model.py; learning_rate 0.15 of the warm start's <- the same
   (3e-6, after SFT at 2e-5 in sft/*.sh): the same 3e-6 for a model that starts at SPA's rate, 4.5e-4 for the embedded
-  one; with backbone=frozen 1e-3 <- ours; level token and the KL in the reward <- ppo/step_ppotrainer.py; hidden 128 <-
-  ours, no source gives the size of the MLP; holdout 0.2 <- ours, to measure what was learned; gamma, lambda and the
-  weight of the KL are the trainer's, because the file that the code reads them from was never released.
+  one; of the MLP at least 4.5e-4 <- ours, see Deviations; with backbone=frozen 1e-3 <- ours; level token and the KL in
+  the reward <- ppo/step_ppotrainer.py; hidden 128 <- ours, no source gives the size of the MLP; holdout 0.2 <- ours, to
+  measure what was learned; gamma, lambda and the weight of the KL are the trainer's, because the file that the code
+  reads them from was never released.
 Deviations: none of the formula. The paper speaks of steps where it gives the weights of GAE, the code's trainer counts
   tokens: with `--set ppo.level=turn` credit is counted in turns. GAE runs through tokens of replies alone, in the code
   through observations too. Training starts from equal credit (what the paper starts from is not known), at the full
   rate: the code's 500 steps of warm-up are more than there are here. The share of tasks that is held out is not learned
-  from, unlike in the code. backbone=frozen trains the MLP alone.
+  from, unlike in the code. By default 192 explored episodes (48 tasks, 4 of each) leave 38 tasks to learn from: 10
+  steps of Adam with batch 16, of which the first moves the MLP alone, whose last layer starts at 0. At 3e-6, the
+  paper's rate for all, contributions would stay equal (embedded model, rate of a Hub model: SD 4 % of their mean); so
+  the MLP has a rate of its own, and a note below the table says where contributions hardly differ. More explored
+  episodes (explore.tasks, explore.samples) come nearer to the paper, as they take more steps. learning_rate sets one
+  rate for both. backbone=frozen trains the MLP alone.
 Conserves return: no; the contributions are fitted to the outcome but not forced to add up to it, and the bonus adds
   beta for every grounded step.
 Needs: explored episodes and a tuned copy of the warm start (a forward and backward pass per episode at fit, and a

@@ -24,6 +24,10 @@ MEASURES = (
     Measure("held_out_accuracy", "clock_accuracy", "an accuracy", 0.5),
 )
 
+ALIKE = 0.1
+"""Standard deviation of contributions, as a share of their mean, below which they hardly differ: training starts from
+equal ones."""
+
 
 def told_form(run: Run) -> str:
     """Where the run's method is another than its paper's; empty where it is not, or the run does not say it."""
@@ -36,12 +40,14 @@ def our_forms(told: Mapping[str, str]) -> list[str]:
 
 
 def estimators(methods: Mapping[str, Sequence[Run]]) -> list[str]:
-    """A line for every fit that predicts held-out tasks no better than a clock, or than chance; means over seeds.
+    """A line for every fit that predicts held-out tasks no better than a clock, or than chance, and for every one whose
+    contributions hardly differ; means over seeds.
 
     Methods with the same fit share a line.
     """
-    told = {label: _warning([run.fit for run in runs]) for label, runs in methods.items()}
-    return [f"{labels}: {text}" for text, labels in _joined(told).items()]
+    fits = {label: [run.fit for run in runs] for label, runs in methods.items()}
+    told = [{label: note(found) for label, found in fits.items()} for note in (_warning, _spread)]
+    return [f"{labels}: {text}" for notes in told for text, labels in _joined(notes).items()]
 
 
 def _joined(told: Mapping[str, str]) -> dict[str, str]:
@@ -65,6 +71,13 @@ def _warning(fits: Sequence[Mapping[str, object]]) -> str:
             + ("" if given is None else f"; partial correlation given the clock {given:.2f}")
         )
     return ""
+
+
+def _spread(fits: Sequence[Mapping[str, object]]) -> str:
+    mean, deviation = _mean(fits, "contribution_mean"), _mean(fits, "contribution_sd")
+    if mean is None or deviation is None or deviation >= ALIKE * abs(mean):
+        return ""
+    return f"its contributions hardly differ (mean {mean:.2g}, SD {deviation:.1g}): it has learned next to nothing"
 
 
 def _mean(fits: Sequence[Mapping[str, object]], name: str) -> float | None:

@@ -53,6 +53,33 @@ def test_when_an_estimator_is_told(tmp_path: Path, figures: Mapping[str, float],
     assert bool(notes(tmp_path)) == told
 
 
+@pytest.mark.parametrize(
+    ("figures", "told"),
+    [
+        ({"contribution_mean": 0.05, "contribution_sd": 0.002}, True),
+        ({"contribution_mean": -0.05, "contribution_sd": 0.0049}, True),
+        ({"contribution_mean": 0.05, "contribution_sd": 0.0051}, False),
+        ({"contribution_mean": 0.0, "contribution_sd": 0.0}, False),  # no outcome: nothing to assign
+        ({"epoch": 1.0}, False),
+    ],
+)
+def test_contributions_that_hardly_differ_are_told(tmp_path: Path, figures: Mapping[str, float], told: bool):
+    fitted(tmp_path, "spa-published", figures)
+    (table,) = tables([tmp_path])
+    assert any("hardly differ" in note for note in table.notes) == told
+
+
+def test_the_note_on_contributions_stands_beside_that_on_the_clock(tmp_path: Path):
+    figures = {"held_out_r2": -0.5, "clock_r2": 0.9, "contribution_mean": 0.05, "contribution_sd": 0.002}
+    fitted(tmp_path, "spa-published", figures)
+    fitted(tmp_path, "spa-published", figures | {"contribution_sd": 0.004}, seed=1)
+    (table,) = tables([tmp_path])
+    assert [note for note in table.notes if note.startswith("spa-published: its ")] == [
+        "spa-published: its estimator predicts held-out tasks with an R2 of -0.50, a clock with 0.90",
+        "spa-published: its contributions hardly differ (mean 0.05, SD 0.003): it has learned next to nothing",
+    ]
+
+
 def test_methods_of_one_fit_share_a_line(tmp_path: Path):
     figures = {"held_out_r2": -0.5, "clock_r2": 0.9}
     for reward in ("shuffled", "spa"):

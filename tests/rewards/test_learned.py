@@ -224,6 +224,7 @@ def test_the_step_that_decides_is_paid_most_or_least(method, remembered):
     assert figures["episodes"] == 240
     assert figures["held_out_r2"] > 0.7
     assert figures["partial_correlation"] > 0.8 and figures["clock_r2"] < 0.1
+    assert ("contribution_sd" in figures) == (not remembered), "predictions are no contributions"
     unseen = list(zip(method.rewards(made[240:]), made[240:], places[240:], strict=True))
     # The first and the last step carry what is not learned: the mean outcome, and what is lacking.
     right = [

@@ -11,6 +11,7 @@ from hypothesis import given
 from strategies import episode, groups, max_examples, trajectories
 
 from spa_bench import registry
+from spa_bench.config import RunConfig
 from spa_bench.contract.fakes import FakeBackbone, fake_encoder
 from spa_bench.contract.laws import check_reward
 from spa_bench.core import UserError
@@ -155,19 +156,56 @@ def test_a_loaded_language_model_is_moved_to_its_device_once(cls):
     np.testing.assert_array_equal(again.state_dict()[f"{TUNED}matrix"], first.state_dict()[f"{TUNED}matrix"])
 
 
-def test_the_rate_follows_the_warm_start_of_the_model_that_is_tuned(monkeypatch):
-    """SPA's scripts: 2e-5 before it and 3e-6 for the estimator."""
+def rates(monkeypatch, rate, **options):
+    """Learning rates of the network and of the language model, as Adam has them."""
     used = []
     adam = torch.optim.AdamW
-    monkeypatch.setattr(
-        torch.optim, "AdamW", lambda weights, lr, **more: (used.append(lr), adam(weights, lr, **more))[1]
-    )
-    for rate, options in ((2e-5, {}), (3e-3, {}), (3e-3, {"backbone": "frozen"}), (3e-3, {"learning_rate": 0.5})):
-        method = ready(SPAPublished(hidden=4, **options))
-        method.backbone.learning_rate = rate
+
+    def noted(groups, lr, **more):
+        used.append([group.get("lr", lr) for group in groups])
+        return adam(groups, lr, **more)
+
+    method = ready(SPAPublished(hidden=4, **options))
+    method.backbone.learning_rate = rate
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.optim, "AdamW", noted)
         method.fit(EXPLORED, [])
-    assert used == pytest.approx([3e-6, 4.5e-4, FROZEN_RATE, 0.5])
+    return used[0]
+
+
+def test_the_rate_follows_the_warm_start_of_the_model_that_is_tuned(monkeypatch):
+    """SPA's scripts: 2e-5 before it and 3e-6 for the estimator; a network that starts from nothing needs more."""
     assert pytest.approx(3e-6 / 2e-5) == TUNING
+    assert rates(monkeypatch, 2e-5) == pytest.approx([4.5e-4, 3e-6])
+    assert rates(monkeypatch, 4e-3) == pytest.approx([6e-4, 6e-4])
+    assert rates(monkeypatch, 2e-5, backbone="frozen") == [FROZEN_RATE]
+    assert rates(monkeypatch, 2e-5, learning_rate=0.5) == [0.5, 0.5]
+
+
+def test_the_embedded_default_has_one_rate(monkeypatch):
+    embedded = RunConfig(env="alfworld", reward="spa-published").warm_start.learning_rate
+    network, language = rates(monkeypatch, embedded)
+    assert network == language == pytest.approx(4.5e-4)
+
+
+def test_the_network_learns_beside_a_language_model_that_hardly_moves():
+    """The rate of every model but the embedded one: in one pass the contributions begin to differ."""
+    one = ready(SPAPublished(batch=4))
+    one.backbone.learning_rate = 2e-5
+    figures = one.fit(EXPLORED, [])
+    assert figures["contribution_sd"] > 0.02 * figures["contribution_mean"] > 0
+    assert 0 < np.abs(one.state_dict()[f"{TUNED}matrix"] - np.eye(8)).max() < 1e-4
+    equal = ready(SPAPublished(batch=4, learning_rate=3e-6))
+    figures = equal.fit(EXPLORED, [])
+    assert figures["contribution_sd"] < 0.001 * figures["contribution_mean"]
+
+
+def test_the_spread_of_contributions_is_that_of_all_steps():
+    method = fitted()
+    steps = np.concatenate(method.numbers(EXPLORED))
+    figures = fitted().fit(EXPLORED, [])
+    assert figures["contribution_mean"] == pytest.approx(steps.mean())
+    assert figures["contribution_sd"] == pytest.approx(steps.std())
 
 
 def test_the_last_epoch_is_kept_and_the_held_out_tasks_are_only_measured():
