@@ -41,7 +41,7 @@ _FENCE = "```"
 _LANGUAGE = re.compile(r"[\w+-]*")
 _TURN_ENDS = (
     *("<|im_end|>", "<|eot_id|>", "<|end|>", "<|end_of_text|>", "<|endoftext|>"),
-    *("</s>", "<end_of_turn>", "<eos>"),
+    *("</s>", "<end_of_turn>", "<eos>", "<|return|>"),
 )
 """Ends of turns spelled out. Where the model's own token is known (`Chat.ends`) it never comes this far."""
 _WRAPPED = {mark: mark for mark in "`\"'*"} | {"\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}

@@ -1,6 +1,8 @@
 """Thoughts in tags: what a reasoning model writes between `<think>` and `</think>` is not its answer.
 
-The tags are those of `NAMES` in angle brackets, in either case, and `[THINK]`, Mistral's. Nothing within them is read:
+The tags are those of `NAMES` in angle brackets, in either case, also with white space or attributes (`<think >`) or
+escaped (`&lt;think&gt;`), and `[THINK]`, Mistral's. In OpenAI's Harmony every channel but `final` is a thought, which
+lasts until the final channel begins. Nothing within them is read:
 
 - a thought that is not closed goes to the end of the reply, so that a reply that was cut off there has no answer;
 - before a closing tag without an opening one all is thought: some templates open it in the prompt;
@@ -16,8 +18,10 @@ import re
 NAMES = ("think", "thinking", "thought", "reasoning", "reflection", "analysis", "scratchpad", "plan")
 """Names of tags: DeepSeek-R1, Qwen3 and verl-agent write `think`, the others are asked for by prompts."""
 
-_NAMED = rf"(?i:<(?P<slash>/?)(?P<name>{'|'.join(NAMES)})>)"
-_TAG = re.compile(rf"{_NAMED}|(?:(?<!\w)\[|\[(?P<slash2>/))THINK\]")
+_NAMED = rf"(?i:(?:<|&lt;)\s*(?:(?P<slash>/)\s*)?(?P<name>{'|'.join(NAMES)})(?:\s[^<>&]*)?(?<!/)(?:>|&gt;))"
+"""`<think/>` holds nothing."""
+_HARMONY = r"(?P<channel><\|channel\|>)\s*(?:(?P<final>final)(?:[^<]*<\|message\|>)?)?"
+_TAG = re.compile(rf"{_NAMED}|{_HARMONY}|(?:(?<!\w)\[|\[(?P<slash2>/))THINK\]")
 """`search[THINK]` is a command."""
 _LEFT_OPEN = re.compile(rf"(?:<(?P<name>{'|'.join(NAMES)})>|\[THINK\])\s*\Z")
 
@@ -27,18 +31,18 @@ def spoken(reply: str) -> str:
     parts: list[str] = []
     start, within, depth = 0, "", 0
     for tag in _TAG.finditer(reply):
-        name = (tag["name"] or "[THINK]").lower()
-        closes = bool(tag["slash"] or tag["slash2"])
+        name = (tag["name"] or tag["channel"] or "[THINK]").lower()
+        closes = bool(tag["slash"] or tag["slash2"] or tag["final"])
         if not within:
             if closes:
                 parts.clear()
             else:
                 said = reply[start : tag.start()]
                 begun = said.rpartition("\n")[2].strip()
-                parts.append(said + tag[0] if begun else said)
+                parts.append(said + " ".join(tag[0].split()) if begun else said)
             start, within, depth = tag.end(), "" if closes else name, 1
         elif name == within:
-            depth += -1 if closes else 1
+            depth += -1 if closes else not tag["channel"]  # several messages of Harmony, one end
             if not depth:
                 start, within = tag.end(), ""
     return "\n".join(parts if within else [*parts, reply[start:]])

@@ -87,6 +87,23 @@ def test_what_stands_within_a_thought_changes_nothing(prompt, before, thought, a
         ("a</think>b", "b"),
         ("a<think>b</think>c</think>d", "d"),
         ("search[<thinker> x]", "search[<thinker> x]"),
+        # white space, attributes, escapes
+        ("<think >a</think >b", "\nb"),
+        ("< think\n>a</ think>b< /think>c", "c"),
+        ('<think budget="9" x>a</think>b', "\nb"),
+        ("&lt;think&gt;a&lt;/think&gt;b", "\nb"),
+        ("&lt;think&gt;a</think>b", "\nb"),
+        ("a<plan\n x>b", "a<plan x>"),
+        ("a<think/>b<think />c", "a<think/>b<think />c"),
+        ("a <think b", "a <think b"),
+        # Harmony
+        ("<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>b", "\nb"),
+        ("<|channel|>analysis<|message|>a<|channel|>commentary to=x<|message|>b<|channel|>final<|message|>c", "\nc"),
+        ("<|channel|>analysis<|message|>a<|end|>b", ""),
+        ("<|channel|>final <|constrain|>x<|message|>a", " <|constrain|>x<|message|>a"),
+        ("<|channel|>finala", "a"),
+        ("a<|channel|> final x<|message|>b", "b"),
+        ("<think><|channel|>final<|message|>a</think>b", "\nb"),
         ("[THINK]a[/THINK]b", "\nb"),
         ("[think]a", "[think]a"),
         ("search[THINK]", "search[THINK]"),
@@ -181,6 +198,16 @@ def test_thoughts_by_hand(reply, rest):
         ("<think>\nAction: look\n", ""),
         ("<reasoning>\nAction: look\n</think>", ""),
         ("Action: go to desk 1\n<think>and then", "go to desk 1"),
+        ("<think >\nAction: go\n</think >\nAction: look", "look"),
+        ("&lt;think&gt;\nAction: go\n&lt;/think&gt;\nAction: look", "look"),
+        ("<think\n>\nAction: go\n", ""),
+        ("Action: search[<plan\n> book]", ""),
+        (
+            "<|channel|>analysis<|message|>\nAction: go<|end|>"
+            "<|start|>assistant<|channel|>final<|message|>Action: look<|return|>",
+            "look",
+        ),
+        ("<|channel|>analysis<|message|>\nAction: go<|end|>\nAction: look", ""),
     ],
 )
 def test_replies_as_models_write_them(prompt, reply, action):
@@ -260,6 +287,7 @@ def test_an_action_in_a_block_of_code(reply, action):
 def test_a_megabyte_is_read_without_blowing_up(prompt, piece):
     # A quadratic reader would need minutes here, beyond the suite's timeout; nothing is timed.
     assert isinstance(prompt.parse(piece * (1_000_000 // len(piece))), str)
+    assert isinstance(prompt.parse(piece + " " * 1_000_000), str)
     assert prompt.parse(prompt.render("'" * 500_000 + "x" + "'" * 500_000)) == "x"
 
 
