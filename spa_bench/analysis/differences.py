@@ -57,10 +57,14 @@ class Resolution:
     """The minimum detectable effect of the table's verdicts, with 80 % power."""
 
     smallest: float | None
-    """True difference from the reference that gets a verdict; None where none below 1 does."""
+    """True difference from the reference that gets a verdict; None where none up to 1 does."""
+    reference: str | None
+    """None where the table has no comparison: then it is that of one comparison with another method."""
     tasks: int
     seeds: int
-    """Seeds that a pair of methods shares, the fewest."""
+    """Those of the comparisons that have the most seeds, and of these the most tasks: the effect is theirs."""
+    fewer: int
+    """Comparisons with the reference that have fewer seeds or tasks."""
     comparisons: int
     """Of the whole table; 1 where there is none."""
     pooled: bool | None
@@ -95,13 +99,17 @@ class Board:
     """(rows, seeds, tasks); NaN where a row has no score."""
 
     @cached_property
-    def training(self) -> Training | None:
-        """What the rows say of the variance between runs; None where no two rows share two seeds."""
+    def means(self) -> Floats:
+        """(rows, seeds) means of runs; NaN where a row has no score with a seed."""
         there = ~np.isnan(self.values)
         counts = there.sum(2)
         sums = np.where(there, self.values, 0.0).sum(2)
-        means = np.divide(sums, counts, where=counts > 0, out=np.full(sums.shape, np.nan))
-        return training(means, grain=1 / max(1, len(self.tasks)))
+        return np.divide(sums, counts, where=counts > 0, out=np.full(sums.shape, np.nan))
+
+    @cached_property
+    def training(self) -> Training | None:
+        """What the rows say of the variance between runs; None where no two rows share two seeds."""
+        return training(self.means, grain=1 / max(1, len(self.tasks)))
 
     def shared(self, *labels: str) -> tuple[Floats, list[str]]:
         """(labels, seeds, tasks) of what these rows share, and these tasks; empty where there is nothing."""
@@ -166,18 +174,30 @@ def differences(found: Board, wanted: Iterable[tuple[str, str]], identity: str, 
 def resolution(judged: Sequence[Difference], reference: str | None, found: Board) -> Resolution:
     """The minimum detectable effect of the comparisons with one reference, beside all others of the table."""
     own = [one.found for one in judged if one.reference == reference]
-    tasks = min((one.tasks for one in own), default=len(found.tasks))
-    seeds = min((one.seeds for one in own), default=len(found.seeds))
-    pooled = None if found.training is None else found.training.pooled
-    effects = [one.detectable for one in own if one.detectable is not None]
-    if effects:
-        smallest = sum(effects) / len(effects)
-        return Resolution(smallest if smallest <= 1 else None, tasks, seeds, len(judged), pooled, assumed=False)
+    seeds, tasks = max(((one.seeds, one.tasks) for one in own), default=(len(found.seeds), len(found.tasks)))
+    full = [one for one in own if (one.seeds, one.tasks) == (seeds, tasks)]
+    known = [one.detectable for one in full if one.differing]
     places = {label: place for place, label in enumerate(found.labels)}
     rows = [(places[one.method], places[one.reference]) for one in judged] or [(0, 1)]
-    sampled = 1 if pooled is None else seeds
-    assumed = minimum_detectable(tasks, sampled, rows, discordance=ASSUMED) if tasks > 1 else None
-    return Resolution(assumed, tasks, seeds, len(rows), pooled, assumed=True)
+    pooled = None if found.training is None else found.training.pooled
+    if not judged and seeds > 1:
+        pooled = True
+    if any(effect is not None for effect in known):
+        smallest: float | None = sum(1.0 if effect is None else effect for effect in known) / len(known)
+    elif known or tasks < 2:
+        smallest = None
+    else:
+        sampled, deviation = (1, 0.0) if pooled is None else (seeds, _deviation(found, tasks))
+        smallest = minimum_detectable(tasks, sampled, rows, discordance=ASSUMED, deviation=deviation)
+    named = reference if own else None
+    return Resolution(smallest, named, tasks, seeds, len(own) - len(full), len(rows), pooled, assumed=not known)
+
+
+def _deviation(found: Board, tasks: int) -> float:
+    """Standard deviation of success over training seeds, beside the chance of episodes that `ASSUMED` holds."""
+    seen = found.training
+    variance = float(found.means.var(1, ddof=1).mean() if seen is None else seen.beside.mean())
+    return max(0.0, variance - ASSUMED / 2 / tasks) ** 0.5
 
 
 def variation(label: str, found: Board, kinds: Mapping[str, str]) -> Variation | None:

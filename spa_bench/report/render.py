@@ -276,10 +276,13 @@ def _power(found: Resolution) -> str:
     """The minimum detectable effect, and for what it holds."""
     effect = "no effect is detectable" if found.smallest is None else f"{percent(found.smallest)} pp"
     sampled = _counted(found.seeds, "seed") if found.trained else "training seeds not sampled"
-    origin = f", if methods differ on {percent(ASSUMED)} % of tasks (assumed)" if found.assumed else ""
+    origin = f", if equal methods differ on {percent(ASSUMED)} % of tasks (assumed)" if found.assumed else ""
+    against = "another method" if found.reference is None else printable_line(found.reference)
+    among = "" if found.reference is None else f", as one of {_counted(found.comparisons, 'comparison')}"
+    fewer = f"; {_counted(found.fewer, 'comparison')} of fewer seeds or tasks not counted" if found.fewer else ""
     return (
-        f"minimum detectable effect (80 % power): {effect} on {_counted(found.tasks, 'task')}, {sampled}, as one of "
-        f"{_counted(found.comparisons, 'comparison')}{origin}"
+        f"minimum detectable effect (80 % power) against {against}: {effect} on {_counted(found.tasks, 'task')}, "
+        f"{sampled}{among}{origin}{fewer}"
     )
 
 

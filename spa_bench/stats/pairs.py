@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats  # type: ignore[import-untyped]
 
 from spa_bench.core import Floats
 from spa_bench.stats.means import Estimate, student
@@ -25,6 +26,8 @@ ONE_TASK = 0.5
 CERTAIN = 1_000
 """The least p of an exact test is taken for that of so many tasks where more differ: beyond, it would become 0."""
 
+STEPS = 2_000
+"""Between 0 and 1, in which the detectable difference is sought."""
 DRAWS = 9_999
 """Of the largest ratio under equal methods; p is then known to 0.002 at 5 %."""
 
@@ -58,8 +61,11 @@ class Comparison:
     """Two-sided, adjusted for all comparisons of the table; below 1 - level exactly where the interval is beside 0."""
     trained: bool
     """Whether it is about other training seeds too; otherwise about other tasks for the policies of these seeds."""
+    differing: int
+    """Tasks with different scores, summed over seeds."""
     detectable: float | None
-    """True difference that would be called with the power asked for; None where nothing is known of the spread."""
+    """True difference that would be called with the power asked for; None where none up to 1 would, and where no task
+    differs, as nothing is known of the spread there."""
 
 
 def paired(first: ArrayLike, second: ArrayLike) -> Pair:
@@ -105,9 +111,10 @@ def compared(
     have a p below 2 / 2^k, so neither has the single comparison here: its standard error is at least the difference
     over that quantile of Student's t. An interval reaches no further than `limits`.
 
-    What is detectable is the difference that has an interval beside 0 in the share `power` of the same draws; the
-    standard error in it is the square root of the variance over the mean of that root, as the root is too small on
-    average; not where the variances are `known`, as those of a table to come.
+    What is detectable is the least difference that has an interval beside 0 in the share `power` of the same draws,
+    with the variance that it has itself: where methods differ by m, at least a share m of tasks differs. The standard
+    error in it is the square root of the variance over the mean of that root, as the root is too small on average; not
+    where the variances are `known`, as those of a table to come.
     """
     if not pairs:
         return []
@@ -124,7 +131,7 @@ def compared(
         reaches = 0 < reach < math.inf
         low, high = max(limits[0], pair.difference - reach), min(limits[1], pair.difference + reach)
         shift = float(np.quantile(critical * shrink[:, place] - normal[:, place], power))
-        needed = shift * math.sqrt(seen.total[place]) / (1.0 if known else float(shrink[:, place].mean()))
+        shift /= 1.0 if known else float(shrink[:, place].mean())
         found.append(
             Comparison(
                 seeds=pair.seeds,
@@ -132,7 +139,8 @@ def compared(
                 effect=Estimate(pair.difference, low if reaches else None, high if reaches else None, pair.tasks),
                 p=(1 + hits) / (1 + draws),
                 trained=spread is not None,
-                detectable=needed if 0 < needed < math.inf else None,
+                differing=pair.differing,
+                detectable=_detectable(pair, float(seen.total[place]), shift, critical, power),
             )
         )
     return found
@@ -161,12 +169,38 @@ def sentence(first: str, second: str, found: Comparison, level: float = 0.05) ->
     return f"{first} is {side} than {second} ({f'{limit[:-1]}; ' if limit else ''}{figures})"
 
 
+def _detectable(pair: Pair, total: float, shift: float, critical: float, power: float) -> float | None:
+    """The least true difference of scores in [0, 1] with this power; None where there is none.
+
+    `shift` is that difference over its standard error. Variance and tasks that differ are those at the difference m
+    itself. Of single episodes the first alone succeeds in a share w, the second alone in l: w + l is the discordance d
+    where w = l, and w l stays where one method is better by m = w - l (as with one log odds ratio for all tasks), so
+    that w + l becomes sqrt(d^2 + m^2). By what the variance of a single difference, w + l - m^2, grows, over the number
+    of them, the variance `total` of the pair as it is grows. Tasks that differ must be enough for the exact test of
+    `_least`, with the same power.
+    """
+    enough = next((k for k in range(1, min(pair.tasks, CERTAIN) + 1) if _quantile(k, pair.tasks) >= critical), None)
+    if not pair.differing or enough is None or not math.isfinite(total + shift):
+        return None
+    effects = np.linspace(0, 1, STEPS + 1)[1:]
+    share = np.minimum(1.0, np.hypot(pair.discordance, effects))
+    grown = (share - effects**2) - (pair.discordance - pair.difference**2)
+    variance = np.maximum(0.0, total + grown / (pair.seeds * pair.tasks))
+    differing = np.minimum(1.0, np.maximum(share, pair.differing / pair.tasks))
+    called = (shift * np.sqrt(variance) <= effects) & (stats.binom.sf(enough - 1, pair.tasks, differing) >= power)
+    return float(effects[np.argmax(called)]) if called.any() else None
+
+
+def _quantile(differing: int, tasks: int) -> float:
+    """Student's t of the difference that an exact test of so many tasks that differ and agree allows."""
+    return max(-student(2.0 ** -min(differing, CERTAIN), tasks - 1), ONE_TASK)
+
+
 def _least(pair: Pair) -> float:
     """The standard error with which the difference has the p of an exact test where all tasks that differ agree."""
     if not pair.difference or pair.tasks == 1:
         return 0.0
-    quantile = -student(2.0 ** -min(pair.differing, CERTAIN), pair.tasks - 1)
-    return abs(pair.difference) / max(quantile, ONE_TASK)
+    return abs(pair.difference) / _quantile(pair.differing, pair.tasks)
 
 
 @dataclass(frozen=True)

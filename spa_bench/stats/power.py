@@ -25,17 +25,18 @@ def minimum_detectable(
     power: float = 0.8,
     draws: int = DRAWS,
 ) -> float | None:
-    """True difference of two success rates that a table calls with `power`; None where it would have to be above 1.
+    """True difference of two success rates that a table calls with `power`; None where none up to 1 is.
 
     `rows` are the comparisons of the table, each by the places of its two rows; `discordance` is the share of tasks on
-    which one run of each differs; `deviation` the standard deviation of success over training seeds, beside the chance
-    in episodes. With one seed training seeds are not sampled, and `deviation` plays no part. Raises ValueError for
-    fewer than two tasks, no seed, no comparison, and a discordance outside (0, 1].
+    which one run of each differs where the methods are equal; `deviation` the standard deviation of success over
+    training seeds, beside the chance in episodes. With one seed training seeds are not sampled, and `deviation` plays
+    no part. Raises ValueError for fewer than two tasks, no seed, no comparison, and a discordance outside (0, 1].
     """
     if tasks < 2 or seeds < 1 or not rows or not 0 < discordance <= 1 or deviation < 0:
         raise ValueError(f"{tasks} tasks, {seeds} seeds, {len(rows)} comparisons, discordance {discordance}")
     chance = discordance / (seeds * tasks)
-    pair = Pair(seeds, tasks, 0.0, chance, chance if seeds > 1 else 0.0, tasks, discordance)
+    differing = math.ceil(tasks * discordance)
+    pair = Pair(seeds, tasks, 0.0, chance, chance if seeds > 1 else 0.0, differing, discordance)
     count = 1 + max(max(two) for two in rows)
     spread = None
     if seeds > 1:
@@ -46,5 +47,4 @@ def minimum_detectable(
         [pair] * len(rows), rows, spread, np.random.default_rng(SEED), level=level, power=power, draws=draws, known=True
     )
     effects = [one.detectable for one in found if one.detectable is not None]
-    smallest = math.fsum(effects) / len(effects) if effects else math.inf
-    return smallest if smallest <= 1 else None
+    return math.fsum(effects) / len(effects) if effects else None

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from written_runs import FACTS, MANY, iteration, log, played, write_run
 
-from spa_bench.analysis.differences import Difference, board, differences, scores
+from spa_bench.analysis.differences import Board, Difference, board, differences, resolution, scores
 from spa_bench.analysis.groups import collect
 from spa_bench.analysis.runs import find, load
 from spa_bench.config import build
@@ -625,7 +626,7 @@ def test_the_minimum_detectable_effect_is_that_of_the_verdicts_with_the_baseline
     effects = [one.found.detectable or 0 for one in table.differences if one.reference == "sparse"]
     assert found.smallest == pytest.approx(sum(effects) / 2)
     assert found.smallest is not None
-    said = f"minimum detectable effect (80 % power): {100 * found.smallest:.1f} pp on 12 tasks, 2 seeds"
+    said = f"minimum detectable effect (80 % power) against sparse: {100 * found.smallest:.1f} pp on 12 tasks, 2 seeds"
     assert f"- {said}, as one of 5 comparisons\n" in markdown(table)
 
 
@@ -637,17 +638,69 @@ def test_where_no_pair_differs_the_effect_is_of_the_seeds_that_ran(wins: Sequenc
     found = table.resolution
     assert (found.seeds, found.trained, found.assumed) == (sampled, sampled > 1, True)
     expected = minimum_detectable(12, sampled, [(0, 2), (1, 2), (0, 1)], discordance=0.2)
-    assert expected is not None
+    assert (expected is None) == (sampled == 2)  # 12 tasks that agree have a t of 4.9 at most, 2 seeds ask for more
+    effect = "no effect is detectable" if expected is None else f"{100 * expected:.1f} pp"
     seeds = "2 seeds" if sampled == 2 else "training seeds not sampled"
-    said = f"{100 * expected:.1f} pp on 12 tasks, {seeds}, as one of 3 comparisons"
-    assert f"{said}, if methods differ on 20.0 % of tasks (assumed)" in markdown(table)
+    said = f"{effect} on 12 tasks, {seeds}, as one of 3 comparisons"
+    assert f"{said}, if equal methods differ on 20.0 % of tasks (assumed)" in markdown(table)
+
+
+def test_the_minimum_detectable_effect_is_that_of_the_comparisons_with_most_seeds(tmp_path: Path):
+    for reward in ("ppo", "sparse", "uniform"):
+        write_many(tmp_path, reward, "110000001000", "110100001011", "000100111011")
+    before = only(tmp_path).resolution
+    write_many(tmp_path, "grpo", "100000001000")
+    after = only(tmp_path)
+    assert (before.reference, before.seeds, before.fewer) == ("sparse", 3, 0)
+    assert (after.resolution.seeds, after.resolution.fewer) == (3, 1)
+    own = [only_difference(after, name, "sparse").found for name in ("ppo", "uniform")]
+    assert [one.differing for one in own] == [0, 0] and after.resolution.assumed
+    assert "12 tasks, 3 seeds, as one of 7 comparisons" in markdown(after)
+    assert "(assumed); 1 comparison of fewer seeds or tasks not counted" in markdown(after)
+
+
+def test_where_all_tasks_differ_nothing_is_assumed(tmp_path: Path):
+    for reward, wins in (("sparse", "1" * 12), ("ppo", "0" * 12)):
+        write_many(tmp_path, reward, wins, start="110000001000")
+    found = only(tmp_path).resolution
+    assert not found.assumed
+    assert found.smallest == pytest.approx(only_difference(only(tmp_path), "ppo", "sparse").found.detectable)
+
+
+def test_where_methods_differ_on_too_few_tasks_nothing_is_assumed_nor_detectable(tmp_path: Path):
+    for reward, wins in (("sparse", "11100"), ("ppo", "00100")):
+        write_run(tmp_path, reward=reward, wins=wins, start="00100", tasks=tuple(MANY)[:5])
+    table = only(tmp_path)
+    assert (table.resolution.smallest, table.resolution.assumed) == (None, False)
+    assert "against sparse: no effect is detectable on 5 tasks, training seeds not sampled, as one" in markdown(table)
+
+
+def test_a_table_without_comparisons_has_the_seeds_and_the_training_variance_of_its_row(tmp_path: Path):
+    for seed, wins in enumerate(("1" * 12, "110000000000", "111111000000")):
+        write_run(tmp_path, seed=seed, wins=wins, tasks=tuple(MANY), start="", facts=FACTS | {"agent": "expert"})
+    table = only(tmp_path)
+    assert table.differences == () and table.resolution.trained
+    deviation = (np.var([1, 1 / 6, 1 / 2], ddof=1) - 0.1 / 12) ** 0.5
+    assert table.resolution.smallest == minimum_detectable(12, 3, [(0, 1)], deviation=float(deviation))
+    assert "against another method: no effect is detectable on 12 tasks, 3 seeds, if equal" in markdown(table)
+
+
+def test_an_assumed_effect_has_the_training_variance_of_the_table():
+    runs = np.array([[0.45, 0.5, 0.55], [0.55, 0.5, 0.45]])[:, :, None].repeat(100, axis=2)
+    seen = Board(("a", "b", "c"), (0, 1, 2), tuple(f"t{n:03}" for n in range(100)), np.concatenate([runs, runs[:1]]))
+    judged = differences(seen, [("c", "a")], "x", 999)
+    found = resolution(judged, "a", seen)
+    assert seen.training is not None and found.assumed
+    deviation = max(0.0, float(seen.training.beside[0]) - 0.1 / 100) ** 0.5
+    assert deviation > 0.02 and found.smallest is not None
+    assert found.smallest == minimum_detectable(100, 3, [(2, 0)], discordance=0.2, deviation=deviation)
 
 
 def test_an_evaluation_set_that_is_too_small_says_so(tmp_path: Path):
     write_run(tmp_path, start="", wins="1", tasks=["k1"])
     text = markdown(only(tmp_path))
-    said = "no effect is detectable on 1 task, training seeds not sampled, as one of 1 comparison"
-    assert f"{said}, if methods differ on 20.0 % of tasks (assumed)" in text
+    said = "against another method: no effect is detectable on 1 task, training seeds not sampled"
+    assert f"{said}, if equal methods differ on 20.0 % of tasks (assumed)" in text
 
 
 def test_differences_are_in_the_json_as_plain_numbers(tmp_path: Path):
@@ -660,7 +713,9 @@ def test_differences_are_in_the_json_as_plain_numbers(tmp_path: Path):
     )  # fmt: skip
     assert 2 / 2**7 < found["found"]["p"] < 0.05
     assert set(plain["variation"][0]["spread"]) == {"training", "task", "residual", "evaluation"}
-    assert set(plain["resolution"]) == {"smallest", "tasks", "seeds", "comparisons", "pooled", "assumed"}
+    assert set(plain["resolution"]) == {
+        "smallest", "reference", "tasks", "seeds", "fewer", "comparisons", "pooled", "assumed"
+    }  # fmt: skip
 
 
 def test_the_name_of_a_reference_does_not_leave_its_title(tmp_path: Path):

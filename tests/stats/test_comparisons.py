@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
+from scipy.optimize import brentq
 from strategies import max_examples
 
 from spa_bench.core import Floats
@@ -260,7 +262,7 @@ def test_p_interval_and_verdict_say_the_same(drawn: tuple[Floats, bool]):
         assert (one.p < 0.05) == beside
         assert (verdict(one) != "no significant difference") == beside
         assert one.effect.low is None or -1 <= one.effect.low <= one.effect.mean <= (one.effect.high or 0) <= 1
-        assert one.detectable is None or 0 < one.detectable < math.inf
+        assert one.detectable is None or 0 < one.detectable <= 1
 
 
 @QUICK
@@ -292,7 +294,7 @@ def test_swapping_methods_turns_the_sign_and_nothing_else(drawn: tuple[Floats, b
 
 
 def made(mean: float, p: float, trained: bool = True) -> Comparison:
-    return Comparison(3, 134, Estimate(mean, mean - 0.02, mean + 0.02, 134), p, trained, 0.1)
+    return Comparison(3, 134, Estimate(mean, mean - 0.02, mean + 0.02, 134), p, trained, 20, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -331,11 +333,56 @@ def test_the_detectable_difference_of_one_comparison_is_that_of_the_t_test():
     (found,) = compared([pair()], [(1, 0)], pooled(0.02, 6, 2), rng(), draws=MANY_DRAWS)
     # The mean of the root of a variance with 6 degrees of freedom is that of chi over sqrt(6).
     root = math.sqrt(2 / 6) * math.gamma(3.5) / math.gamma(3)
-    assert found.detectable == pytest.approx(powered(6) * math.sqrt(2 * 0.02 / 5) / root, rel=0.01)
+    # Pairs of 0.1 on 0.2 of the tasks: a single difference has 0.19 of variance, at m sqrt(0.04 + m^2) - m^2.
+    shift = powered(6) / root
+    by_hand = solved(lambda m: shift**2 * (2 * 0.02 / 5 + (math.hypot(0.2, m) - m**2 - 0.19) / 500))
+    assert found.detectable == pytest.approx(by_hand, abs=0.002)
     one_seed = minimum_detectable(100, 1, [(1, 0)], draws=MANY_DRAWS)
-    assert one_seed == pytest.approx(powered(99) * math.sqrt(0.2 / 100), rel=0.01)
+    by_hand = solved(lambda m: powered(99) ** 2 * (math.hypot(0.2, m) - m**2) / 100)
+    assert one_seed == pytest.approx(by_hand, abs=0.002)
     three = minimum_detectable(100, 3, [(1, 0)], deviation=0.05, draws=MANY_DRAWS)
-    assert three == pytest.approx(powered(2) * math.sqrt(2 * (0.05**2 + 0.1 / 100) / 3), rel=0.02)
+    trained = 2 * (0.05**2 + 0.1 / 100) / 3
+    by_hand = solved(lambda m: powered(2) ** 2 * (trained + (math.hypot(0.2, m) - m**2 - 0.2) / 300))
+    assert three == pytest.approx(by_hand, rel=0.02)
+
+
+def solved(squared: Callable[[float], float]) -> float:
+    """The m in (0, 1) that is the root of this."""
+    return float(brentq(lambda m: m**2 - squared(m), 1e-6, 1))
+
+
+def one_seed(better: int, worse: int, tasks: int) -> Comparison:
+    """Two methods that differ on so many tasks, for either side."""
+    gap = np.array([1.0] * better + [-1.0] * worse + [0.0] * (tasks - better - worse))
+    scores = [(gap > 0).astype(float)[None], (gap < 0).astype(float)[None]]
+    return compared([paired(*scores)], [(0, 1)], None, rng(), draws=999)[0]
+
+
+@pytest.mark.parametrize(("better", "worse", "tasks"), [(1, 1, 20), (2, 0, 50), (2, 1, 100), (10, 10, 100), (4, 4, 20)])
+def test_the_detectable_difference_is_called_in_four_of_five_cases(better: int, worse: int, tasks: int):
+    """With the variance of the few tasks that differ now, and no exact test, it was called in 17 to 39 % of cases."""
+    effect = one_seed(better, worse, tasks).detectable
+    assert effect is not None
+    share, draws = math.hypot((better + worse) / tasks, effect), rng(1)
+    wins, losses = (share + effect) / 2, (share - effect) / 2
+    counts = draws.multinomial(tasks, [wins, losses, 1 - wins - losses], size=600)
+    found = [(int(one[0]), int(one[1])) for one in counts]
+    called = {one: one_seed(*one, tasks).p < 0.05 for one in set(found)}
+    assert np.mean([called[one] for one in found]) == pytest.approx(0.8, abs=0.08)
+
+
+def test_what_is_detectable_differs_on_enough_tasks_for_the_exact_test():
+    """On 20 tasks 6 that agree have p = 2 / 2^6 < 0.05: of binomial counts 80 % reach 6 from a share of 0.37 on."""
+    found = minimum_detectable(20, 1, [(1, 0)], discordance=0.05)
+    assert found is not None and scipy_stats.binom.sf(5, 20, math.hypot(0.05, found)) == pytest.approx(0.8, abs=0.01)
+    assert minimum_detectable(5, 1, [(1, 0)]) is None  # 2 / 2^5 > 0.05
+    assert minimum_detectable(6, 1, [(1, 0)]) is not None
+
+
+def test_where_one_method_wins_every_task_a_smaller_difference_is_detectable():
+    found = one_seed(30, 0, 30)
+    assert found.differing == 30
+    assert found.detectable == pytest.approx(solved(lambda m: powered(29) ** 2 * (1 - m**2) / 30), abs=0.02)
 
 
 def test_more_seeds_and_tasks_detect_less_and_more_comparisons_more():
