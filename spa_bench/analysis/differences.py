@@ -7,6 +7,7 @@ of a table together: those with the warm start, with the baseline, and of ablati
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,7 +105,8 @@ class Board:
         there = ~np.isnan(self.values)
         counts = there.sum(2)
         sums = np.where(there, self.values, 0.0).sum(2)
-        return np.divide(sums, counts, where=counts > 0, out=np.full(sums.shape, np.nan))
+        means: Floats = np.divide(sums, counts, where=counts > 0, out=np.full(sums.shape, np.nan))
+        return means
 
     @cached_property
     def training(self) -> Training | None:
@@ -197,7 +199,7 @@ def _deviation(found: Board, tasks: int) -> float:
     """Standard deviation of success over training seeds, beside the chance of episodes that `ASSUMED` holds."""
     seen = found.training
     variance = float(found.means.var(1, ddof=1).mean() if seen is None else seen.beside.mean())
-    return max(0.0, variance - ASSUMED / 2 / tasks) ** 0.5
+    return math.sqrt(max(0.0, variance - ASSUMED / 2 / tasks))
 
 
 def variation(label: str, found: Board, kinds: Mapping[str, str]) -> Variation | None:
