@@ -105,7 +105,7 @@ def test_states_that_differ_are_not_equal() -> None:
     game.reset(seed=1)
     first = game.unwrapped.snapshot().game
     game.reset(seed=2)
-    assert game.unwrapped.snapshot().game != first
+    assert game.unwrapped.snapshot().game != first and copy.deepcopy(first) is first
 
 
 @pytest.mark.parametrize("name", WORLDS)
