@@ -7,8 +7,6 @@ Everything is a function of the configuration. The stages of a run are in `stage
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import inspect
 import multiprocessing
 import sys
 import time
@@ -29,6 +27,7 @@ from spa_bench.runs.progress import Progress, about, seconds_left
 from spa_bench.training import ppo, start
 from spa_bench.training.budget import least_steps
 from spa_bench.training.checked_method import extra_information
+from spa_bench.training.code import reward_code
 from spa_bench.training.stages import Evaluation, Run, weights_hash
 
 
@@ -49,7 +48,7 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
     _check_iteration(config, common.make_env().max_steps, common.characters)
     path = run_path(results, config)
     own = {
-        "reward_code": code_hash(method),
+        "reward_code": reward_code(method),
         "extra_information": extra_information(method),
         "our_form": method.our_form or None,
         "level": config.ppo.level or method.level,
@@ -193,15 +192,6 @@ def make_method(config: RunConfig) -> RewardMethod:
     method = registry.build("rewards", config.reward, **config.reward_options)
     method.seed = derive_seed(config.seed, "method")
     return method
-
-
-def code_hash(method: RewardMethod) -> str:
-    """Digest of the files that a method's class and its parents are written in: an edited reward resumes no run."""
-    kinds = [kind for kind in type(method).__mro__ if issubclass(kind, RewardMethod) and kind is not RewardMethod]
-    digest = hashlib.sha256()
-    for file in dict.fromkeys(inspect.getfile(kind) for kind in kinds):
-        digest.update(Path(file).read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def facts(common: start.Start, model: Mapping[str, str]) -> dict[str, Any]:
