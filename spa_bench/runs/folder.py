@@ -30,6 +30,7 @@ PINNED = {
     "model": "another model under the same name: other weights, tokenizer or template",
     "buckets": "other limits of short and long tasks",
     "prompt": "another prompt",
+    "world_code": "another version of the world's code",
     "reward_code": "another version of the reward's code: editing the file invalidates the run",
 }
 """Facts that determine results beside the configuration: where one has changed, a run is not resumed. `panel` is the

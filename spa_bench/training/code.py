@@ -1,4 +1,4 @@
-"""Digests of the code that a plug-in is written in: an edited reward resumes no run."""
+"""Digests of the code that a plug-in is written in: edited rewards resume no run, edited worlds no start."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from spa_bench.core import TextEnv
 from spa_bench.method import RewardMethod
 
 OWN = "spa_bench"
@@ -19,6 +20,12 @@ SHARED = f"{OWN}.rewards"
 def reward_code(method: RewardMethod) -> str:
     """Digest of a method's class, of its parents, and of what they import of the package of rewards or of their own."""
     return _digest(parts(type(method), RewardMethod))
+
+
+def world_code(env: TextEnv) -> str:
+    """As `reward_code`; empty for a world of this package, whose code is known by `provenance.source`."""
+    foreign = [(module, file) for module, file in parts(type(env), TextEnv) if module.partition(".")[0] != OWN]
+    return _digest(foreign) if foreign else ""
 
 
 def _digest(files: list[tuple[str, Path]]) -> str:

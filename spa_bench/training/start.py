@@ -38,6 +38,7 @@ from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.runs.provenance import facts
+from spa_bench.training.code import world_code
 from spa_bench.training.model_content import identify
 from spa_bench.training.policy import choose_device, choose_precision, pack
 
@@ -99,6 +100,11 @@ class Start:
     def content(self) -> str:
         """Digest of the data of the world's tasks."""
         return self.make_env().content
+
+    @cached_property
+    def world_code(self) -> str:
+        """Digest of the world's code; empty for a world of this package."""
+        return world_code(self.make_env())
 
     @cached_property
     def prompt_hash(self) -> str:
@@ -317,7 +323,10 @@ def _identity(start: Start) -> list[Any]:
     known = facts()
     versions = {name: known["versions"][name] for name in ("torch", "transformers", "trl", "tokenizers")}
     tasks = [task.key for task in start.train]
-    world = [config.world.model_dump() | {"data": None}, start.content, tasks]
+    place = (
+        {"data": None} if start.content else {}
+    )  # where a world has no digest of its data, their place stands for them
+    world = [config.world.model_dump() | place, start.content, tasks, *([start.world_code] if start.world_code else [])]
     model = [config.model.model_dump() | {"name": None}, start.model]
     prompt = [start.prompt.name, start.prompt_hash]
     machine = [start.device.type, start.precision, versions, known["source"]]

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import SETTINGS, config
 
 import spa_bench
 from spa_bench import registry
 from spa_bench.method import RewardMethod
+from spa_bench.runs.folder import PINNED
+from spa_bench.training import experiment, start
 from spa_bench.training.code import parts, reward_code
 
 ROOT = Path(spa_bench.__file__).parent.parent
@@ -91,3 +94,55 @@ def test_a_method_of_another_package_is_known_by_all_that_it_imports_of_it(
         seen.append(reward_code(mine))
     assert seen[0] == seen[1] and len(set(seen[1:])) == 4
     assert "some_methods.parts.deep" not in sys.modules
+
+
+WORLD = """
+from spa_bench.environments.alfworld.env import ALFWorld
+from my_worlds import rules
+
+
+class Mine(ALFWorld):
+    content = {content!r}
+
+    def __init__(self, data=None, **options):
+        super().__init__(**options)
+"""
+
+
+def identity(data: str | None) -> str:
+    world = SETTINGS["world"] | ({"data": data} if data else {})
+    common = start.begin(config(world=world))
+    return start._digest(start._identity(common))
+
+
+@pytest.mark.parametrize("content", ["", "abc"])
+def test_a_world_of_another_package_is_known_by_its_code_and_its_data(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "my_worlds"
+    package.mkdir()
+    for name, text in (("__init__", ""), ("env", WORLD.format(content=content)), ("rules", "")):
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_worlds"]:
+        monkeypatch.delitem(sys.modules, name)
+    kind = importlib.import_module("my_worlds.env").Mine
+    monkeypatch.setattr(start, "world", lambda settings: lambda: kind(**settings.world.arguments()))
+    first = identity("/data/one")
+    assert (first == identity("/data/two")) == bool(content), "data count by content, else by place"
+    common = start.begin(config())
+    before = experiment.facts(common, {})["world_code"]
+    (package / "rules.py").write_text("# edited")
+    assert identity("/data/one") != first
+    assert experiment.facts(start.begin(config()), {})["world_code"] != before
+    assert "world_code" in PINNED
+
+
+def test_the_starts_of_built_in_worlds_have_the_keys_that_they_had() -> None:
+    for env in ("alfworld", "webshop", "virtualhome"):
+        options = {"products": 60, "valid": 4} if env == "webshop" else {"train": 24, "valid": 6}
+        common = start.begin(config(env=env, world={"max_steps": 6, "options": options}))
+        settings = common.config.world.model_dump() | {"data": None}
+        keys = [task.key for task in common.train]
+        assert start._identity(common)[:2] == [env, [settings, common.content, keys]]
+        assert "world_code" not in experiment.facts(common, {})
