@@ -56,6 +56,7 @@ def run(
         iterations=tuple(iterations),
         fit={},
         costs={},
+        fit={},
         start="w",
         warm_start_seconds=0.0,
         finished=True,
