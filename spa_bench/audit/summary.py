@@ -210,6 +210,11 @@ class Audit:
         """The environment, or `recorded` where `about` does not say it."""
         return str(self.about.get("world", "recorded"))
 
+    @property
+    def ours(self) -> tuple[str, ...]:
+        """The methods that its notes say to be in our form."""
+        return tuple(note.split(": our form: ")[0] for note in self.notes if ": our form: " in note)
+
     def floors(self) -> tuple[MethodAudit, ...]:
         """The methods of the floor that were audited, in the order of `floor`."""
         return tuple(method for name in self.floor for method in self.methods if method.name == name)

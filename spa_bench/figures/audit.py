@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from spa_bench.audit.intervals import Measured
 from spa_bench.audit.summary import OUTCOMES, Audit, MethodAudit
 from spa_bench.core import BUCKETS
 from spa_bench.figures.style import ACCENT, BAND, INK, PALE, save
+from spa_bench.figures.words import forms
 from spa_bench.terminal import printable_line
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ def draw(audit: Audit) -> Figure:
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", frameon=False, fontsize=8)
     figure.legend(*middle.get_legend_handles_labels(), loc="outside lower center", frameon=False, fontsize=8)
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", frameon=False, fontsize=8)
-    figure.suptitle(f"Rank correlation of step rewards with the oracle's progress {_subject(audit)}", fontsize=11)
+    title = f"Rank correlation of step rewards with the oracle's progress {_subject(audit)}"
+    figure.suptitle("\n".join([title, *textwrap.wrap(printable_line(forms(audit.ours)), 130)]), fontsize=11)
     return figure
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from spa_bench.audit.summary import Audit, MethodAudit
 from spa_bench.core import UserError
 from spa_bench.figures.style import INK, PALE, legend, looks, sheet, shortened
+from spa_bench.figures.words import forms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,6 +66,8 @@ def data(audit: Audit) -> Scatter:
     ]
     if missing:
         lines.append(f"Not drawn, undefined: {', '.join(shortened(name, 40) for name in missing)}.")
+    if audit.ours:
+        lines.append(forms(audit.ours))
     title = f"Rank correlation with progress and misordered pairs, {audit.world}"
     return Scatter(title, "\n".join(lines), tuple(points))
 

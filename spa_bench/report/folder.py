@@ -11,7 +11,7 @@ from spa_bench.analysis.step_intervals import BASELINE
 from spa_bench.audit import saved
 from spa_bench.audit.summary import Audit
 from spa_bench.core import Floats, Trajectory, UserError
-from spa_bench.figures import credit
+from spa_bench.figures import credit, words
 from spa_bench.figures.credit import ACROSS, CreditMap
 from spa_bench.files import write_whole
 from spa_bench.report import grid as forms
@@ -104,6 +104,7 @@ def _credit_map(
 ) -> CreditMap:
     ended = "success" if one.success else "failure"
     more = f" {DIFFER}: {settings}." if settings else ""
+    more += f" {ours}" if (ours := words.forms(audit.ours)) else ""
     return credit.data(
         {label: paid[number].tolist() for label, paid in prices.items()},
         [step.progress for step in one.steps],

@@ -26,7 +26,7 @@ from spa_bench.analysis.differences import (
     scores,
     variation,
 )
-from spa_bench.analysis.fits import estimators, our_forms, told_form
+from spa_bench.analysis.fits import estimators, our_forms, told_form, unrecorded
 from spa_bench.analysis.groups import EVAL, START, WARM_START, Group, collect, valid
 from spa_bench.analysis.outcomes import Graded, graded
 from spa_bench.analysis.runs import COSTS, Played, Run, about
@@ -247,7 +247,7 @@ def _notes(done: Sequence[Run], methods: Mapping[str, Sequence[Run]]) -> list[st
     told = {label: members[0].facts.get("extra_information") for label, members in methods.items()}
     notes = our_forms({label: told_form(members[0]) for label, members in methods.items()})
     notes += [f"{label} uses {what}; other methods do not" for label, what in told.items() if what]
-    notes += estimators(methods)
+    notes += [*estimators(methods), *unrecorded(methods)]
     for run in done:
         if run.unreadable or run.duplicates:
             notes.append(

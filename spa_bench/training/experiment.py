@@ -50,6 +50,7 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
     own = {
         "reward_code": reward_code(method),
         "extra_information": extra_information(method),
+        "placebo": method.placebo or None,
         "our_form": method.our_form or None,
         "level": config.ppo.level or method.level,
     }

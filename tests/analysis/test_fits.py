@@ -29,8 +29,8 @@ def test_an_estimator_that_a_clock_beats_is_told_with_the_means_of_its_seeds(tmp
     fitted(tmp_path, "spa", figures)
     fitted(tmp_path, "spa", {"held_out_r2": 0.6, "clock_r2": 0.8, "partial_correlation": 0.2}, seed=1)
     assert notes(tmp_path) == [
-        "spa: its estimator predicts held-out tasks with an R2 of 0.50, a clock with 0.85; partial correlation given "
-        "the clock 0.15"
+        "spa: its estimator predicts held-out tasks no better than a clock (its R2 0.50, the clock's 0.85; partial "
+        "correlation given the clock 0.15)"
     ]
 
 
@@ -82,9 +82,35 @@ def test_the_note_on_contributions_stands_beside_that_on_the_clock(tmp_path: Pat
 
 def test_methods_of_one_fit_share_a_line(tmp_path: Path):
     figures = {"held_out_r2": -0.5, "clock_r2": 0.9}
-    for reward in ("shuffled", "spa"):
+    for reward in ("rudder", "spa"):
         fitted(tmp_path, reward, figures)
-    assert [note.split(":")[0] for note in notes(tmp_path)] == ["shuffled, spa"]
+    assert [note.split(":")[0] for note in notes(tmp_path)] == ["rudder, spa"]
+
+
+def test_placebos_have_no_estimator_to_speak_of(tmp_path: Path):
+    """Their credit is wrong on purpose; a run says what it is."""
+    figures = {"held_out_r2": -0.5, "clock_r2": 0.9}
+    fitted(tmp_path, "shuffled", figures, facts=FACTS | {"placebo": "chance"})
+    assert notes(tmp_path) == []
+    fitted(tmp_path / "other", "shuffled", figures)
+    assert [note.split(":")[0] for note in notes(tmp_path / "other")] == ["shuffled"]
+
+
+@pytest.mark.parametrize(
+    ("figures", "told"),
+    [
+        ({"held_out_r2": -0.2, "clock_r2": -0.3}, "no better than the mean outcome (its R2 -0.20, the clock's -0.30)"),
+        ({"held_out_r2": -0.2}, "no better than the mean outcome (its R2 -0.20)"),
+        (
+            {"held_out_accuracy": 0.4, "clock_accuracy": 0.5},
+            "no better than a clock (its accuracy 0.40, the clock's 0.50)",
+        ),
+        ({"held_out_accuracy": 0.4}, "no better than chance (its accuracy 0.40)"),
+    ],
+)
+def test_the_conclusion_that_is_drawn(tmp_path: Path, figures: Mapping[str, float], told: str):
+    fitted(tmp_path, "rrd", figures)
+    assert notes(tmp_path) == [f"rrd: its estimator predicts held-out tasks {told}"]
 
 
 def test_a_line_for_each_form_with_all_that_it_is_about():
@@ -118,6 +144,33 @@ def test_one_table_that_does_not_say_it_hides_nothing_side_by_side(tmp_path: Pat
     found = gather([tmp_path])
     line = f"spa: our form: {FORM}"
     assert line in found.sections()[0].notes and line in found.paper("spa")[0].notes
+
+
+EARLIER = {"panel": "a1b2c3", "buckets": [4, 8]}
+
+
+def test_runs_of_an_earlier_version_are_told_in_one_line(tmp_path: Path):
+    write_run(tmp_path, reward="spa", facts=EARLIER, fit={"valid_r2": 0.8})
+    write_run(tmp_path, reward="sparse", facts=EARLIER)
+    line = "spa, sparse: of an earlier version: level, form and clock are not on record"
+    assert tables([tmp_path])[0].notes == (line,)
+    assert line in gather([tmp_path]).sections()[0].notes
+
+
+@pytest.mark.parametrize(
+    ("facts", "level", "told"),
+    [
+        (EARLIER, "token", "spa: of an earlier version: form is not on record"),
+        (EARLIER | {"our_form": None}, None, "spa: of an earlier version: level is not on record"),
+        (EARLIER, None, "spa: of an earlier version: level and form are not on record"),
+        (FACTS, None, ""),
+        (EARLIER | {"agent": "expert"}, None, ""),
+    ],
+)
+def test_what_a_run_of_an_earlier_version_lacks(tmp_path: Path, facts: dict[str, object], level: str | None, told: str):
+    write_run(tmp_path, reward="spa", facts=facts, ppo={"level": level})
+    write_run(tmp_path, reward="sparse", ppo={"level": level})
+    assert tables([tmp_path])[0].notes == ((told,) if told else ())
 
 
 def test_a_run_that_does_not_say_it_has_no_line(tmp_path: Path):

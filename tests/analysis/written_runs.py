@@ -12,7 +12,7 @@ from spa_bench.core import Step, Task, Trajectory
 from spa_bench.runs.episodes import to_row
 from spa_bench.runs.folder import RunFolder, run_path
 
-FACTS = {"panel": "a1b2c3", "buckets": [4, 8], "text": "2.1.1"}
+FACTS = {"panel": "a1b2c3", "buckets": [4, 8], "text": "2.1.1", "level": None, "our_form": None}
 EXPERT_STEPS = {"k1": 3, "k2": 4, "k3": 5, "k4": 20}
 MANY = {f"k{number:02}": number + 1 for number in range(1, 13)}
 """Twelve tasks, where four cannot show any difference."""

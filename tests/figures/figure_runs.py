@@ -54,7 +54,6 @@ def run(
         facts=facts,
         panels=panels,
         iterations=tuple(iterations),
-        fit={},
         costs={},
         fit={},
         start="w",

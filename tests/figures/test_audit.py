@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
+from spa_bench.figures import scatter
 from spa_bench.figures.audit import draw, plot
 from spa_bench.figures.style import STYLE
 
@@ -31,6 +32,23 @@ def test_no_words_of_the_figure_overlap_with_many_methods():
     for place, box in enumerate(boxes):
         assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, words[place]
         assert not any(box.overlaps(other) for other in boxes[:place]), words[place]
+
+
+def test_the_figure_says_which_methods_are_not_their_papers():
+    names = [f"method-{number:02}" for number in range(20)]
+    notes = ("spa, rrd: our form: the bonus is shared", *(f"{name}: our form: {name}" for name in names), "a: b")
+    with matplotlib.rc_context(STYLE):
+        figure = draw(replace(SMALL, notes=notes))
+        FigureCanvasAgg(figure).draw()
+        title = figure._suptitle.get_window_extent()
+    told = figure._suptitle.get_text().replace("\n", " ")
+    assert f"Our form, not the paper's formula: spa, rrd, {', '.join(names)} (the table" in told
+    assert figure.bbox.x0 <= title.x0 and title.x1 <= figure.bbox.x1
+    assert title.y0 >= max(axes.title.get_window_extent().y1 for axes in figure.axes)
+    assert draw(SMALL)._suptitle.get_text().count("\n") == 0
+    found = scatter.data(replace(SMALL, notes=notes)).caption
+    assert f"Our form, not the paper's formula: spa, rrd, {', '.join(names)}" in found
+    assert "form" not in scatter.data(SMALL).caption
 
 
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from invoked import invoke
 from made_audits import RECORDED, priced
@@ -18,7 +19,7 @@ from written_runs import FACTS, damaged, write_run
 from spa_bench.audit import saved
 from spa_bench.core import UserError
 from spa_bench.report.contents import gather
-from spa_bench.report.folder import MANIFEST, PAGE, Written, _telling, write
+from spa_bench.report.folder import MANIFEST, PAGE, Written, _credit_map, _telling, write
 from spa_bench.report.render import as_markdown
 
 SMALL_AUDIT = priced(RECORDED)
@@ -237,3 +238,14 @@ def test_report_as_json_has_every_digit_and_writes_nothing(results: Path):
     assert [row["success"]["mean"] for row in found["tables"][0]["rows"]] == [0.25, 0.5, 0.75]
     assert [row["percent"] for row in found["step_intervals"][0]["rows"]] == [pytest.approx(100.0), 0.0]
     assert not (results / "report").exists()
+
+
+def test_the_credit_of_each_step_says_which_methods_are_not_their_papers():
+    one = RECORDED[0]
+    prices = {"spa": [np.ones(len(one))]}
+    ours = replace(SMALL_AUDIT, notes=("spa: our form: the bonus is shared",))
+    captions = [_credit_map(audit, 0, one, prices, "").caption for audit in (ours, SMALL_AUDIT)]
+    assert ["Our form, not the paper's formula: spa (the table says where)." in text for text in captions] == [
+        True,
+        False,
+    ]
