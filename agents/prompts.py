@@ -5,15 +5,19 @@ action, as ETO and SPA prompt, and leaves the task at the beginning; `verl-agent
 `code-fence` is a thought and one block of code. The rules of reading:
 
 1. Thoughts in tags are not read (`thoughts`).
-2. The action stands behind a label, in tags or in a block, as the format says. Of several the first counts, not the
-   last: a model that writes on answers observations it has only imagined. Of several blocks of code none counts.
+2. The action stands behind a label, in tags or in a block, as the format says. Of several labels the first counts, not
+   the last: a model that writes on answers observations it has only imagined. Tags may stand in the middle of a line,
+   where they are only mentioned: of several different actions in tags none counts, and of several blocks of code none.
 3. A label begins a line, because thoughts mention actions: `Action:`, in either case, with a number as ReAct writes it
    (`Action 2:`), in bold, with a space before the colon or with the full-width one. Lists and quotations have no label.
 4. What is wrapped around the command is taken off: white space, quotes, backticks, asterisks, a spelled-out end of
    turn behind it. The command itself is left as it is: capitals, full stops and inner spaces are for the world to
-   judge. The end of a turn or the tag of a thought within it makes it malformed.
+   judge. The end of a turn or the tag of a thought within it makes it malformed. A pair of quotes is around the command
+   only if that mark does not stand within it: `"a" and "b"` stays.
 5. Behind a label with nothing after it one more line may follow, or one block of code with one line, and nothing else.
-6. What cannot be read so is no action, the empty one, which every world counts as malformed.
+6. One label or one pair of tags around the command of another style is taken off too (`Action: <action>look</action>`);
+   a command that still begins with a label or holds a tag is malformed.
+7. What cannot be read so is no action, the empty one, which every world counts as malformed.
 
 (Upstream's `Action:\s?(.*)` also matches inside a thought, and sends every following line to the world.)
 """
@@ -36,7 +40,8 @@ _LABEL = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _ANY_LABEL = re.compile(r"\W*(?:action|thought|observation)\W", re.IGNORECASE)
-_OPEN, _CLOSE = (re.compile(tag, re.IGNORECASE) for tag in ("<action>", "</action>"))
+_ACTION_TAG = re.compile(r"<(/?)action>", re.IGNORECASE)
+_IN_TAGS = re.compile(r"<action>(.*)</action>", re.IGNORECASE)
 _FENCE = "```"
 _LANGUAGE = re.compile(r"[\w+-]*")
 _TURN_ENDS = (
@@ -79,7 +84,7 @@ class Prompt:
 
     def parse(self, reply: str) -> str:
         """The action, by the rules above; empty where there is none."""
-        return self.read(spoken(reply))
+        return unwrapped(self.read(spoken(reply)))
 
 
 def labelled(text: str) -> str:
@@ -97,12 +102,18 @@ def labelled(text: str) -> str:
 
 
 def tagged(text: str) -> str:
-    """The action of the first `<action>...</action>`."""
-    opened = _OPEN.search(text)
-    closed = _CLOSE.search(text, opened.end()) if opened else None
-    if opened is None or closed is None or _OPEN.search(text, opened.end(), closed.start()):
-        return ""
-    return _one_line(text[opened.end() : closed.start()])
+    """The action in `<action>...</action>`; empty where there are several different ones or one that is not closed."""
+    commands: set[str] = set()
+    start = None
+    for tag in _ACTION_TAG.finditer(text):
+        if not tag[1]:
+            if start is not None:
+                return ""
+            start = tag.end()
+        elif start is not None:
+            commands.add(_one_line(text[start : tag.start()]))
+            start = None
+    return commands.pop() if len(commands) == 1 and start is None else ""
 
 
 def fenced(text: str) -> str:
@@ -114,6 +125,15 @@ def fenced(text: str) -> str:
     if several and not _LANGUAGE.fullmatch(head.strip()):
         return ""
     return _one_line(body if several else head)
+
+
+def unwrapped(command: str) -> str:
+    """Without one label or one pair of tags around it; empty where that is not all."""
+    if _LABEL.match(command):
+        command = labelled(command)
+    elif found := _IN_TAGS.fullmatch(command):
+        command = bare(found[1])
+    return "" if _LABEL.match(command) or _ACTION_TAG.search(command) else command
 
 
 def bare(text: str) -> str:
@@ -130,12 +150,20 @@ def bare(text: str) -> str:
             end -= 1
         elif text.endswith(_TURN_ENDS, start, end):
             end -= next(len(mark) for mark in _TURN_ENDS if text.endswith(mark, start, end))
-        elif end - start > 1 and _WRAPPED.get(text[start]) == text[end - 1]:
-            start, end = start + 1, end - 1
+        elif quotes := _quotes(text, start, end):
+            start, end = start + quotes, end - quotes
         else:
             break
     command = text[start:end]
     return "" if has_tag(command) or any(mark in command for mark in _TURN_ENDS) else command
+
+
+def _quotes(text: str, start: int, end: int) -> int:
+    """How many times the text is wrapped in one kind of quotes; 0 where that mark stands within, too."""
+    opened, closed, count = text[start], _WRAPPED.get(text[start]), 0
+    while start < end - 1 and text[start] == opened and text[end - 1] == closed:
+        start, end, count = start + 1, end - 1, count + 1
+    return 0 if any(text.find(mark, start, end) >= 0 for mark in (opened, closed) if mark) else count
 
 
 def _blank(char: str) -> bool:

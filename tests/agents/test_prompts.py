@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from strategies import HOSTILE
 
 from spa_bench import registry
-from spa_bench.agents.prompts import PROMPTS, bare
+from spa_bench.agents.prompts import PROMPTS, bare, unwrapped
 from spa_bench.agents.thoughts import NAMES, spoken
 from spa_bench.core import Conversation, Message, ReplyFormat, UserError
 
@@ -15,7 +15,7 @@ LABELLED = pytest.mark.parametrize("prompt", [PROMPTS["action"], PROMPTS["react"
 """Those whose action stands behind `Action:`."""
 
 COMMANDS = st.text(alphabet=st.characters(exclude_characters="\n"), max_size=40).filter(
-    lambda text: text == bare(text) == spoken(text) and "```" not in text
+    lambda text: text == bare(text) == spoken(text) == unwrapped(text) and "```" not in text
 )
 """One line without anything that a reader takes off."""
 
@@ -25,7 +25,7 @@ COMMANDS = st.text(alphabet=st.characters(exclude_characters="\n"), max_size=40)
 @example(action="go to desk 1", thought="")
 @example(action="search[levi's 'slim' jeans]", thought="I should say\nAction: buy now\nbut I will not")
 @example(action='say "hello"', thought="")
-@example(action="Action: look", thought="Action: look")
+@example(action="look", thought="Action: look")
 @example(action="'", thought="")
 @example(action="look", thought="say </think> or <think>, ``` and <action>go</action>")
 def test_a_rendered_command_is_read_back(prompt, action, thought):
@@ -176,6 +176,30 @@ def test_thoughts_by_hand(reply, rest):
         ("Action: <think>hm</think>look", ""),
         ("Action:\nlook <think>hm</think>", ""),
         ("I see <think>Action: go\n</think>\nAction: look", "look"),
+        # quotes
+        ('Action: "a" and "b"', '"a" and "b"'),
+        ("Action: *look* and *go*", "*look* and *go*"),
+        ("Action: 'levi's jeans'", "'levi's jeans'"),
+        ("Action: \u201ca\u201d and \u201cb\u201d", "\u201ca\u201d and \u201cb\u201d"),
+        ("Action: ***look***", "look"),
+        ("Action: ***look**", "***look**"),
+        ("Action: " + "'" * 3, "'" * 3),
+        ("Action: " + "'" * 4, ""),
+        ('Action: **"`look`"**', "look"),
+        # two styles at once
+        ("Action: <action>look</action>", "look"),
+        ("Action: `<Action> look </action>`", "look"),
+        ("Action: Action: look", "look"),
+        ("Action: **Action:** look", "look"),
+        ("Action:\n```\nAction: look\n```", "look"),
+        ("Action: Action: Action: look", ""),
+        ("Action: Action: <action>look</action>", ""),
+        ("Action: <action>Action: look</action>", ""),
+        ("Action: <action>look</action> because", ""),
+        ("Action: <action>look", ""),
+        ("Action: look</action>", ""),
+        ("Action: <action>look</action><action>go</action>", ""),
+        ("Action: Action:", ""),
         # nothing behind the label
         ("Action:", ""),
         ("Action: ``", ""),
@@ -220,7 +244,12 @@ def test_replies_as_models_write_them(prompt, reply, action):
         ("<think>so</think><action>look</action>", "look"),
         ("<think>\n<action>go</action>\n</think>\n<action>\n look\n</action>", "look"),
         ("<Action>look</ACTION>", "look"),
-        ("<action>`look`</action> <action>go</action>", "look"),
+        ("<action>`look`</action> <action>look</action>", "look"),
+        ("I could say <action>drop</action> but no. <action>look</action>", ""),
+        ("<action>look</action> <action></action>", ""),
+        ("<action>look</action> <action>look", ""),
+        ("<action>Action: look</action>", "look"),
+        ("<action>Action: Action: look</action>", ""),
         ("<action>look", ""),
         ("look</action>", ""),
         ("</action><action>look</action>", "look"),
@@ -256,6 +285,9 @@ def test_an_action_in_tags(reply, action):
         ("```\nsearch[<plan> notebook]\n```", ""),
         ("```search[a<plan> b</plan> c]```", ""),
         ("```\nsearch[</s> dvd]\n```", ""),
+        ("```\nAction: look\n```", "look"),
+        ("```\n<action>look</action>\n```", "look"),
+        ("```\n<action>look\n```", ""),
         ("look", ""),
     ],
 )
@@ -280,6 +312,7 @@ def test_an_action_in_a_block_of_code(reply, action):
             "<|",
             "</s>",
             "x</s>",
+            *("<think ", "< ", "<", "&lt;think x", "<|channel|>", "<|channel|>final", "</action>", "<action></action>"),
         ),
         "**Action",
     ],
