@@ -37,6 +37,9 @@ from spa_bench.stats.pairs import DRAWS
 ASSUMED = 0.2
 """Share of tasks that only one of two methods solves, where no pair of the table shows it."""
 
+FULL = 0.9
+"""Share of the tasks of the longest run that a run must have to say something of the training variance."""
+
 Scores = Mapping[int, Mapping[str, float]]
 """Success, or another value of an episode, by seed and task."""
 
@@ -110,8 +113,14 @@ class Board:
 
     @cached_property
     def training(self) -> Training | None:
-        """What the rows say of the variance between runs; None where no two rows share two seeds."""
-        return training(self.means, grain=1 / max(1, len(self.tasks)))
+        """What the rows say of the variance between runs; None where no two rows share two seeds.
+
+        Runs that have fewer than `FULL` of the tasks are left out: means over other tasks differ by these.
+        """
+        counts = (~np.isnan(self.values)).sum(2)
+        full = np.where(counts >= FULL * counts.max(initial=0), self.means, np.nan)
+        grain = 1 / max(1, len(self.tasks))
+        return training(full, grain) or training(self.means, grain)
 
     def shared(self, *labels: str) -> tuple[Floats, list[str]]:
         """(labels, seeds, tasks) of what these rows share, and these tasks; empty where there is nothing."""

@@ -144,6 +144,11 @@ def student(share: float, freedom: float) -> float:
     return float(special.stdtrit(freedom, share))
 
 
+def student_below(value: float, freedom: float) -> float:
+    """The share of Student's t below a value."""
+    return float(special.stdtr(freedom, value))
+
+
 def z_score(share: float) -> float:
     """The standard normal quantile below which this share lies."""
     return float(stats.norm.ppf(share))

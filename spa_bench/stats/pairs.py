@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import special, stats  # type: ignore[import-untyped]
 
 from spa_bench.core import Floats
-from spa_bench.stats.means import Estimate, student
+from spa_bench.stats.means import Estimate, student, student_below
 from spa_bench.stats.seeds import Training
 from spa_bench.stats.variance import DECIMALS, matrix, residual_square
 
@@ -120,13 +120,15 @@ def compared(
         return []
     seen = _Errors.of(pairs, rows, spread)
     normal, shrink = seen.drawn(rng, draws)
-    largest = np.sort(np.abs(normal / shrink).max(1))
+    smallest = np.sort(special.stdtr(seen.freedom, -np.abs(normal / shrink)).min(1))
     allowed = math.ceil((1 - level) * (draws + 1) - 1 - 1e-9) - 1
-    critical = float(largest[-1 - allowed]) if allowed >= 0 else math.inf
+    tail = float(smallest[allowed]) if allowed >= 0 else 0.0
     found = []
     for place, (pair, error) in enumerate(zip(pairs, seen.standard(), strict=True)):
         ratio = abs(pair.difference) / error if error else 0.0
-        hits = draws - int(np.searchsorted(largest, ratio, side="left"))
+        free = float(seen.freedom[place])
+        critical = -student(tail, free)
+        hits = int(np.searchsorted(smallest, student_below(-ratio, free), side="right"))
         reach = critical * error
         reaches = 0 < reach < math.inf
         low, high = max(limits[0], pair.difference - reach), min(limits[1], pair.difference + reach)
@@ -225,13 +227,34 @@ class _Errors:
         tasks = np.array([pair.variance for pair in pairs])
         if spread is None:
             return cls(pairs, signs, np.zeros(len(pairs)), tasks, None)
-        tasks = np.maximum(0.0, tasks - [pair.chance for pair in pairs])
+        most = max(pair.tasks for pair in pairs)  # of which a run's mean holds the chance
+        tasks = np.maximum(0.0, tasks - [pair.chance * pair.tasks / most for pair in pairs])
         return cls(pairs, signs, np.abs(signs) @ spread.beside / [pair.seeds for pair in pairs], tasks, spread)
 
     @property
     def total(self) -> Floats:
         """(m,) variance of each difference."""
         return self.training + self.tasks
+
+    @property
+    def share(self) -> Floats:
+        """(m,) of training in the variance."""
+        return np.divide(self.training, self.total, where=self.total > 0, out=np.zeros_like(self.total))
+
+    @property
+    def free(self) -> Floats:
+        """(m,) degrees of freedom by tasks."""
+        return np.array([max(1.0, pair.tasks - 1.0) for pair in self.pairs])
+
+    @property
+    def freedom(self) -> Floats:
+        """(m,) of the whole variance (Satterthwaite 1946), the mean over pairs with as many tasks and runs."""
+        trained = np.full(len(self.pairs), np.inf)
+        if self.spread is not None:
+            trained = np.where(self.signs != 0, self.spread.beside_freedom, np.inf).min(1)
+        each = 1 / (self.share**2 / trained + (1 - self.share) ** 2 / self.free)
+        _, place = np.unique(np.stack([self.free, trained]), axis=1, return_inverse=True)
+        return np.asarray((np.bincount(place.ravel(), each) / np.bincount(place.ravel()))[place.ravel()])
 
     def standard(self) -> list[float]:
         """Standard errors, not smaller than a test of the tasks that differ allows."""
@@ -246,9 +269,9 @@ class _Errors:
         scale = np.sqrt(sides @ weights)
         weights, scale = (weights, scale) if scale.all() else (np.ones_like(weights), np.full(len(scale), math.sqrt(2)))
         normal = rng.standard_normal((draws, len(weights))) * np.sqrt(weights) @ self.signs.T / scale
-        share = np.divide(self.training, self.total, where=self.total > 0, out=np.zeros_like(self.total))
-        free = max(1, min(pair.tasks for pair in self.pairs) - 1)
-        squares = (1 - share) * (rng.chisquare(free, (draws, 1)) / free)
+        share = self.share
+        free, place = np.unique(self.free, return_inverse=True)
+        squares = (1 - share) * (rng.chisquare(free, (draws, len(free))) / free)[:, place]
         return normal, np.sqrt(squares + share * self._trained(rng, draws))
 
     def _trained(self, rng: np.random.Generator, draws: int) -> Floats:

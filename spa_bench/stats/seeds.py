@@ -51,7 +51,8 @@ def training(runs: ArrayLike, grain: float = 0.0) -> Training | None:
     if not residual_free:
         return None
     residual = _certain(residual)
-    centred = np.where(there, table - np.nanmean(table, axis=1, keepdims=True), 0.0)
+    means = np.where(there, table, 0.0).sum(1, keepdims=True) / np.maximum(1, there.sum(1, keepdims=True))
+    centred = np.where(there, table - means, 0.0)
     squares = _certain((centred**2).sum(1))
     several = free > 0
     each = np.divide(squares, free, where=several, out=np.zeros_like(squares))

@@ -685,6 +685,18 @@ def test_a_table_without_comparisons_has_the_seeds_and_the_training_variance_of_
     assert "against another method: no effect is detectable on 12 tasks, 3 seeds, if equal" in markdown(table)
 
 
+def test_a_short_run_says_nothing_of_the_training_variance():
+    values = np.random.default_rng(0).integers(0, 2, size=(3, 3, 100)).astype(float)
+    values[2, :, 2:] = np.nan
+    values[2, :, :2] = [[0, 0], [1, 1], [0, 1]]
+    names = tuple(f"t{n:03}" for n in range(100))
+    short = Board(("a", "b", "c"), (0, 1, 2), names, values).training
+    alone = Board(("a", "b"), (0, 1, 2), names, values[:2]).training
+    assert short is not None and alone is not None
+    assert short.beside[0] == pytest.approx(alone.beside[0])
+    assert short.beside_freedom[0] == alone.beside_freedom[0] == 2
+
+
 def test_an_assumed_effect_has_the_training_variance_of_the_table():
     runs = np.array([[0.45, 0.5, 0.55], [0.55, 0.5, 0.45]])[:, :, None].repeat(100, axis=2)
     seen = Board(("a", "b", "c"), (0, 1, 2), tuple(f"t{n:03}" for n in range(100)), np.concatenate([runs, runs[:1]]))

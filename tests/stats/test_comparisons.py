@@ -230,6 +230,25 @@ def test_a_comparison_that_joins_makes_the_others_less_sure():
     assert (among[0].detectable or 0) > (alone[0].detectable or 0)
 
 
+@pytest.mark.parametrize("spread", [None, pooled(1e-4, 8, 4)])
+def test_a_short_row_is_wide_alone(spread: Training | None):
+    """With the degrees of freedom of two tasks, the others' intervals would be several times as wide."""
+    rows = [pair(variance=0.001), pair(variance=0.001)]
+    before = compared(rows, STAR[:2], spread, rng(), draws=MANY_DRAWS)
+    after = compared([*rows, pair(variance=0.05, tasks=2)], STAR, spread, rng(), draws=MANY_DRAWS)
+    for one, other in zip(before, after, strict=False):
+        assert np.subtract(*ends(other)) == pytest.approx(np.subtract(*ends(one)), rel=0.15)
+    assert ends(after[2]) == (-1, 1)
+
+
+def test_the_chance_that_training_holds_is_that_of_a_whole_run():
+    """A run of 100 tasks holds a tenth of the chance of 10 tasks: 0.02 * 2 / 5 + 0.005 - 0.004 / 10."""
+    pairs = [pair(variance=0.005, chance=0.004, tasks=10), pair()]
+    short, _ = compared(pairs, STAR[:2], pooled(0.02, 1e6, 4), rng(), draws=MANY_DRAWS)
+    alone = compared([pair(variance=0.0046)], [(1, 0)], pooled(0.02, 1e6, 4), rng(), draws=MANY_DRAWS)[0]
+    assert np.subtract(*ends(short)) == pytest.approx(1.15 * np.subtract(*ends(alone)), rel=0.15)
+
+
 def test_a_method_of_quiet_training_is_judged_by_its_own_seeds():
     """Rows 1 and 2 differ by the same; the seeds of row 2 differ much."""
     spreads = Training(False, *[np.array([1e-4, 1e-4, 0.04]), np.array([4.0, 4.0, 4.0])] * 2)
