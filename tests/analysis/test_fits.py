@@ -75,7 +75,7 @@ def test_the_note_on_contributions_stands_beside_that_on_the_clock(tmp_path: Pat
     fitted(tmp_path, "spa-published", figures | {"contribution_sd": 0.004}, seed=1)
     (table,) = tables([tmp_path])
     assert [note for note in table.notes if note.startswith("spa-published: its ")] == [
-        "spa-published: its estimator predicts held-out tasks with an R2 of -0.50, a clock with 0.90",
+        "spa-published: its estimator predicts held-out tasks no better than a clock (its R2 -0.50, the clock's 0.90)",
         "spa-published: its contributions hardly differ (mean 0.05, SD 0.003): it has learned next to nothing",
     ]
 
