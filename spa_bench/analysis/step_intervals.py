@@ -6,16 +6,23 @@ and tasks that both methods have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spa_bench.analysis.differences import Scores, generator, scores, shared_tasks
-from spa_bench.analysis.groups import EVAL, Group
+from spa_bench.analysis.groups import EVAL, START, Group
 from spa_bench.core import UserError
 from spa_bench.stats import relative_improvement
 
-BASELINE = "ppo"
-"""What SPA's figure compares with."""
+BASELINES = ("sparse", "ppo")
+"""What methods are compared with unless told otherwise, the first of these that is there: of the two, `sparse` differs
+from most methods in its reward alone, `ppo` in the level of its credit too."""
+
+
+def usual_baseline(labels: Iterable[str]) -> str | None:
+    """The first of `BASELINES` that is there, or else the first of the methods in alphabetical order."""
+    methods = sorted(label for label in labels if label != START)
+    return next((label for label in BASELINES if label in methods), next(iter(methods), None))
 
 
 @dataclass(frozen=True)
@@ -72,13 +79,15 @@ class Improvements:
     """By method, and of each method by interval."""
 
 
-def improvements(group: Group, baseline: str = BASELINE, cuts: Sequence[int] | None = None) -> Improvements:
+def improvements(group: Group, baseline: str | None = None, cuts: Sequence[int] | None = None) -> Improvements:
     """Every method of the group but the baseline, in every interval.
 
+    `baseline` is by default that of the table's differences.
     `cuts` are the longest task of each interval but the last, as in (5, 10, 15); by default those of the group's own
     table. The draws come from the names of group, methods and interval: a row does not change when others join.
     UserError where the baseline has no finished run, no other method has one, or the cuts are none.
     """
+    baseline = baseline or usual_baseline(group.methods) or BASELINES[0]
     if baseline not in group.methods:
         there = ", ".join(sorted(group.methods)) or "none"
         raise UserError(f"no finished run of the baseline {baseline}; there are: {there}")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spa_bench.analysis.groups import Group
-from spa_bench.analysis.step_intervals import BASELINE
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
 from spa_bench.figures import credit, curves, lengths, profiles, scatter, step_intervals
@@ -38,7 +37,7 @@ def figures(
     credits: Mapping[str, CreditMap],
     folder: Path,
     cuts: Sequence[int] | None = None,
-    baseline: str = BASELINE,
+    baseline: str | None = None,
 ) -> Written:
     """Draw all that can be drawn, each as SVG and PNG, with the numbers behind it as JSON (nine digits).
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spa_bench.analysis.groups import Group
-from spa_bench.analysis.step_intervals import BASELINE, Improvement, Improvements, improvements
+from spa_bench.analysis.step_intervals import Improvement, Improvements, improvements
 from spa_bench.figures import words
 from spa_bench.figures.rows import Column, Mark, draw_rows
 from spa_bench.figures.style import INK, OVERLAID, PALE, Look, legend, looks, sheet
@@ -31,7 +31,7 @@ class StepIntervals:
     found: Improvements
 
 
-def data(group: Group, baseline: str = BASELINE, cuts: Sequence[int] | None = None) -> StepIntervals:
+def data(group: Group, baseline: str | None = None, cuts: Sequence[int] | None = None) -> StepIntervals:
     """What `analysis.step_intervals.improvements` finds; UserError as there."""
     found = improvements(group, baseline, cuts)
     return StepIntervals(

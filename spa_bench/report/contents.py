@@ -9,7 +9,7 @@ from typing import Any
 
 from spa_bench.analysis.fits import our_forms
 from spa_bench.analysis.groups import Group, Problem, collect, problem
-from spa_bench.analysis.step_intervals import BASELINE, Improvement, Improvements, improvements
+from spa_bench.analysis.step_intervals import Improvement, Improvements, improvements, usual_baseline
 from spa_bench.audit import saved
 from spa_bench.audit import show as audit_show
 from spa_bench.audit.columns import columns as audit_columns
@@ -26,7 +26,7 @@ from spa_bench.runs.names import run_name
 INTERVALS = (
     "Relative improvement: 100 (method - {0}) / {0} of success on the tasks of each length, same tasks and seeds; in "
     "brackets the 95 % CI, bootstrap over tasks for the policies of these seeds, of each cell alone (verdicts "
-    "are of the differences), where one can be estimated; -: {0} solves none of them."
+    "are of the differences in success), where one can be estimated; -: {0} solves none of them."
 )
 
 
@@ -41,6 +41,8 @@ class Contents:
     """Of each group; None where it lacks the baseline, or any other method."""
     audits: Sequence[tuple[Path, Audit]]
     problems: Sequence[Problem]
+    cuts: Sequence[int] | None = None
+    """Ends of the step intervals, where they are not those of each world."""
 
     def sections(self) -> list[Section]:
         """What is printed: the tables side by side, each table, the audits, and what was left out."""
@@ -61,7 +63,8 @@ class Contents:
         """The tables of a paper, filled from ours; UserError for an unknown paper."""
         sections = fill(name, self.tables)
         if PAPERS[name].by_interval:
-            for table, own, found in zip(section_names(self.tables), self.tables, self.improvements, strict=True):
+            reference = [_improved(group, "ppo", self.cuts) for group in self.groups]  # as in the paper
+            for table, own, found in zip(section_names(self.tables), self.tables, reference, strict=True):
                 if found is not None:
                     grid = _intervals(found)
                     own_title = replace(grid, title=f"{PAPERS[name].by_interval}: {titled(own)}, {grid.title}")
@@ -105,10 +108,12 @@ def contents(groups: Sequence[Group], baseline: str | None = None, cuts: Sequenc
     `cuts` are the ends of the step intervals, by default those of each world. UserError where no table has the
     baseline, or where cuts are given and no table has step intervals.
     """
-    improved = [_improved(group, baseline or BASELINE, cuts) for group in groups]
+    improved = [_improved(group, baseline or usual_baseline(group.methods), cuts) for group in groups]
     if cuts is not None and not any(improved):
-        raise UserError(f"no step intervals: no table has {baseline or BASELINE} and another method; see --baseline")
-    return Contents(groups, tables_of(groups, baseline), improved, audits=[], problems=[])
+        raise UserError(
+            f"no step intervals: no table has {baseline or 'a baseline'} and another method; see --baseline"
+        )
+    return Contents(groups, tables_of(groups, baseline), improved, audits=[], problems=[], cuts=cuts)
 
 
 def _audits(paths: Iterable[Path]) -> tuple[list[tuple[Path, Audit]], list[Problem]]:
@@ -126,8 +131,13 @@ def _audits(paths: Iterable[Path]) -> tuple[list[tuple[Path, Audit]], list[Probl
     return list(audits.values()), problems
 
 
-def _improved(group: Group, baseline: str, cuts: Sequence[int] | None) -> Improvements | None:
-    if baseline not in group.methods or len(group.methods) < 2 or (cuts is None and group.limits is None):
+def _improved(group: Group, baseline: str | None, cuts: Sequence[int] | None) -> Improvements | None:
+    if (
+        baseline is None
+        or baseline not in group.methods
+        or len(group.methods) < 2
+        or (cuts is None and group.limits is None)
+    ):
         return None
     return improvements(group, baseline, cuts)
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spa_bench.analysis.step_intervals import BASELINE
 from spa_bench.audit import saved
 from spa_bench.audit.summary import Audit
 from spa_bench.core import Floats, Trajectory, UserError
@@ -64,7 +63,7 @@ def write(
         groups = dict(zip(section_names(found.tables), found.groups, strict=True))
         own = [audit for _, audit in found.audits]
         audits = dict(zip(audit_names(own), own, strict=True))
-        drawn = figures.figures(groups, audits, maps, folder / "figures", cuts, baseline or BASELINE)
+        drawn = figures.figures(groups, audits, maps, folder / "figures", cuts, baseline)
         serve.write(folders, folder / PAGE, most, known=found)
         files = sorted([*texts, *(f"figures/{path.name}" for path in drawn.paths), PAGE])
         for stale in sorted(old - set(files)):

@@ -30,13 +30,10 @@ from spa_bench.analysis.fits import estimators, our_forms, told_form, unrecorded
 from spa_bench.analysis.groups import EVAL, START, WARM_START, Group, collect, valid
 from spa_bench.analysis.outcomes import Graded, graded
 from spa_bench.analysis.runs import COSTS, Played, Run, about
+from spa_bench.analysis.step_intervals import usual_baseline
 from spa_bench.core import BUCKETS, UserError, bucket
 from spa_bench.report.ablations import Ablation, ablations
 from spa_bench.stats import Estimate, over_seeds
-
-BASELINES = ("sparse", "ppo")
-"""What methods are compared with unless told otherwise, the first of these that is there: of the two, `sparse` differs
-from most methods in its rewards alone, `ppo` in the level of its credit too."""
 
 OVERSPENT = 1.1
 """Share of the training budget beyond which a table says so: the cost of an iteration is known only after it."""
@@ -109,7 +106,7 @@ def tables_of(groups: Iterable[Group], baseline: str | None = None) -> list[Tabl
     """One table for each group.
 
     `baseline` is the label of the row that every method is compared with, beside the warm start; where it is not given,
-    the first of `BASELINES`, or else the first method in alphabetical order. UserError where no table has that row.
+    it is that of `usual_baseline`. UserError where no table has that row.
     """
     found = [_table(group, baseline) for group in groups]
     labels = {row.label for table in found for row in table.rows}
@@ -123,9 +120,8 @@ def comparisons(labels: Sequence[str], baseline: str | None = None) -> list[tupl
 
     References are the warm start, and the baseline where there are methods beside it.
     """
-    methods = sorted(label for label in labels if label != START)
-    usual = next((label for label in BASELINES if label in methods), next(iter(methods), None))
-    chosen = baseline if baseline is not None else usual
+    methods = [label for label in labels if label != START]
+    chosen = baseline if baseline is not None else usual_baseline(methods)
     wanted = [START, *([chosen] if chosen is not None and len(methods) > 1 else [])]
     references = [label for label in dict.fromkeys(wanted) if label in labels]
     return [(label, reference) for reference in references for label in labels if label not in (START, reference)]

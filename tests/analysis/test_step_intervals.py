@@ -148,7 +148,7 @@ def test_ends_that_do_not_rise_are_refused(cuts):
 
 def test_what_cannot_be_compared_is_said():
     with pytest.raises(UserError, match="no finished run of the baseline ppo; there are: spa"):
-        improvements(group(run("spa", SPA)))
+        improvements(group(run("spa", SPA)), "ppo")
     with pytest.raises(UserError, match="no method but the baseline ppo"):
         improvements(group(run("ppo", PPO)))
     with pytest.raises(UserError, match="give the ends"):

@@ -200,10 +200,23 @@ def test_step_intervals_against_ppo(tmp_path: Path):
     assert [line[0] for line in other.rows] == ["ppo"]
 
 
-def test_without_ppo_there_are_no_step_intervals_and_asking_for_them_is_an_error(tmp_path: Path):
+def test_step_intervals_have_the_baseline_of_the_differences_and_papers_their_own(tmp_path: Path):
+    for reward in ("ppo", "sparse", "spa"):
+        write_run(tmp_path, reward, wins="1010")
+    found = gather([tmp_path])
+    assert [one.baseline for one in found.improvements] == ["sparse"] == [found.tables[0].differences[-1].reference]
+    assert "over sparse" in grid(found, "step-intervals").title
+    assert any(one.reference == "sparse" for one in found.tables[0].differences)
+    assert "over ppo" in found.paper("spa")[-1].grids[0].title
+    write_run(tmp_path / "b", "spa")
+    write_run(tmp_path / "b", "rrd")
+    assert gather([tmp_path / "b"]).improvements[0].baseline == "rrd"
+
+
+def test_without_another_method_there_are_no_step_intervals_and_asking_for_them_is_an_error(tmp_path: Path):
     write_run(tmp_path, "spa")
     assert gather([tmp_path]).improvements == [None]
-    with pytest.raises(UserError, match="no step intervals: no table has ppo and another method"):
+    with pytest.raises(UserError, match="no step intervals: no table has a baseline and another method"):
         gather([tmp_path], cuts=[5])
 
 
