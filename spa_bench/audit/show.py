@@ -15,12 +15,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from spa_bench.audit.columns import Column, columns, number, percent, precision, with_interval
-from spa_bench.audit.summary import FEWEST, Audit, MethodAudit
+from spa_bench.audit.columns import PLURAL, Column, columns, number, percent, precision, with_interval
+from spa_bench.audit.intervals import Measured
+from spa_bench.audit.summary import FEWEST, Audit, Margin, MethodAudit
 from spa_bench.terminal import printable_line
 
 PIPE = 132
 """Columns of what is no terminal."""
+EFFECT = "effect margin over best placebo"
+FEW = 3
+"""Names that a line of the footer lists."""
 HEAD_LINES = 3
 """Lines that a header may take in the table."""
 
@@ -152,23 +156,33 @@ def _effect_lines(audit: Audit) -> list[str]:
     elif not power.passed:
         lines.append("withheld: the effect columns, as the oracle's own score is not above 0: more --points may help")
     elif power.margin is not None and not power.margin_passed:
-        lines.append("withheld: the effect margin, as the oracle's own is not above 0: more --points may help")
+        lines.append("withheld: the effect margin, as the oracle's own is not above 0: --alternatives 4 may help")
     return lines
 
 
 def _incomparable(audit: Audit) -> list[str]:
-    """Placebos that cannot be compared with a method on all of its trajectories."""
-    found: dict[str, list[str]] = {}
+    """Placebos that cannot be compared with a method on all of its trajectories, or steps."""
+    found: dict[tuple[str, str], list[str]] = {}
     for method in by_name(audit):
-        for margin in method.margins:
-            if margin.spearman.used < method.agreement.spearman.used:
-                told = f"{method.name} ({margin.spearman.used} of {method.agreement.spearman.used})"
-                found.setdefault(margin.placebo, []).append(told)
+        for what, margins, own in _compared(method):
+            for margin in margins:
+                if margin.spearman.used < own.used:
+                    told = f"{method.name} ({margin.spearman.used} of {own.used})"
+                    found.setdefault((what, margin.placebo), []).append(told)
     return [
-        f"margin over best placebo: not over {placebo}, which is undefined in some of the trajectories of "
-        f"{', '.join(names)}"
-        for placebo, names in sorted(found.items())
+        f"{what}: not over {placebo}, which is undefined in some of the {'steps' if what == EFFECT else 'trajectories'}"
+        f" of {', '.join(names) if len(names) <= FEW else f'{len(names)} methods'}"
+        for (what, placebo), names in sorted(found.items())
     ]
+
+
+def _compared(method: MethodAudit) -> Iterator[tuple[str, Sequence[Margin], Measured]]:
+    """The margins of a method, and the correlation that they stand beside."""
+    yield "margin over best placebo", method.margins, method.agreement.spearman
+    for outcome, margins in method.margins_by_outcome.items():
+        yield f"margin, {PLURAL[outcome]}", margins, method.by_outcome[outcome].spearman
+    if method.effects is not None:
+        yield EFFECT, method.effects.margins, method.effects.spearman
 
 
 def _missing(audit: Audit) -> list[str]:

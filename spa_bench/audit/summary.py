@@ -215,6 +215,11 @@ class Audit:
         """The methods that its notes say to be in our form."""
         return tuple(note.split(": our form: ")[0] for note in self.notes if ": our form: " in note)
 
+    @property
+    def sampled(self) -> str:
+        """What its intervals are over."""
+        return "tasks and fits" if any((method.fits or 0) > 1 for method in self.methods) else "tasks"
+
     def floors(self) -> tuple[MethodAudit, ...]:
         """The methods of the floor that were audited, in the order of `floor`."""
         return tuple(method for name in self.floor for method in self.methods if method.name == name)

@@ -82,7 +82,7 @@ def _draw_overall(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> N
             axes.text(
                 0, row, "undefined: no episode\ncan be ranked", color=PALE, va="center", fontsize=8, bbox=box, zorder=4
             )
-    axes.plot([], [], "o", color=INK, label="method, 95 % CI over tasks and fits")
+    axes.plot([], [], "o", color=INK, label=f"method, 95 % CI over {audit.sampled}")
     axes.plot([], [], "o", color=PALE, markerfacecolor="white", label="placebo")
     axes.set_yticks(range(len(methods)), [printable_line(method.name) for method in methods])
     axes.set_title("all trajectories", fontsize=10)

@@ -60,7 +60,8 @@ def data(audit: Audit) -> Scatter:
     about = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in audit.about.items() if value is not None)
     lines = [
         f"{shortened(about, 600)}; n={count} trajectories.",
-        "x: Spearman of step rewards with the oracle's progress within trajectory, 95 % CI (bootstrap over tasks). "
+        "x: Spearman of step rewards with the oracle's progress within trajectory, 95 % CI over "
+        f"{audit.sampled}. "
         "y: pairs of episodes of one task with different outcomes where the worse one gets the larger sum of rewards. "
         "Best is lower right.",
     ]

@@ -21,6 +21,7 @@ from spa_bench.audit.columns import columns
 from spa_bench.audit.intervals import Measured
 from spa_bench.audit.show import footer, show, to_json
 from spa_bench.audit.summary import Audit, Margin
+from spa_bench.figures import scatter
 from spa_bench.figures.audit import draw
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -151,6 +152,28 @@ def test_a_placebo_that_cannot_be_compared_is_named_with_the_methods():
     (told,) = (line for line in lines if "not over" in line)
     assert told.startswith("margin over best placebo") and "part" in told and told.endswith(f"spa (3 of {used})")
     assert not any("not over" in line for line in footer(SMALL))
+
+
+def test_placebos_of_every_margin_are_told_and_many_methods_counted():
+    part = Margin("part", Measured(None, None, None, 3, 24, 3))
+    spa = SMALL.methods[0]
+    kinds = {"failure": (part,)}
+    one = replace(spa, margins_by_outcome=kinds, effects=replace(spa.effects, margins=(part,)))
+    told = [line for line in footer(replace(SMALL, methods=(one,))) if "not over" in line]
+    of = spa.by_outcome["failure"].spearman.used
+    assert [line.split(": ")[0] for line in told] == ["effect margin over best placebo", "margin, failures"]
+    assert "some of the steps" in told[0] and told[1].endswith(f"trajectories of spa (3 of {of})")
+    many = tuple(replace(spa, name=f"m{n}", margins=(part,)) for n in range(4))
+    (line,) = [line for line in footer(replace(SMALL, methods=many)) if "not over" in line]
+    assert line.endswith("of 4 methods")
+
+
+def test_intervals_are_over_fits_only_where_there_are_several():
+    assert SMALL.sampled == "tasks"
+    more = replace(SMALL, methods=(replace(SMALL.methods[0], fits=3), *SMALL.methods[1:]))
+    assert more.sampled == "tasks and fits"
+    assert "95 % CI over tasks and fits" in scatter.data(more).caption
+    assert "95 % CI over tasks. " in scatter.data(SMALL).caption
 
 
 def test_the_power_check_decides_whether_the_effects_are_shown():
