@@ -51,7 +51,9 @@ class Chat:
             raise UserError("the model's tokenizer names no end-of-turn token: set eos_token in its configuration")
         self.end = known[0] if written is None else written
         self.ends = frozenset({*known, self.end})
-        self.opened, self._closed = left_open(self.prompt([Message("user", "?")]))
+        self._asked = self.prompt([Message("user", "?")])
+        self.opened, self._closed = left_open(self._asked)
+        self.lead = self._before_replies()
 
     def prompt(self, messages: Sequence[Message]) -> str:
         """The rendered conversation, ready for the next reply."""
@@ -63,9 +65,10 @@ class Chat:
         return [int(i) for i in self.tokenizer(clean, add_special_tokens=False)["input_ids"]]
 
     def text(self, ids: Sequence[int]) -> str:
-        """What was sampled, the token that ends a turn left out."""
+        """What was sampled, without the token that ends a turn and the white space that the template writes before."""
         body = ids[:-1] if ids and ids[-1] in self.ends else ids
-        return str(self.tokenizer.decode(list(body), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        said = self.tokenizer.decode(list(body), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return str(said).removeprefix(self.lead)
 
     def reply(self, ids: Sequence[int]) -> str:
         """What a reply says: where the prompt has opened a thought, the reply begins with the tag that opened it."""
@@ -74,9 +77,14 @@ class Chat:
     def taught(self, reply: str) -> tuple[int, ...]:
         """Ids of a reply that is shown to the model: where the prompt has opened a thought it is closed."""
         if self.opened:
-            tag = self.opened.rstrip()
+            tag = self.opened if reply.startswith(self.opened) else self.opened.rstrip()
             reply = reply.removeprefix(tag) if reply.startswith(tag) else f"{self._closed}\n\n{reply}"
-        return (*self.encode(reply), self.end)
+        if not self.lead:
+            return (*self.encode(reply), self.end)
+        # Behind a prompt: some tokenizers put a space of their own before a text that stands alone.
+        asked, whole = self.encode(self._asked), self.encode(self._asked + self.lead + reply)
+        ids = whole[len(asked) :] if whole[: len(asked)] == asked else self.encode(self.lead + reply)
+        return (*ids, self.end)
 
     def fitted(self, messages: Sequence[Message], room: int) -> list[int]:
         """Ids of the prompt, without as many of the oldest turns as must go to fit into `room` tokens.
@@ -97,12 +105,20 @@ class Chat:
     def continuation(self, before: str, reply: Sequence[int], after: str) -> str | None:
         """What follows the sampled reply in the next prompt, or None where `after` does not continue it.
 
-        `before` is the prompt that the reply answered, `after` the prompt of the next turn.
+        `before` is the prompt that the reply answered, `after` the prompt of the next turn. What was sampled goes on as
+        it is, with or without the white space that the template writes before a reply.
         """
-        said = before + self.text(reply)
+        said = before + self.lead + self.text(reply)
         if reply and reply[-1] in self.ends:
             said += str(self.tokenizer.decode([reply[-1]]))
         return after[len(said) :] if after.startswith(said) else None
+
+    def _before_replies(self) -> str:
+        """White space that the template writes between its prompt and a past reply: Mistral's and Llama 2's a space."""
+        user = Message("user", "?")
+        shown = self.prompt([user, Message("assistant", _REPLY), user])
+        lead = shown[len(self._asked) :].partition(_REPLY)[0] if shown.startswith(self._asked) else ""
+        return lead if lead.isspace() else ""
 
     def _end_of_template(self) -> int | None:
         """The token that the template puts behind a reply; None where that is ordinary text or nothing."""

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import max_examples
 from tiny import TEXTS
+from tokenizers import normalizers
 
 from spa_bench import registry
 from spa_bench.agents.chat import DATE, Chat
@@ -135,6 +136,7 @@ def test_a_cloned_episode_is_one_sequence_and_its_replies_end_as_turns_do() -> N
         ("", "Action: look", "Action: look"),
         ("<think>\n", "Action: look", "</think>\n\nAction: look"),
         ("<think>\n", "<think>so</think>\n<action>look</action>", "so</think>\n<action>look</action>"),
+        ("<think>\n", "<think>\nso</think>\n<action>look</action>", "so</think>\n<action>look</action>"),
         ("[THINK]", "Action: look", "[/THINK]\n\nAction: look"),
     ],
 )
@@ -183,6 +185,48 @@ def test_play_hands_on_the_opened_thought() -> None:
     one = agent(opened="<think>\n")
     (reply,) = one.act([Conversation(0, 1, [Message("user", "hi")])])
     assert reply.text == "<think>\n" + one.chat.text(reply.tokens.reply)
+
+
+# What the template writes before a reply
+
+LED = TURNS.replace("<|assistant|>{{{{ m.content }}}}", "<|assistant|> {{{{ m.content }}}}")
+"""As Mistral's and Llama 2's: a space before a past reply, none behind the prompt."""
+
+
+@pytest.mark.parametrize("sampled", ["Action: look", " Action: look"])
+def test_a_template_that_writes_a_space_before_replies_goes_on_behind_them(sampled: str) -> None:
+    chat = agent(template=LED.format(end="<|turn|>", opened="")).chat
+    first = [Message("user", "hi")]
+    reply = [*chat.encode(sampled), chat.end]
+    assert chat.lead == " " and chat.text(reply) == "Action: look"
+    after = chat.prompt([*first, Message("assistant", chat.text(reply)), Message("user", "more")])
+    assert chat.continuation(chat.prompt(first), reply, after) == "<|user|>more<|turn|><|assistant|>"
+
+
+def test_a_cloned_episode_is_what_a_template_with_a_space_before_replies_writes() -> None:
+    one = agent(template=LED.format(end="<|turn|>", opened=""))
+    turns = one.tokenise("", shown())
+    assert [turn.restart for turn in turns] == [True, False, False]
+    talk = [one.opening("", "Nothing happens.")[0]]
+    for _ in turns[1:]:
+        talk += [Message("assistant", "Action: look"), one.later("Nothing happens.", "look")]
+    written = one.chat.encode(one.chat.prompt(talk) + " Action: look")
+    assert [i for turn in turns for i in (*turn.context, *turn.reply)] == [*written, one.chat.end]
+
+
+def test_what_is_taught_behind_a_prompt_has_no_space_of_the_tokenizers_own() -> None:
+    """As SentencePiece: a text that stands alone is tokenised with a space before it."""
+    form = LED.replace("<|assistant|>", "room:")  # no token of its own ends the prompt
+    own = tokenizer(template=form.format(end="<|turn|>", opened=""))
+    own.backend_tokenizer.normalizer = normalizers.Prepend(" ")
+    assert own.decode(Chat(own).taught("Action: look")) == " Action: look<|turn|>"
+    assert own.decode(Chat(own).encode(" Action: look")) == "  Action: look"
+
+
+def test_what_is_no_white_space_is_not_put_before_replies() -> None:
+    form = TURNS.replace("<|assistant|>{{{{ m.content }}}}", "<|assistant|><think></think>{{{{ m.content }}}}")
+    assert agent(template=form.format(end="<|turn|>", opened="")).chat.lead == ""
+    assert agent().chat.lead == agent(opened="<think>\n").chat.lead == ""
 
 
 # The date
