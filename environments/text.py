@@ -88,6 +88,9 @@ def _read(space: AnyText, shared_memory: Any, n: int = 1) -> SharedTexts:
 def _write(space: AnyText, index: int, values: str, shared_memory: Any) -> None:
     codes = np.frombuffer(values.encode("utf-32-le", "surrogatepass"), np.int32)
     row = _rows(space, shared_memory)[index]
+    if len(codes) > len(row):
+        said = f"a text of {len(codes)} characters does not fit into a space of {len(row)}"
+        raise UserError(f"{said}: make the space longer, or use vectorization_mode='sync'")
     row[: len(codes)] = codes
     row[len(codes) : len(codes) + 1] = -1
 

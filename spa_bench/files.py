@@ -177,7 +177,7 @@ class Lock:
     def acquire(self, *, wait: bool) -> bool:
         """True when the lock is held now; False when another process holds it and `wait` is off.
 
-        After `PATIENCE` of waiting, one line on standard error names holder and lock, without the folders above it.
+        After `PATIENCE` of waiting, one line on standard error names the holder, and the lock by its folder and name.
         """
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:

@@ -18,7 +18,7 @@ from gymnasium.vector.utils import create_shared_memory, read_from_shared_memory
 from hypothesis import given
 from strategies import HOSTILE
 
-from spa_bench.core import TextEnv
+from spa_bench.core import TextEnv, UserError
 from spa_bench.environments.text import AnyText
 from spa_bench.environments.virtualhome.engine import World
 from spa_bench.environments.virtualhome.graph import Graph, compile_graph, to_json
@@ -184,3 +184,13 @@ def test_shared_memory_gives_back_any_text_after_any_other(first: str, second: s
         write_to_shared_memory(space, 0, text, memory)
         assert copy.deepcopy(view) == (text, other) == (view[0], view[1])
     assert len(view) == 2
+
+
+def test_a_text_that_shared_memory_cannot_hold_is_refused_in_one_line() -> None:
+    space = AnyText(4, ["look"])
+    memory = create_shared_memory(space, n=2)
+    write_to_shared_memory(space, 0, "look", memory)
+    with pytest.raises(UserError, match="a text of 5 characters does not fit into a space of 4") as caught:
+        write_to_shared_memory(space, 0, "looks", memory)
+    assert "\n" not in str(caught.value)
+    assert read_from_shared_memory(space, memory, n=2)[0] == "look"
