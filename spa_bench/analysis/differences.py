@@ -119,7 +119,9 @@ class Board:
         """
         counts = (~np.isnan(self.values)).sum(2)
         full = np.where(counts >= FULL * counts.max(initial=0), self.means, np.nan)
-        grain = 1 / max(1, len(self.tasks))
+        scored = self.values[~np.isnan(self.values)]
+        successes = bool(np.isin(scored, (0.0, 1.0)).all())  # other scores have means that are no multiples
+        grain = 1 / max(1, len(self.tasks)) if successes else 0.0
         return training(full, grain) or training(self.means, grain)
 
     def shared(self, *labels: str) -> tuple[Floats, list[str]]:

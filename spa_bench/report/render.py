@@ -25,14 +25,14 @@ from spa_bench.terminal import printable_line
 SFT = f"{START}: the model after supervised fine-tuning (SFT) on expert episodes, before RL"
 NOTE = (
     "Level: credit per turn or per token. Success and outcome: mean over seeds of the mean over tasks; CI: Student's t "
-    "over seeds. Grounded: valid actions "
+    "over the seeds of the row alone. Grounded: valid actions "
     "among all steps; malformed: replies without a command, not grounded either. Costs: mean over seeds of reward "
     "fitting and training; overhead: what the method alone needs."
 )
 DIFFERENCES = (
     "Differences: of success on the same tasks with the same seeds, in percentage points (pp). p, CI and verdict are "
     "of one test, {what}, adjusted for all {n} comparisons of this table (largest absolute t): if all methods "
-    "are equal, 5 % of tables call any of them better or worse; all CIs hold together in 95 %. {variance}"
+    "are equal, {false} 5 % of tables call any of them better or worse; all CIs hold together in {all} 95 %. {variance}"
 )
 POOLED = "The variance between training seeds is pooled over the rows."
 SEPARATE = (
@@ -41,8 +41,11 @@ SEPARATE = (
 )
 TASKS_ONLY = "Training seeds were not sampled: other seeds may turn each of these around."
 VARIATION = (
-    "Variability: CI by Student's t over seeds, and over tasks within task types; with one seed over tasks only. SD in "
-    "pp, of the success of one run; the SD over tasks includes the chance of single episodes."
+    "Variability: CI by Student's t over seeds, and over tasks within task types; with one seed over tasks only. {both}"
+    "SD in pp, of the success of one run; the SD over tasks includes the chance of single episodes."
+)
+SHORTER = (
+    "Its training variance is pooled over the rows, so it may be shorter than a CI over the few seeds of one row. "
 )
 OUTCOMES = (
     "Graded outcomes: CI by Student's t over seeds, and over tasks within task types. IQM: interquartile mean over "
@@ -294,7 +297,17 @@ def _read_differences(table: Table) -> str:
     """What the p, the intervals and the verdicts of the table are."""
     what = "over tasks and training seeds" if table.resolution.trained else "over tasks for the policies of these seeds"
     variance = {None: TASKS_ONLY, True: POOLED, False: SEPARATE}[table.resolution.pooled]
-    return DIFFERENCES.format(what=what, n=table.resolution.comparisons, variance=variance)
+    # With one seed the exact test of few tasks that differ is conservative.
+    false, together = ("about", "about") if table.resolution.trained else ("at most", "at least")
+    return DIFFERENCES.format(
+        what=what, n=table.resolution.comparisons, false=false, all=together, variance=variance + _borrowed(table)
+    )
+
+
+def _borrowed(table: Table) -> str:
+    """Which rows of one seed are judged with the training variance of the others."""
+    alone = [printable_line(row.label) for row in table.rows if len(row.seeds) == 1] if table.resolution.trained else []
+    return f" Of one seed, with the training variance of the other rows: {', '.join(alone)}." if alone else ""
 
 
 def percent(value: float | None) -> str:
@@ -324,6 +337,7 @@ def footer(table: Table) -> list[str]:
     power = [_power(table.resolution)] if table.rows else []
     start = [SFT] if any(row.label == START for row in table.rows) else []
     read = [_read_differences(table)] if table.differences else []
-    read += [VARIATION] if table.variation else []
+    both = SHORTER if table.resolution.pooled and table.differences else ""
+    read += [VARIATION.format(both=both)] if table.variation else []
     read += [OUTCOMES] if table.graded else []
     return [_facts(table.about, table.settings), *table.notes, *power, *start, *([NOTE] if table.rows else []), *read]

@@ -148,7 +148,8 @@ def _table(group: Group, baseline: str | None) -> Table:
     sizes = Counter(kinds[task] for task in tasks)
     played = {label: _scores(runs, panel) for label, (runs, panel) in group.rows.items()}
     seen, settings, wanted = board(played), ablations(group), comparisons(list(played), baseline)
-    judged = differences(seen, [*wanted, *(pair for one in settings for pair in one.pairs)], identity)
+    every = [*wanted, *(pair for one in settings for pair in one.pairs)]
+    judged = differences(seen, every, identity)
     found = [one for one in judged if (one.method, one.reference) in wanted]
     moved = [variation(label, seen, kinds) for label in played]
     return Table(
@@ -165,7 +166,7 @@ def _table(group: Group, baseline: str | None) -> Table:
         notes=(
             *[f"left out, {reason}: {run.name}" for run, reason in group.judged if reason],
             *_notes(done, group.methods),
-            *_alone(found, wanted, seen),
+            *_alone(judged, list(dict.fromkeys(every)), seen),
         ),
         settings=group.settings,
     )

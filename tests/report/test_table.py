@@ -697,6 +697,41 @@ def test_a_short_run_says_nothing_of_the_training_variance():
     assert short.beside_freedom[0] == alone.beside_freedom[0] == 2
 
 
+def test_a_row_of_one_seed_among_several_says_whose_training_variance_it_has(tmp_path: Path):
+    write_many(tmp_path, "sparse", "111111111100", "011110111000")
+    write_many(tmp_path, "ppo", "110000001000", "100000001011")
+    told = "Of one seed, with the training variance of the other rows"
+    assert told not in markdown(only(tmp_path))
+    assert "about 5 % of tables" in markdown(only(tmp_path))
+    assert "Its training variance is pooled over the rows, so it may be shorter" in markdown(only(tmp_path))
+    write_many(tmp_path, "uniform", "110000001000")
+    assert f"{told}: uniform." in markdown(only(tmp_path))
+
+
+def test_with_one_seed_at_most_5_percent_of_tables_are_wrong(tmp_path: Path):
+    write_many(tmp_path, "sparse", "111111111100")
+    text = markdown(only(tmp_path))
+    assert "at most 5 % of tables" in text and "at least 95 %" in text
+    assert "with the training variance" not in text and "Its training variance" not in text
+
+
+def test_settings_that_share_no_seed_are_named(tmp_path: Path):
+    write_run(tmp_path, reward="sparse")
+    for seed, options in ((0, {}), (1, {"beta": 0})):
+        write_run(tmp_path, reward="spa", seed=seed, reward_options=options)
+    assert "not compared: spa (beta=0) and spa share no seed and task" in only(tmp_path).notes
+
+
+def test_graded_scores_are_no_multiples_of_the_share_of_one_task():
+    values = np.array([[0.4, 0.45, 0.5], [0.45, 0.45, 0.45], [0.5, 0.4, 0.45]])
+    names = tuple(f"t{n:02}" for n in range(20))
+    graded = Board(("a", "b", "c"), (0, 1, 2), names, values[:, :, None].repeat(20, 2))
+    won = np.arange(20) < np.round(values * 20)[:, :, None]
+    successes = Board(("a", "b", "c"), (0, 1, 2), names, won.astype(float))
+    assert graded.training is not None and successes.training is not None
+    assert (graded.training.pooled, successes.training.pooled) == (False, True)
+
+
 def test_an_assumed_effect_has_the_training_variance_of_the_table():
     runs = np.array([[0.45, 0.5, 0.55], [0.55, 0.5, 0.45]])[:, :, None].repeat(100, axis=2)
     seen = Board(("a", "b", "c"), (0, 1, 2), tuple(f"t{n:03}" for n in range(100)), np.concatenate([runs, runs[:1]]))
