@@ -72,6 +72,8 @@ class SPAPublished(Decomposition):
         self.set_training(
             backbone, learning_rate, Training(hidden, epochs, epochs, FROZEN_RATE, weight_decay, batch, holdout)
         )
+        if backbone == "frozen" and type(self).our_form == SPAPublished.our_form:
+            self.our_form = "the language model stays frozen (the paper tunes it with the MLP)"
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """Contribution and bonus of each step; raises RuntimeError before `fit`."""

@@ -101,6 +101,7 @@ EPOCH, LEVEL = "held-out tasks choose the epoch", "by default per turn, with the
         ("spa", {"exact": False}, [SHARE, FROZEN, EPOCH, LEVEL], [CORRECTED]),
         ("spa", {"bonus": "sum", "exact": False}, [FROZEN, EPOCH, LEVEL], [CORRECTED, SHARE]),
         ("spa", {"bonus": "sum", "exact": False, "backbone": "tuned"}, [EPOCH, LEVEL], [CORRECTED, SHARE, FROZEN]),
+        ("spa-published", {"backbone": "frozen"}, [FROZEN], [EPOCH]),
         ("monte-carlo", {"samples": 9}, ["one state inside an episode is measured"], []),
         ("monte-carlo", {"states": 3}, ["3 states inside an episode are measured"], ["one state"]),
         ("stepagent-implicit", {"beta": 1.0}, ["a network on hidden states", "a term of our own"], []),
