@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from spa_bench.audit import show
-from spa_bench.audit.summary import COSTS, PROBES, Audit
+from spa_bench.audit.summary import COSTS, OUTCOMES, PROBES, Audit
 from spa_bench.core import BUCKETS, Floats, Trajectory, UserError
 from spa_bench.files import TEMPORARY, folder_whole, remove
 from spa_bench.runs.episodes import from_row, is_number, mistyped, to_row
@@ -75,6 +75,10 @@ def load(path: Path) -> Audit:
     names = [method.name for method in found.methods]
     if len(set(names)) < len(names) or any(set(method.by_length) != set(BUCKETS) for method in found.methods):
         raise UserError(f"{file} is no audit that this version can read: a method stands twice, or lacks a length")
+    apart = [set(method.by_outcome) for method in found.methods]
+    margins = [set(method.margins_by_outcome) - own for method, own in zip(found.methods, apart, strict=True)]
+    if any(own not in (set(), set(OUTCOMES)) or own != apart[0] for own in apart) or any(margins):
+        raise UserError(f"{file} is no audit that this version can read: a method lacks successes or failures")
     return replace(found, probes=_ordered(found.probes, PROBES), costs=_ordered(found.costs, COSTS))
 
 

@@ -471,7 +471,7 @@ def test_what_is_not_drawn_has_a_reason(tmp_path: Path):
     found = figures({"x": untrained}, {"y": Audit({"world": "w"}, (), (4, 8))}, {}, tmp_path)
     assert found.paths == ()
     said = "\n".join(found.reasons)
-    for reason in ("no finished run of the baseline ppo", "do not say what a short task is", "all outcomes are 0 or 1",
+    for reason in ("no method but the baseline spa", "do not say what a short task is", "all outcomes are 0 or 1",
                    "no finished run with an iteration", "no method of the audit"):  # fmt: skip
         assert reason in said
     assert figures({}, {}, {}, tmp_path).reasons == ()

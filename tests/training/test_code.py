@@ -46,7 +46,7 @@ LEARNED = {"_clock", "_episode_digest", "_learned", "_network"}
     ("name", "modules"),
     [
         ("sparse", {"sparse"}),
-        ("spa", {"spa", "_decomposition"} | LEARNED),
+        ("spa", {"spa", "_decomposition", "_forms"} | LEARNED),
         ("rudder", {"rudder"} | LEARNED),
         ("stepagent-inverse", {"stepagent_inverse"} | LEARNED),
     ],

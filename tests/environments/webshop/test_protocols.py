@@ -157,6 +157,7 @@ def test_a_run_records_the_label() -> None:
         panel_hash="",
         panel=(),
         train=(),
+        world_code="",
         device=SimpleNamespace(type="cpu"),
         precision="float32",
     )
