@@ -45,7 +45,7 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
             f"reward {reward_name(config.reward)}: kl_in_reward needs uses_critic = True, or the KL is lost"
         )
     common = start.begin(config)
-    _check_iteration(config, common.make_env().max_steps, common.characters)
+    _check_iteration(config, common.env.max_steps, common.characters)
     path = run_path(results, config)
     own = {
         "reward_code": reward_code(method),

@@ -233,7 +233,7 @@ class Run(Evaluation):
         """What the run may still spend: all that is on record is counted."""
         steps = [step for trajectory in episodes for step in trajectory.steps]
         tokens = sum(len(step.tokens.reply) for step in steps if step.tokens is not None)
-        least = least_steps(self.config.ppo.minibatches, self.common.make_env().max_steps, self.common.characters)
+        least = least_steps(self.config.ppo.minibatches, self.common.env.max_steps, self.common.characters)
         budget = Budget(self.config.ppo, least, tokens_a_step=tokens / max(len(steps), 1))
         return so_far(budget, self.folder.metrics.read()[0])
 

@@ -97,25 +97,30 @@ class Start:
         return _digest([self.config.env, world, [task.key for task in self.panel]])[:12]
 
     @cached_property
+    def env(self) -> TextEnv:
+        """One world, for what is said of it; it is never played."""
+        return self.make_env()
+
+    @property
     def content(self) -> str:
         """Digest of the data of the world's tasks."""
-        return self.make_env().content
+        return self.env.content
 
     @cached_property
     def world_code(self) -> str:
         """Digest of the world's code; empty for a world of this package."""
-        return world_code(self.make_env())
+        return world_code(self.env)
 
     @cached_property
     def prompt_hash(self) -> str:
         """Hash of what an agent is told of the world and of the form of a reply."""
-        return hashlib.sha256(self.prompt.system(self.make_env().instructions).encode()).hexdigest()[:12]
+        return hashlib.sha256(self.prompt.system(self.env.instructions).encode()).hexdigest()[:12]
 
     @cached_property
     def model(self) -> dict[str, str]:
         """What the configured model holds; empty for the embedded one, which code, world and settings decide."""
         name = self.config.model.name
-        return {} if name == "embedded" else identify(name, self.prompt, self.make_env().instructions)
+        return {} if name == "embedded" else identify(name, self.prompt, self.env.instructions)
 
     def train_tasks(self, count: int) -> list[Task]:
         """The first `count` train tasks of the fixed shuffle, from the beginning again where they run out."""
@@ -323,9 +328,8 @@ def _identity(start: Start) -> list[Any]:
     known = facts()
     versions = {name: known["versions"][name] for name in ("torch", "transformers", "trl", "tokenizers")}
     tasks = [task.key for task in start.train]
-    place = (
-        {"data": None} if start.content else {}
-    )  # where a world has no digest of its data, their place stands for them
+    # Where a world has no digest of its data, their place stands for them.
+    place = {"data": None} if start.content else {}
     world = [config.world.model_dump() | place, start.content, tasks, *([start.world_code] if start.world_code else [])]
     model = [config.model.model_dump() | {"name": None}, start.model]
     prompt = [start.prompt.name, start.prompt_hash]
