@@ -67,7 +67,7 @@ def among_peers(group: Sequence[Trajectory], judge: Callable[[Floats], Floats]) 
 
 def alike(numbers: Floats) -> bool:
     """Whether they differ by no more than the rounding of sums; of none or one, nothing differs."""
-    return not len(numbers) or float(np.ptp(numbers)) <= 1e-12 * max(1.0, float(np.abs(numbers).max()))
+    return not len(numbers) or float(np.ptp(numbers)) <= credit.rounding(numbers)
 
 
 def relative(numbers: Floats, *, normalise: bool, epsilon: float) -> Floats:

@@ -63,16 +63,21 @@ def whiten(advantages: Sequence[Floats]) -> list[Floats]:
     return [(a - mean) / (scale if scale > 1e-8 * max(1.0, abs(mean)) else 1.0) for a in advantages]
 
 
+def rounding(numbers: Floats) -> float:
+    """How far sums of such numbers may be off: 1e-12 of the largest, or of 1."""
+    return 1e-12 * max(1.0, float(np.abs(numbers).max(initial=0.0)))
+
+
 def scale(advantages: Sequence[Floats]) -> list[Floats]:
     """Root mean square 1 over the decisions of a batch that have a signal; without one (0) they keep exactly 0.
 
-    Numbers up to 1e-12 of the largest, or of 1, are taken for the rounding of 0.
+    What is only `rounding` becomes 0.
     """
     flat = np.abs(np.concatenate([np.zeros(0), *advantages]))
-    rounding = 1e-12 * max(1.0, float(flat.max(initial=0.0)))
-    signals = flat[flat > rounding]
+    least = rounding(flat)
+    signals = flat[flat > least]
     unit = float(np.sqrt(np.mean(np.square(signals)))) if signals.size else 1.0
-    return [np.where(np.abs(a) > rounding, a / unit, 0.0) for a in advantages]
+    return [np.where(np.abs(a) > least, a / unit, 0.0) for a in advantages]
 
 
 def normalise(trajectories: Sequence[Trajectory], advantages: Sequence[Floats], *, critic: bool) -> list[Floats]:
