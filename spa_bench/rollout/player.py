@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -207,11 +207,16 @@ def seated(requests: Iterable[Request]) -> Iterator[tuple[Request, ...]]:
         yield tuple(table)
 
 
+def _charged(steps: Sized) -> int:
+    """What an episode takes of a budget: its steps, and one where it has none."""
+    return max(len(steps), 1)
+
+
 def fitting(games: list[Game], budget: int) -> list[Game]:
     """The leading games whose steps so far fit into the budget."""
     spent = 0
     for count, game in enumerate(games):
-        spent += sum(max(len(episode.steps), 1) for episode in game.episodes)
+        spent += sum(_charged(episode.steps) for episode in game.episodes)
         if spent > budget:
             return games[:count]
     return games
@@ -252,7 +257,7 @@ class Player:
             for request, trajectory in zip(chunk, played, strict=False):
                 yield request, trajectory, request.index not in recorded
             done += len(games)
-            spent += sum(max(len(trajectory), 1) for trajectory in played)
+            spent += sum(_charged(trajectory) for trajectory in played)
             if len(played) < len(chunk) or spent == budget:
                 return
 
