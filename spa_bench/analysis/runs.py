@@ -13,6 +13,7 @@ from typing import Any
 
 from spa_bench.core import UserError
 from spa_bench.runs.folder import read_run
+from spa_bench.runs.iterations import given, learned
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import reward_label, reward_name, run_name
 
@@ -89,8 +90,8 @@ class Run:
         ppo = self.config.get("ppo", {})
         if ppo.get("match") != "env-steps":
             return 0.0
-        given = sum(row.get("env_steps_budget", row.get("env_steps")) or 0 for row in self.iterations)
-        return (given + self.costs["extra_env_steps"]) / (ppo["iterations"] * ppo["env_steps"] or 1)
+        spent = sum(given(row) or 0 for row in self.iterations)
+        return (spent + self.costs["extra_env_steps"]) / (ppo["iterations"] * ppo["env_steps"] or 1)
 
     @property
     def limits(self) -> tuple[int, int] | None:
@@ -233,14 +234,6 @@ def _played(row: Mapping[str, Any], file: Path) -> Played:
         )
     except DAMAGED as error:
         raise UserError(f"{file} holds an episode that this version cannot read ({error}): upgrade spa-bench") from None
-
-
-def learned(iteration: Mapping[str, Any]) -> Any:
-    """Environment steps that an iteration learned from.
-
-    Rows of earlier versions have the budget as `env_steps`, and this as `env_steps_learned`.
-    """
-    return iteration.get("env_steps_learned") or iteration.get("env_steps")
 
 
 def _costs(iterations: Iterable[Mapping[str, Any]], stages: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from spa_bench.analysis.groups import Group
-from spa_bench.analysis.runs import Run, learned
+from spa_bench.analysis.runs import Run
 from spa_bench.core import UserError
 from spa_bench.figures import words
 from spa_bench.figures.lines import Line, Panel, draw_lines
+from spa_bench.runs.iterations import learned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spa_bench.config import PPOConfig
+from spa_bench.runs.iterations import given
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Budget:
         cost = self._cost(row)
         if row["kind"] == "iteration":
             self.iterations += 1
-            self.collected += int(_steps(row))
+            self.collected += int(given(row) or 0)
             self.spent += cost
         else:
             self.fitted += cost
@@ -64,7 +65,7 @@ class Budget:
     def _cost(self, row: Mapping[str, Any]) -> float:
         if self.settings.match == "tokens":
             return float(row.get("tokens_sampled") or 0) + float(row.get("extra_tokens_sampled") or 0)
-        return _steps(row) + float(row.get("extra_env_steps") or 0)
+        return float(given(row) or 0) + float(row.get("extra_env_steps") or 0)
 
 
 def least_steps(minibatches: int, max_steps: int, characters: int) -> int:
@@ -73,11 +74,6 @@ def least_steps(minibatches: int, max_steps: int, characters: int) -> int:
     A game of up to `max_steps` turns has an episode for each of its `characters`.
     """
     return -(-minibatches // characters) * max_steps * characters
-
-
-def _steps(row: Mapping[str, Any]) -> float:
-    """What an iteration was given, the end that held no whole episode included; once recorded as `env_steps`."""
-    return float(row.get("env_steps_budget", row.get("env_steps")) or 0)
 
 
 def so_far(budget: Budget, rows: Iterable[Mapping[str, Any]]) -> Budget:
