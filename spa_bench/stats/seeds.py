@@ -24,7 +24,7 @@ class Training:
     """Variance between runs of a row with other training seeds; it holds the chance in their episodes. One per row."""
 
     pooled: bool
-    """Whether all rows have one variance; otherwise each has its own."""
+    """Whether what all rows say is put together; otherwise each row has the variance of its own seeds."""
     own: Floats
     """(rows,) of a run's mean score."""
     own_freedom: Floats
@@ -37,43 +37,71 @@ class Training:
 def training(runs: ArrayLike, grain: float = 0.0) -> Training | None:
     """What means of runs (rows, seeds) say; NaN where a row has no run with a seed. None where they say nothing.
 
-    `own` is the pooled variance within rows, `beside` the residual mean square of the additive model row + seed: runs
-    of one seed begin from the same warm start. Both need equal variances: Bartlett's test (1937) is made of the rows'
-    variances plus grain^2 / 12, where means are multiples of `grain` (Sheppard's correction, so that runs that are
-    equal by chance are not infinitely different). Where it finds them unequal, each row has the variance of its own
-    seeds in both, with one degree of freedom less than seeds; a row of one seed has the largest of them, with the
-    fewest degrees of freedom.
+    `grain` is that of which the means of successes are multiples, one over the number of tasks. The variance of a row
+    that succeeds in a share p is then a factor, the same for all rows, times p (1 - p), as in the quasi-binomial model
+    (McCullagh and Nelder 1989), where half a task is added to p = 0 and taken from p = 1: a method that has collapsed
+    hardly varies, and says nothing of the others. Without a grain all rows have one variance.
+
+    `own` is of what rows leave, `beside` of what rows and seeds leave (`_pooled`): runs of one seed begin from the same
+    warm start. Both need one factor for all rows: Bartlett's test (1937) is made of the rows' variances plus
+    grain^2 / 12 (Sheppard's correction, so that runs that are equal by chance are not infinitely different). Where it
+    finds them unequal, each row has the variance of its own seeds in both, with one degree of freedom less than seeds;
+    a row of one seed has the largest of them, with the fewest degrees of freedom.
     """
     table = np.asarray(runs, dtype=np.float64)
     there = ~np.isnan(table)
-    free = np.maximum(0, there.sum(1) - 1)
-    residual, residual_free = _additive(table, there)
-    if not residual_free:
+    beside = _pooled(table, there, grain, shared=True)
+    if beside is None:
         return None
-    residual = _certain(residual)
-    means = np.where(there, table, 0.0).sum(1, keepdims=True) / np.maximum(1, there.sum(1, keepdims=True))
-    centred = np.where(there, table - means, 0.0)
-    squares = _certain((centred**2).sum(1))
+    free = np.maximum(0, there.sum(1) - 1)
     several = free > 0
-    each = np.divide(squares, free, where=several, out=np.zeros_like(squares))
-    rows = len(table)
-    if _equal(each[several] + grain**2 / 12, free[several]):
-        own, beside = squares.sum() / free.sum(), residual / residual_free
-        return Training(True, *(np.full(rows, float(value)) for value in (own, free.sum(), beside, residual_free)))
+    means = _means(table, there)
+    squares = np.where(there, (table - means[:, None]) ** 2, 0.0).sum(1)
+    each = np.divide(_certain(squares), free, where=several, out=np.zeros_like(squares))
+    usual = _usual(means, grain)
+    compared = several & ((means > 0) & (means < 1) | (grain == 0))
+    if _equal(((each + grain**2 / 12) / usual)[compared], free[compared]):
+        own = _pooled(table, there, grain, shared=False)
+        assert own is not None  # as less is left beside what seeds share
+        (within, within_free), (residual, residual_free) = own, beside
+        whole = np.ones_like(usual)
+        return Training(True, within * usual, within_free * whole, residual * usual, residual_free * whole)
     own = np.where(several, each, each.max())
     freedom = np.where(several, free, free[several].min()).astype(np.float64)
     return Training(False, own, freedom, own, freedom)
 
 
-def _additive(table: Floats, there: np.ndarray) -> tuple[float, int]:
-    """Sum of squares and degrees of freedom of what rows and seeds leave, by least squares over the runs that exist."""
+def _means(table: Floats, there: np.ndarray) -> Floats:
+    """(rows,) means of runs; 0 where there is none."""
+    return np.asarray(np.where(there, table, 0.0).sum(1) / np.maximum(1, there.sum(1)))
+
+
+def _usual(means: Floats, grain: float) -> Floats:
+    """(rows,) of what the variance is a multiple of."""
+    share = np.clip(means, grain / 2, 1 - grain / 2)
+    return share * (1 - share) if grain else np.ones_like(means)
+
+
+def _pooled(table: Floats, there: np.ndarray, grain: float, *, shared: bool) -> tuple[float, float] | None:
+    """The factor of all rows and its degrees of freedom; None where nothing is left.
+
+    Least squares of the row's mean and, where `shared`, of a value for each seed times the row's sqrt(p (1 - p)). Sum
+    of squares of what is left over its expectation for a factor of 1; degrees of freedom after Satterthwaite (1946).
+    """
     row, seed = np.nonzero(there)
-    design = np.zeros((len(row), sum(table.shape)))
+    usual = _usual(_means(table, there), grain)[row]
     places = np.arange(len(row))
-    design[places, row] = design[places, len(table) + seed] = 1
-    values = table[there]
-    found, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
-    return float(((values - design @ found) ** 2).sum()), len(row) - int(rank)
+    design = np.zeros((len(row), sum(table.shape)))
+    design[places, row] = 1
+    if shared:
+        design[places, len(table) + seed] = np.sqrt(usual)
+    left = np.eye(len(row)) - design @ np.linalg.pinv(design)
+    expected = left * usual
+    trace = float(np.trace(expected))
+    if trace < 1e-9:
+        return None
+    squares = float(_certain(((left @ table[there]) ** 2).sum()))
+    return squares / trace, round(trace**2 / float((expected * expected.T).sum()), 9)
 
 
 def _certain(squares: Any) -> Any:

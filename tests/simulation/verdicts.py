@@ -28,6 +28,8 @@ TASKS, LEVEL = 100, -0.5
 """Tasks of the evaluation set, and where the mean success lies, in logits: about 40 %."""
 KINDS = np.linspace(-0.8, 0.8, 6)
 """Task types, in logits; tasks of a type differ by a standard deviation of 1."""
+COLLAPSED = 0.02
+"""Mean success of a method that has collapsed. In logits it varies over seeds as the others do, in points hardly."""
 POINTS, WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 BASELINE = "sparse"
 DRAWS = 1_999
@@ -46,6 +48,8 @@ class Cell:
     """How many times that deviation the baseline has."""
     apart: float = 0.0
     """How much more often the first method beside the baseline succeeds, in points."""
+    collapsed: int = 0
+    """How many methods, the last ones, have collapsed."""
     tasks: int = TASKS
 
     @property
@@ -110,7 +114,9 @@ def play(cell: Cell, rng: np.random.Generator) -> Played:
     shifts, spreads = np.zeros(len(labels)), np.full(len(labels), cell.deviation / 100 / slope)
     spreads[1] *= cell.uneven
     if cell.apart:
-        shifts[2] = _shift(cell.apart / 100, float(spreads[2]), float(spreads[1]))
+        shifts[2] = _shift(_mean(0.0, float(np.hypot(1, spreads[1]))) + cell.apart / 100, float(spreads[2]))
+    if cell.collapsed:
+        shifts[-cell.collapsed :] = _shift(COLLAPSED, float(spreads[-1]))
     runs = shifts[:, None] + spreads[:, None] * rng.normal(size=(len(labels), cell.seeds))
     won = rng.random((len(labels), cell.seeds, cell.tasks)) < _share(hard + runs[:, :, None])
     names = tuple(f"task {number:03}" for number in range(cell.tasks))
@@ -171,6 +177,7 @@ def markdown(cells: Sequence[Cell], found: Sequence[tuple[Tally, Tally]]) -> str
     lines = [header, ["---:"] * len(header)]
     for cell, (equal, apart) in zip(cells, found, strict=True):
         more = "" if cell.uneven == 1 else f", baseline {cell.deviation * cell.uneven:.1f}"
+        more += f", {cell.collapsed} collapsed" if cell.collapsed else ""
         lines.append(
             [
                 str(cell.seeds), str(cell.methods), f"{cell.deviation:.1f}{more}", _percent(equal.false, equal.tables),
@@ -212,18 +219,21 @@ def _slope() -> float:
 
 
 @cache
-def _shift(difference: float, spread: float, other: float) -> float:
-    """Logits by which a method must be better for a difference of success, by bisection."""
-    low, high, beside = 0.0, 20.0, _mean(0.0, float(np.hypot(1, other)))
-    for _ in range(40):
+def _shift(success: float, spread: float) -> float:
+    """Logits by which a method must be better for this mean success, by bisection."""
+    low, high, deviation = -20.0, 20.0, float(np.hypot(1, spread))
+    for _ in range(45):
         middle = (low + high) / 2
-        low, high = (middle, high) if _mean(middle, float(np.hypot(1, spread))) - beside < difference else (low, middle)
+        low, high = (middle, high) if _mean(middle, deviation) < success else (low, middle)
     return low
 
 
 CELLS = [Cell(seeds, methods, deviation) for seeds in SEEDS for methods in METHODS for deviation in DEVIATIONS]
-"""Those that are to hold, and some where the baseline trains more evenly or less than the others."""
+"""Those that are to hold; some where methods have collapsed, the baseline trains more evenly or less than the others, or
+with two seeds."""
+CELLS += [Cell(seeds, 4, deviation, collapsed=2) for seeds in (3, 5) for deviation in (2.6, 7.0)]
 CELLS += [Cell(seeds, 8, 2.6, uneven) for seeds in (3, 5) for uneven in (0.25, 2.7)]
+CELLS += [Cell(2, methods, 2.6) for methods in (2, 4, 8)]
 
 
 def main() -> None:

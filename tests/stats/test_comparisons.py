@@ -123,6 +123,39 @@ def test_runs_that_are_equal_by_chance_are_not_infinitely_different():
     assert (exact.pooled, coarse.pooled) == (False, True)
 
 
+def test_rows_of_successes_vary_in_proportion_to_p_times_1_minus_p_by_hand():
+    found = training([[0.4, 0.6], [0.05, 0.15]], grain=0.01)
+    # p (1 - p) is 0.25 and 0.09. Within rows 0.02 + 0.005 is left of an expected 0.25 + 0.09 times the factor, with
+    # 0.34^2 / (0.25^2 + 0.09^2) degrees of freedom. A seed's value b adds 0.5 b and 0.3 b: of the halves of the
+    # differences, 0.1 and 0.05, what points along (0.3, -0.5) is left, 2 (0.03 - 0.025)^2 / 0.34 in squares, of an
+    # expected (0.09 0.25 + 0.25 0.09) / 0.34.
+    assert found is not None and found.pooled
+    assert found.own == pytest.approx(np.array([0.25, 0.09]) * 0.025 / 0.34)
+    assert found.own_freedom == pytest.approx([0.34**2 / 0.0706] * 2)
+    assert found.beside == pytest.approx(np.array([0.25, 0.09]) * 2 * 0.005**2 / 0.045)
+    assert list(found.beside_freedom) == [1, 1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("low", [[0.0] * 4, [0.02, 0.01, 0.03, 0.02], [1.0] * 4, [0.99, 0.97, 0.98, 1.0]])
+def test_methods_that_have_collapsed_say_hardly_anything_of_the_others(seed: int, low: list[float]):
+    runs = np.round(rng(seed).normal(0.4, 0.05, (3, 4)), 2)
+    alone, beside = training(runs, grain=0.01), training([*runs, low, low], grain=0.01)
+    assert alone is not None and beside is not None and alone.pooled and beside.pooled
+    assert beside.own[:3] == pytest.approx(alone.own, rel=0.1)
+    assert beside.own_freedom[0] == pytest.approx(9, rel=0.15)
+    assert beside.beside[:3] == pytest.approx(alone.beside, rel=0.2)
+    assert (beside.own[3:] < beside.own[:3].min() / 5).all()
+
+
+def test_rows_that_never_succeed_do_not_make_variances_unequal():
+    runs = [[0.4, 0.45, 0.5], [0.45, 0.5, 0.38], [0.0] * 3, [0.0] * 3, [0.0] * 3]
+    found = training(runs, grain=0.0001)
+    assert found is not None and found.pooled
+    nothing = training([[0.0] * 3, [1.0] * 3], grain=0.01)
+    assert nothing is not None and not nothing.own.any() and not nothing.beside.any()
+
+
 # One comparison
 
 
