@@ -72,7 +72,7 @@ class Resolution:
     comparisons: int
     """Of the whole table; 1 where there is none."""
     pooled: bool | None
-    """Whether the variance by training is one for all rows; None where training seeds were not sampled."""
+    """Whether the variance by training is put together over the rows; None where training seeds were not sampled."""
     assumed: bool
     """Whether the methods were taken to differ on the share `ASSUMED` of tasks: no pair differs, or there is none."""
 

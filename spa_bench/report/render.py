@@ -34,10 +34,10 @@ DIFFERENCES = (
     "of one test, {what}, adjusted for all {n} comparisons of this table (largest absolute t): if all methods "
     "are equal, {false} 5 % of tables call any of them better or worse; all CIs hold together in {all} 95 %. {variance}"
 )
-POOLED = "The variance between training seeds is pooled over the rows."
+POOLED = "The variance between training seeds is pooled over the rows, in proportion to p (1 - p) of their success p."
 SEPARATE = (
-    "The variance between training seeds differs between rows (Bartlett's test, p < 0.05), so each row has that of its "
-    "own seeds."
+    "The variance between training seeds does not fit one factor for all rows (Bartlett's test, p < 0.05), so each row "
+    "has that of its own seeds."
 )
 TASKS_ONLY = "Training seeds were not sampled: other seeds may turn each of these around."
 VARIATION = (

@@ -229,8 +229,8 @@ def _shift(success: float, spread: float) -> float:
 
 
 CELLS = [Cell(seeds, methods, deviation) for seeds in SEEDS for methods in METHODS for deviation in DEVIATIONS]
-"""Those that are to hold; some where methods have collapsed, the baseline trains more evenly or less than the others, or
-with two seeds."""
+"""Those that are to hold; some where methods have collapsed, the baseline trains more evenly or less than the others,
+or with two seeds."""
 CELLS += [Cell(seeds, 4, deviation, collapsed=2) for seeds in (3, 5) for deviation in (2.6, 7.0)]
 CELLS += [Cell(seeds, 8, 2.6, uneven) for seeds in (3, 5) for uneven in (0.25, 2.7)]
 CELLS += [Cell(2, methods, 2.6) for methods in (2, 4, 8)]
