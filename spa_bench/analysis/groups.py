@@ -22,7 +22,7 @@ from spa_bench.runs.names import run_name
 
 VARYING = ("reward", "reward_options", "seed", "batch")
 """What may differ between the runs of one table."""
-FACTS = {"panel": "evaluation_set", "content": "tasks_data", "model": "model_content"}
+FACTS = {"panel": "evaluation_set", "content": "tasks_data", "model": "model_content", "world_code": "world_code"}
 """Facts that are the same in one table, and what they are called where they tell tables apart."""
 START = "warm start"
 """Name of the row before RL training; every method is compared with it."""

@@ -115,9 +115,10 @@ def test_groups_that_differ_in_the_evaluation_set_alone_are_told_apart_by_its_ha
         ("content", "tasks_data", ("aaaaaa1", None)),
         ("model", "model_content", ({"weights": "a", "files": "b"}, {"weights": "b", "files": "b"})),
         ("model", "model_content", ({"revision": "a"}, None)),
+        ("world_code", "world_code", ("aaaaaa", "bbbbbb")),
     ],
 )
-def test_models_or_catalogues_of_one_name_are_never_averaged(
+def test_models_catalogues_or_worlds_of_one_name_are_never_averaged(
     fact: str, called: str, contents: tuple[Any, Any], tmp_path: Path
 ):
     for seed, content in enumerate(contents):
