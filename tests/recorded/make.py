@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent / "results"
 SMALL = ["--set", "ppo.iterations=3", "--set", "eval.tasks=20"]
 AUDIT = ["--groups", "8", "--samples", "2", "--points", "12", "--probes", "3"]
 COMMANDS = (
-    ["compare", "--env", "alfworld", "--reward", "ppo,spa,spa:alpha=0", "--seeds", "2", *SMALL],
+    ["compare", "--env", "alfworld", "--reward", "sparse,ppo,spa,spa:alpha=0", "--seeds", "2", *SMALL],
     ["compare", "--env", "webshop", "--reward", "ppo,spa", "--seeds", "2", *SMALL],
     ["audit", "--env", "alfworld", "--reward", "ppo,spa,potential,shuffled,time-only", *AUDIT],
 )
