@@ -297,9 +297,9 @@ def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
     ]
     with progress.stage("warm start", total=None) as stage:
 
-        def show(step: int, steps: int, loss: float) -> None:
+        def show(step: int, steps: int, loss: float | None) -> None:
             stage.total = steps
-            stage.advance(step - stage.done, loss=loss)
+            stage.advance(step - stage.done, **({} if loss is None else {"loss": loss}))
 
         seed = derive_seed(config.seed, "warm start")
         figures = clone(

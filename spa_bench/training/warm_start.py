@@ -43,11 +43,12 @@ def clone(
     *,
     precision: str,
     seed: int,
-    on_step: Callable[[int, int, float], None],
+    on_step: Callable[[int, int, float | None], None],
 ) -> dict[str, float]:
     """Train `model` in place on packed demonstrations; returns the figures of the last log line.
 
-    `on_step(step, steps, loss)` is called at each log. The global random states are restored afterwards.
+    `on_step(step, steps, loss)` is called at each log, and at the end with the last logged loss, if any. The global
+    random states are restored afterwards.
     """
     from datasets import Dataset  # type: ignore[import-untyped]
     from transformers import PrinterCallback, TrainerCallback
@@ -63,6 +64,9 @@ def clone(
             if logs and "loss" in logs:
                 losses.append(float(logs["loss"]))
                 on_step(state.global_step, state.max_steps, losses[-1])
+
+        def on_train_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+            on_step(state.global_step, state.max_steps, losses[-1] if losses else None)
 
     with _kept_random_state(), tempfile.TemporaryDirectory() as scratch:
         with warnings.catch_warnings():

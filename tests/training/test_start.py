@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,21 @@ def test_slips_are_shown_and_not_taught(tmp_path: Path, monkeypatch: pytest.Monk
     own = [[step.action == step.expert_action for step in t.steps] for t in shown]
     assert [demonstration.taught.tolist() for demonstration in given] == own
     assert 0.1 < np.mean([not right for part in own for right in part]) < 0.4
+
+
+@pytest.mark.parametrize("epochs", [1, 24])
+def test_the_bar_of_the_warm_start_ends_at_its_last_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int
+) -> None:
+    """Losses are logged at every tenth step: of a short warm start there is none."""
+    torch.set_num_threads(1)
+    monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path))
+    common = start.begin(config(warm_start={"episodes": 24, "epochs": epochs, "batch": 8}))
+    said = io.StringIO()
+    start.warm_start(common, Progress("lines", said))
+    (last,) = [line for line in said.getvalue().splitlines() if line.startswith("warm start: done")]
+    done, total = (int(number) for number in last.split()[3].split("/"))
+    assert done == total and (total > 10) == (epochs > 1) == ("loss=" in last) and total % 10
 
 
 def test_a_demonstration_that_failed_is_left_out() -> None:
