@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from spa_bench.commands import data, new, report
-from spa_bench.commands.options import Flags, check, method_options, methods, to_toml
+from spa_bench.commands.options import Flags, check, in_force, method_options, methods, to_toml
 from spa_bench.commands.words import (
     RESULTS,
     Assign,
@@ -78,7 +78,7 @@ def root(
 
 def _print_configs(configs: Sequence[RunConfig], as_json: bool) -> None:
     """As TOML for `--config`; several configurations each under a comment that names the run."""
-    plain = [config.model_dump(mode="json") for config in configs]
+    plain = [in_force(config) for config in configs]
     if as_json:
         print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=1))
         return

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench import registry
-from spa_bench.config import EMBEDDED, OTHER_MODELS, RunConfig, build, from_file, override
+from spa_bench.config import EMBEDDED, OTHER_MODELS, ModelConfig, RunConfig, build, from_file, override
 from spa_bench.core import UserError
 
 
@@ -94,6 +94,21 @@ def check(config: RunConfig) -> None:
     """Refuse unknown names and method options before torch is loaded."""
     registry.find("environments", config.env)
     registry.build("rewards", config.reward, **config.reward_options)
+
+
+SHAPE = ("hidden", "layers", "heads")
+"""Settings of the embedded model alone."""
+
+
+def in_force(config: RunConfig) -> dict[str, Any]:
+    """The settings from which a run can be built again; the embedded model's shape only where it is the model."""
+    values = config.model_dump(mode="json")
+    if config.model.name != EMBEDDED:
+        usual = ModelConfig()
+        for key in SHAPE:
+            if values["model"][key] == getattr(usual, key):  # one that was set is part of the run's name: it stays
+                del values["model"][key]
+    return values
 
 
 def to_toml(values: Mapping[str, Any]) -> str:

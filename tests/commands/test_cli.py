@@ -127,6 +127,19 @@ def test_a_dry_run_prints_settings_that_can_be_read_back(tmp_path: Path):
     assert build(json.loads(invoke("run", *words, "--dry-run", "--json").stdout)) == config
 
 
+def test_a_dry_run_shows_the_shape_of_the_embedded_model_only_where_it_is_the_model():
+    def shown(model: str, *assignments: str) -> dict[str, Any]:
+        sets = [word for assignment in assignments for word in ("--set", assignment)]
+        words = ("run", "--env", "alfworld", "--reward", "sparse", "--model", model, *sets, "--dry-run", "--json")
+        found: dict[str, Any] = json.loads(invoke(*words).stdout)
+        assert build(found) == Flags(env="alfworld", model=model, assignments=assignments).config(reward="sparse")
+        return found["model"]
+
+    shape = {"hidden", "layers", "heads"}
+    assert shape <= shown("embedded").keys() and not shape & shown("some/model").keys()
+    assert shape & shown("some/model", "model.hidden=64").keys() == {"hidden"}  # the name of the run depends on it
+
+
 values = st.recursive(
     st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs"])),
