@@ -93,7 +93,7 @@ class CausalLM(Agent):
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
-                f"cannot load model {name!r}: {reason} Give `embedded`, a folder with a saved model, or a Hub id."
+                f"cannot load model {name!r}: {reason} Give `embedded`, `smollm2`, a saved model's folder or a Hub id."
             ) from None
         return cls(model, tokenizer, prompt, context=context, max_new_tokens=max_new_tokens, told=told)
 

@@ -21,6 +21,9 @@ from spa_bench.method import Level
 EMBEDDED = "embedded"
 """Name of the model that is made on the spot."""
 
+SMOLLM2 = "smollm2"
+"""Name of the chat model that `spa-bench data get smollm2` puts into the data cache."""
+
 
 class Section(BaseModel):
     """A frozen group of settings that knows no other keys and no number that is infinite or none."""
@@ -46,7 +49,9 @@ class WorldConfig(Section):
 class ModelConfig(Section):
     """The policy."""
 
-    name: str = Field(EMBEDDED, description="`embedded`, a folder, or a Hub id such as Qwen/Qwen2.5-1.5B-Instruct")
+    name: str = Field(
+        EMBEDDED, description="`embedded`, `smollm2`, a folder or a Hub id, such as Qwen/Qwen2.5-1.5B-Instruct"
+    )
     prompt: Literal["auto", "action", "react", "verl-agent", "code-fence"] = Field(
         "auto", description="reply format, see docs/agents.md; auto: `action` for the embedded model, else `react`"
     )

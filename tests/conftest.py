@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -40,6 +41,24 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         os.environ.pop("SPA_BENCH_CACHE", None)
 
 
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The folder of SmolLM2-135M-Instruct."""
+    chosen = os.environ.get("SPA_BENCH_SMOLLM2")
+    if not chosen or not (folder := Path(chosen).absolute()).is_dir():
+        pytest.skip("no smollm2: run `spa-bench data get smollm2 --data FOLDER` and set SPA_BENCH_SMOLLM2 to FOLDER")
+    return folder
+
+
+@pytest.fixture
+def smollm2_by_name(smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, in a cache of the test's own in which `--model smollm2` finds it."""
+    monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "data").mkdir(parents=True)
+    (tmp_path / "cache" / "data" / "smollm2").symlink_to(smollm2, target_is_directory=True)
+    return smollm2
+
+
 def pytest_collection_finish() -> None:
     """What is loaded by now stays: a collector of garbage need not look at it again and again."""
     gc.collect()
@@ -48,10 +67,17 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """With SPA_BENCH_REQUIRE_OFFICIAL a skipped test on real data fails: CI has the data, though not the simulator."""
+    """With SPA_BENCH_REQUIRE_OFFICIAL a skipped test on real data fails: CI has the data, though not the simulator.
+
+    So does one that needs the real chat model, with SPA_BENCH_REQUIRE_SMOLLM2.
+    """
     report = yield
-    required = "official" in item.keywords and "reference" not in item.keywords
-    if report.skipped and required and os.environ.get("SPA_BENCH_REQUIRE_OFFICIAL"):
-        report.outcome = "failed"
-        report.longrepr = f"skipped, but SPA_BENCH_REQUIRE_OFFICIAL is set: {report.longrepr}"
+    needed = {
+        "SPA_BENCH_REQUIRE_OFFICIAL": "official" in item.keywords and "reference" not in item.keywords,
+        "SPA_BENCH_REQUIRE_SMOLLM2": "smollm2" in getattr(item, "fixturenames", ()),
+    }
+    for variable, required in needed.items():
+        if report.skipped and required and os.environ.get(variable):
+            report.outcome = "failed"
+            report.longrepr = f"skipped, but {variable} is set: {report.longrepr}"
     return report

@@ -1,4 +1,4 @@
-"""`spa-bench data`: official data."""
+"""`spa-bench data`: official data, and a small chat model."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import typer
 from spa_bench.commands.words import Json, command, progress
 from spa_bench.core import UserError
 
-app = typer.Typer(no_args_is_help=True, help="Official data: download, build, verify.")
+app = typer.Typer(no_args_is_help=True, help="Official data, and a small chat model: download, build, verify.")
 
 
 @app.command(name="get")
 @command
 def get(
-    env: Annotated[str, typer.Argument(help="World, such as alfworld.")],
+    env: Annotated[str, typer.Argument(help="World, such as alfworld; or `smollm2`, a chat model.")],
     data: Annotated[Path | None, typer.Option(help="Target folder; default: in the cache.")] = None,
     source: Annotated[
         list[Path] | None, typer.Option("--from", help="Local folder or archive, instead of a download; repeatable.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Download the official tasks, check every file, and store them where `--tasks official` looks."""
+    """Download official tasks or a model, check every file, and store them where `--tasks` or `--model` looks."""
     from spa_bench.commands import official
 
     official.show(official.get(env, data, source or [], progress(as_json)), sys.stdout, as_json)
@@ -51,11 +51,11 @@ def build(
 @app.command(name="verify")
 @command
 def verify(
-    env: Annotated[str, typer.Argument(help="World, such as alfworld.")],
+    env: Annotated[str, typer.Argument(help="World, such as alfworld; or `smollm2`.")],
     data: Annotated[Path | None, typer.Option(help="Folder to check; default: in the cache.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Verify that the official tasks are complete and unchanged, and that their splits do not overlap."""
+    """Verify that official tasks or a model are complete and unchanged, and that splits do not overlap."""
     from spa_bench.commands import official
 
     found = official.verify(env, data)

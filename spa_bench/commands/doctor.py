@@ -5,6 +5,7 @@ Each check is one function that returns one `Check`; nothing here changes anythi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ from packaging.requirements import Requirement
 
 from spa_bench import registry
 from spa_bench.commands import official
+from spa_bench.config import SMOLLM2
 from spa_bench.core import UserError
 from spa_bench.files import cache_root, data_folder
 from spa_bench.runs.provenance import installed, usable_cpus
@@ -51,6 +53,7 @@ def examine(results: Path) -> list[Check]:
         _folder("results", results.absolute()),
         _cache(),
         *_data(),
+        *_model(),
         *_extras(),
     ]
 
@@ -137,6 +140,13 @@ def _data() -> Iterator[Check]:
             return
         found = "present" if present else "absent; not needed for built-in tasks"
         yield Check(f"official data of {env}", "good" if present else "note", found, "" if present else _get(env))
+
+
+def _model() -> Iterator[Check]:
+    with contextlib.suppress(UserError):  # no cache: said by its own check
+        present = data_folder(SMOLLM2).is_dir()
+        found = "present" if present else "absent; not needed for other models"
+        yield Check(f"model {SMOLLM2}", "good" if present else "note", found, "" if present else _get(SMOLLM2))
 
 
 def _get(env: str) -> str:

@@ -1,8 +1,8 @@
-"""Official data from the command line: finds the world's own `data` module by name and prints its result.
+"""Data from the command line: finds the world's own `data` module by name and prints its result.
 
 A world with official tasks has a module `data` beside its environment with `get(target, sources, note)` and
 `verify(folder)`, which both return a `Finding`. Where its data must be built from other files, it also has
-`build(target, files, ...)`, which returns a `Built`.
+`build(target, files, ...)`, which returns a `Built`. The model `smollm2` is fetched and verified the same way.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol, TextIO, cast
 
 from spa_bench import registry
+from spa_bench.config import SMOLLM2
 from spa_bench.core import UserError
 from spa_bench.files import data_folder
 from spa_bench.runs.progress import Progress
@@ -138,6 +139,10 @@ def show(found: Finding, stream: TextIO, as_json: bool) -> None:
 
 
 def _module(env: str) -> DataModule:
+    if env == SMOLLM2:
+        from spa_bench.training import smollm2
+
+        return smollm2
     package = registry.find("environments", env).__module__.rpartition(".")[0]
     if not package or importlib.util.find_spec(f"{package}.data") is None:
         raise UserError(f"environment {env} has no official data")

@@ -15,6 +15,7 @@ from typing import Any
 from spa_bench import registry
 from spa_bench.config import EMBEDDED, OTHER_MODELS, ModelConfig, RunConfig, build, from_file, override
 from spa_bench.core import UserError
+from spa_bench.training.model_content import known_as
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Flags:
         ):
             if value is not None:
                 values[section] = {**_section(values, section), key: value}
+        if isinstance(name := _section(values, "model").get("name"), str):
+            values["model"] = {**values["model"], "name": known_as(name)}
         return values | {key: value for key, value in {"env": self.env, **fixed}.items() if value is not None}
 
     def config(self, **fixed: Any) -> RunConfig:

@@ -19,7 +19,7 @@ P = ParamSpec("P")
 
 Env = Annotated[str | None, typer.Option(help="World, such as alfworld.")]
 Reward = Annotated[str | None, typer.Option(help="Reward method, or path.py:Class; with options NAME:OPTION=VALUE.")]
-Model = Annotated[str | None, typer.Option(help="Language model: `embedded`, a folder, or a Hub id.")]
+Model = Annotated[str | None, typer.Option(help="Language model: `embedded`, `smollm2`, a folder, or a Hub id.")]
 Tasks = Annotated[str | None, typer.Option(help="Tasks: `builtin` or `official`.")]
 Data = Annotated[str | None, typer.Option(help="Folder of official data; implies --tasks official.")]
 Split = Annotated[str | None, typer.Option(help="Held-out split: `valid_seen` or `valid_unseen`.")]

@@ -7,15 +7,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from spa_bench import registry
+from spa_bench.config import SMOLLM2
 from spa_bench.core import ReplyFormat, UserError
-from spa_bench.files import content_hash
+from spa_bench.files import content_hash, data_folder
 
 READ = ("*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*/*.jinja")
 """Files beside the weights from which transformers makes configuration, tokenizer and templates."""
+
+
+def place(name: str) -> str:
+    """Where a model lies that is called so: a folder or a Hub id; UserError where `smollm2` was not fetched yet."""
+    if name != SMOLLM2:
+        return name
+    folder = data_folder(SMOLLM2)
+    if not folder.is_dir():
+        raise UserError(f"no model {SMOLLM2} in {folder}: get it with `spa-bench data get {SMOLLM2}`")
+    return str(folder)
+
+
+def known_as(name: str) -> str:
+    """`smollm2` where a name is a path of its folder, so that both are one run; every other name as it is."""
+    if os.path.isdir(name) and (folder := data_folder(SMOLLM2)).is_dir() and os.path.samefile(name, folder):
+        return SMOLLM2
+    return name
 
 
 def identify(name: str, prompt: ReplyFormat, instructions: str) -> dict[str, str]:
@@ -28,6 +47,7 @@ def identify(name: str, prompt: ReplyFormat, instructions: str) -> dict[str, str
     from transformers.utils.hub import cached_file, extract_commit_hash
 
     kind: Any = registry.find("agents", "causal-lm")
+    name = place(name)
     try:
         config = cached_file(name, "config.json")
         revision = None if Path(name).is_dir() else extract_commit_hash(config, None)

@@ -39,7 +39,7 @@ from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.runs.provenance import facts
 from spa_bench.training.code import world_code
-from spa_bench.training.model_content import identify
+from spa_bench.training.model_content import identify, place
 from spa_bench.training.policy import choose_device, choose_precision, pack
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def hidden_size(config: RunConfig) -> int:
     from transformers import AutoConfig
 
     try:
-        return int(AutoConfig.from_pretrained(config.model.name).get_text_config().hidden_size)
+        return int(AutoConfig.from_pretrained(place(config.model.name)).get_text_config().hidden_size)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load model {config.model.name!r}: {str(error).strip().splitlines()[0]}") from None
 
@@ -188,7 +188,7 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
     if folder is not None or model.name != "embedded":
         told = model.name != "embedded"
         revision = None if folder is not None else start.model.get("revision")
-        agent = kind.load(str(folder or model.name), start.prompt, told=told, revision=revision, **limits)
+        agent = kind.load(str(folder or place(model.name)), start.prompt, told=told, revision=revision, **limits)
     else:
         shape = {"hidden": model.hidden, "layers": model.layers, "heads": model.heads}
         shown = [start.prompt.render("look", "so"), start.prompt.later("", "look")]
