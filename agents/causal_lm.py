@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 
-from spa_bench.agents.chat import DATE, Chat, rendered
+from spa_bench.agents.chat import DATE, Chat, template_of
+from spa_bench.agents.model_limits import generation_ends, own_context, sliding_window
 from spa_bench.agents.row_cache import RowCache
+from spa_bench.agents.transcript import Bookkeeper, History, Transcript, spelled
 from spa_bench.core import Agent, Conversation, Message, Reply, ReplyFormat, Tokens, Trajectory, UserError, derive_seed
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 WORTH = 0.8
 """A second pass is made where it leaves no more than this share of the computation; it has to copy what it reads."""
@@ -31,12 +34,9 @@ class _Live:
     """What one conversation has in the cache."""
 
     row: int
-    prompt: str = ""
-    reply: tuple[int, ...] = ()
-    length: int = 0
-    """Tokens of the current sequence, the last reply's included."""
-    pending: list[int] = field(default_factory=list)
-    """Still to be fed: the last token of the last reply, which was sampled; of a fork that of the context."""
+    transcript: Transcript
+    fed: int = 0
+    """So many ids of the sequence are in the cache: all but the last of a reply, or of what a fork has read."""
     read: tuple[list[int], bool] | None = None
     """Context and `restart` of the reply to come, where a fork has read them."""
 
@@ -45,7 +45,8 @@ class CausalLM(Agent):
     """Samples replies and keeps ids and log-probs exactly as sampled.
 
     `temperature` 0 is greedy; log-probs are then those of temperature 1. `told` says whether the model is given the
-    world's instructions (a model cloned from demonstrations needs none).
+    world's instructions (a model cloned from demonstrations needs none). `context` None is the model's own, up to
+    `model_limits.LONGEST`; `history`, `halves` and `thinking` are those of `transcript.Bookkeeper` and `chat.Chat`.
     """
 
     def __init__(
@@ -54,14 +55,19 @@ class CausalLM(Agent):
         tokenizer: PreTrainedTokenizerBase,
         prompt: ReplyFormat,
         *,
-        context: int,
+        context: int | None,
         max_new_tokens: int,
         temperature: float = 1.0,
         told: bool = True,
+        history: History = "sampled",
+        halves: bool = True,
+        thinking: bool | None = None,
     ) -> None:
         self.model, self.tokenizer, self.prompt = model, tokenizer, prompt
-        self.chat = Chat(tokenizer, generation_ends(model))
-        self.context, self.max_new_tokens, self.temperature, self.told = context, max_new_tokens, temperature, told
+        self.chat = Chat(tokenizer, generation_ends(model), thinking)
+        longest = own_context(model.config) if context is None else context
+        self.books = Bookkeeper(self.chat, longest, max_new_tokens, history, halves)
+        self.temperature, self.told = temperature, told
         self._live: dict[int, _Live] = {}
         self._rows: list[int] = []
         self._cache: RowCache | None = None
@@ -75,9 +81,12 @@ class CausalLM(Agent):
         name: str,
         prompt: ReplyFormat,
         *,
-        context: int,
+        context: int | None,
         max_new_tokens: int,
         told: bool = True,
+        history: History = "sampled",
+        halves: bool = True,
+        thinking: bool | None = None,
         revision: str | None = None,
     ) -> Self:
         """A model and tokenizer from a folder or the Hub (there of a commit, `revision`).
@@ -95,7 +104,10 @@ class CausalLM(Agent):
             raise UserError(
                 f"cannot load model {name!r}: {reason} Give `embedded`, `smollm2`, a saved model's folder or a Hub id."
             ) from None
-        return cls(model, tokenizer, prompt, context=context, max_new_tokens=max_new_tokens, told=told)
+        return cls(
+            model, tokenizer, prompt, context=context, max_new_tokens=max_new_tokens, told=told,
+            history=history, halves=halves, thinking=thinking,
+        )  # fmt: skip
 
     @classmethod
     def embedded(
@@ -109,24 +121,40 @@ class CausalLM(Agent):
         context: int,
         max_new_tokens: int,
         seed: int,
+        history: History = "template",
+        halves: bool = False,
+        thinking: bool | None = None,
     ) -> Self:
-        """The built-in default: tokenizer from the world's texts, weights from the seed."""
+        """The built-in default: tokenizer from the world's texts, weights from the seed.
+
+        A full context loses as few turns as must go, and they are tokenised again, as in all tables so far.
+        """
         from spa_bench.agents.embedded import build_model, train_tokenizer
 
         tokenizer = train_tokenizer(texts)
         model = build_model(tokenizer, hidden=hidden, layers=layers, heads=heads, context=context, seed=seed)
-        return cls(model, tokenizer, prompt, context=context, max_new_tokens=max_new_tokens, told=False)
+        return cls(
+            model, tokenizer, prompt, context=context, max_new_tokens=max_new_tokens, told=False,
+            history=history, halves=halves, thinking=thinking,
+        )  # fmt: skip
 
     @classmethod
-    def first_prompt(
-        cls, name: str, prompt: ReplyFormat, instructions: str, revision: str | None = None
+    def example(
+        cls,
+        name: str,
+        prompt: ReplyFormat,
+        instructions: str,
+        *,
+        history: History = "sampled",
+        thinking: bool | None = None,
+        revision: str | None = None,
     ) -> dict[str, str]:
-        """What `load` would be told of a world, as the model's template writes it, and the date that it prints."""
+        """What `load` would read of a world: the beginning of a conversation as text, the template, and its date."""
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision or "main")
-        text = rendered(tokenizer, [Message("user", prompt.system(instructions))])
-        return {"rendered": text, "template_date": DATE}
+        chat = Chat(AutoTokenizer.from_pretrained(name, revision=revision or "main"), thinking=thinking)
+        text = spelled(Bookkeeper(chat, sys.maxsize, 0, history), prompt, instructions)
+        return {"rendered": text, "template": template_of(chat.tokenizer), "template_date": DATE}
 
     def save(self, folder: Path) -> None:
         """Weights as safetensors, and the tokenizer: `load` reads the folder, and so does transformers."""
@@ -142,23 +170,20 @@ class CausalLM(Agent):
         """Feed what is new in each conversation, then sample until every reply has ended."""
         self.model.train(False)
         contexts = [self._advance(conversation) for conversation in conversations]
-        rows = [self._live[conversation.id].row for conversation in conversations]
-        chunks: list[list[int]] = [[] for _ in self._rows]
-        for row, (fed, _, _) in zip(rows, contexts, strict=True):
-            chunks[row] = fed
-        logits = self._feed(chunks)
+        chats = [self._live[conversation.id] for conversation in conversations]
+        logits = self._feed(self._unread(chats))
         draws = np.stack(
-            [np.random.default_rng(derive_seed(c.seed, c.turn)).random(self.max_new_tokens) for c in conversations]
+            [
+                np.random.default_rng(derive_seed(c.seed, c.turn)).random(self.books.max_new_tokens)
+                for c in conversations
+            ]
         )
-        sampled, logprobs = self._sample(logits, rows, draws)
+        sampled, logprobs = self._sample(logits, [live.row for live in chats], draws)
         replies = []
-        for conversation, (_, context, restart), ids, lps in zip(
-            conversations, contexts, sampled, logprobs, strict=True
-        ):
-            live = self._live[conversation.id]
-            live.reply, live.pending = tuple(ids), [ids[-1]]
-            live.length += len(ids)
-            replies.append(Reply(self.chat.reply(ids), Tokens(tuple(context), live.reply, tuple(lps), restart)))
+        for live, (context, restart), ids, lps in zip(chats, contexts, sampled, logprobs, strict=True):
+            live.transcript.said(ids)
+            live.fed = len(live.transcript.ids) - 1  # the last one was sampled only
+            replies.append(Reply(self.chat.reply(ids), Tokens(tuple(context), tuple(ids), tuple(lps), restart)))
         return replies
 
     @torch.inference_mode()
@@ -167,16 +192,15 @@ class CausalLM(Agent):
         self.model.train(False)
         advanced = [self._advance(source) for source, _ in families]
         sources = [self._live[source.id] for source, _ in families]
-        chunks: list[list[int]] = [[] for _ in self._rows]
-        for live, (fed, context, restart) in zip(sources, advanced, strict=True):
-            chunks[live.row], live.pending, live.read = fed[:-1], fed[-1:], (context, restart)
-        if any(chunks):
+        for live, read in zip(sources, advanced, strict=True):
+            live.read = read
+        if any(chunks := self._unread(sources, but=1)):
             self._feed(chunks)
         self._reserve(len(self._rows) + sum(len(copies) for _, copies in families))
         assert self._cache is not None
         for live, (_, copies) in zip(sources, families, strict=True):
             for copy in copies:
-                self._live[copy.id] = replace(live, row=len(self._rows), pending=list(live.pending))
+                self._live[copy.id] = replace(live, row=len(self._rows), transcript=live.transcript.copy())
                 self._cache.move(live.row, len(self._rows))
                 self._rows.append(copy.id)
 
@@ -200,66 +224,48 @@ class CausalLM(Agent):
         For cloning. Contexts come from the same code as in play, so training and play see the same ids.
         """
         messages = self.opening(instructions, trajectory.steps[0].observation)
+        transcript = Transcript()
         turns: list[Tokens] = []
-        before, length = "", 0
-        reply: tuple[int, ...] = ()
         for step in trajectory.steps:
             if turns:
                 messages.append(self.later(step.observation, trajectory.goal))
-            context, before, restart = self._context(messages, before, reply, length)
+            context, restart = self.books.turn(transcript, messages)
             reply = self.chat.taught(step.reply)
-            length = len(context) + len(reply) + (0 if restart else length)
+            transcript.said(reply)
             turns.append(Tokens(tuple(context), reply, (0.0,) * len(reply), restart))
             messages.append(Message("assistant", self.chat.reply(reply)))  # with the thought that the prompt opened
         return turns
 
-    def _advance(self, conversation: Conversation) -> tuple[list[int], list[int], bool]:
-        """Ids to feed now (with what was pending), ids of the context alone, and whether a sequence starts."""
+    def _advance(self, conversation: Conversation) -> tuple[list[int], bool]:
+        """Ids of the context of the reply to come, and whether a sequence starts."""
         live = self._live.get(conversation.id) or self._admit(conversation)
         if live.read is not None:
-            (context, restart), live.read = live.read, None
-            return live.pending, context, restart
-        context, live.prompt, restart = self._context(conversation.messages, live.prompt, live.reply, live.length)
+            read, live.read = live.read, None
+            return read
+        context, restart = self.books.turn(live.transcript, conversation.messages)
         if restart:
             assert self._cache is not None
             self._cache.lengths[live.row] = 0
-            live.length, live.pending = 0, []
-        live.length += len(context)
-        return live.pending + context, context, restart
+            live.fed = 0
+        return context, restart
+
+    def _unread(self, chats: Sequence[_Live], but: int = 0) -> list[list[int]]:
+        """For each row what is to be fed, without the last `but` ids; it then counts as fed."""
+        chunks: list[list[int]] = [[] for _ in self._rows]
+        for live in chats:
+            ids = live.transcript.ids
+            chunks[live.row], live.fed = ids[live.fed : len(ids) - but], len(ids) - but
+        return chunks
 
     def _admit(self, conversation: Conversation) -> _Live:
         """A row for a conversation; where it goes on from the middle of another, all of its past is still to be fed."""
-        live = self._live[conversation.id] = _Live(row=len(self._rows))
+        transcript = self.books.open(conversation.messages, conversation.past)
+        live = self._live[conversation.id] = _Live(len(self._rows), transcript)
         self._rows.append(conversation.id)
         self._reserve(len(self._rows))
         assert self._cache is not None
         self._cache.lengths[live.row] = 0
-        if past := conversation.past:
-            first = max(k for k, tokens in enumerate(past) if k == 0 or tokens.restart)
-            live.pending = [token for tokens in past[first:] for token in (*tokens.context, *tokens.reply)]
-            live.length = len(live.pending)
-            live.reply = past[-1].reply
-            live.prompt = self.chat.prompt(conversation.messages[:-2])  # what the last reply answered
         return live
-
-    def _context(
-        self, messages: Sequence[Message], before: str, reply: tuple[int, ...], length: int
-    ) -> tuple[list[int], str, bool]:
-        """(new ids, rendered prompt, restart): a continuation where template and context length allow it."""
-        prompt = self.chat.prompt(messages)
-        more = self.chat.continuation(before, reply, prompt) if before else None
-        if more is not None:
-            ids = self.chat.encode(more)
-            if length + len(ids) + self.max_new_tokens <= self.context:
-                return ids, prompt, False
-        room = self.context - self.max_new_tokens
-        ids = self.chat.fitted(messages, room)
-        if len(ids) > room:
-            raise UserError(
-                f"task and current page take {len(ids)} tokens, and model.context={self.context} leaves {room} beside "
-                f"a reply of {self.max_new_tokens}: set model.context={len(ids) + self.max_new_tokens} or more"
-            )
-        return ids, prompt, True
 
     def _reserve(self, rows: int) -> None:
         """Room for this many conversations; grows by doubling, contents kept."""
@@ -317,13 +323,13 @@ class CausalLM(Agent):
         replies: list[list[int]] = [[] for _ in rows]
         logprobs: list[list[float]] = [[] for _ in rows]
         active = list(range(len(rows)))
-        for t in range(self.max_new_tokens):
+        for t in range(self.books.max_new_tokens):
             chosen, lps = self._draw(logits[[rows[i] for i in active]], draws[active, t])
             for i, token, lp in zip(active, chosen, lps, strict=True):
                 replies[i].append(token)
                 logprobs[i].append(lp)
             active = [i for i in active if replies[i][-1] not in self.chat.ends]
-            if not active or t + 1 == self.max_new_tokens:
+            if not active or t + 1 == self.books.max_new_tokens:
                 return replies, logprobs
             chunks: list[list[int]] = [[] for _ in self._rows]
             for i in active:
@@ -346,9 +352,9 @@ class CausalLM(Agent):
     def _refuse_unknown_architecture(self) -> None:
         """The cached path must reproduce the model's own logits; better a refusal than silently other numbers."""
         window = sliding_window(self.model.config.get_text_config())
-        if window is not None and window < self.context:
+        if window is not None and window < self.books.context:
             raise UserError(
-                f"the model looks back {window} tokens only, and the cache keeps all of {self.context}: "
+                f"the model looks back {window} tokens only, and the cache keeps all of {self.books.context}: "
                 f"set model.context={window}, or choose another model"
             )
         self.model.train(False)
@@ -362,19 +368,6 @@ class CausalLM(Agent):
         if not torch.allclose(want, got, rtol=1e-3, atol=1e-3):
             kind = type(self.model).__name__
             raise UserError(f"{kind} computes its logits in a way that the cache does not follow: choose another model")
-
-
-def generation_ends(model: PreTrainedModel) -> list[int]:
-    """The tokens at which the model's generation configuration stops."""
-    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    return [] if ends is None else [int(end) for end in (ends if isinstance(ends, list) else [ends])]
-
-
-def sliding_window(config: PretrainedConfig) -> int | None:
-    """How far back a layer of the model looks at the least; None where all of them look at everything."""
-    window: int | None = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None)
-    return None if kinds is not None and set(kinds) <= {"full_attention"} else window
 
 
 def split(lengths: Sequence[int]) -> list[list[int]]:

@@ -1,13 +1,14 @@
-"""Conversations as tokens: each turn's chunk continues the previous one exactly, or a new sequence is started.
+"""A chat template as functions: the prompt of a conversation, what follows a reply, how turns end, what a reply says.
 
-Chat templates rewrite history (some strip thoughts, some trim spaces). Text that a model sampled is never tokenised
-again: where the template's rendering does not begin with what is already in the sequence, the turn says `restart`.
+What stands between a reply and the next one is measured: the template writes a short conversation around a placeholder
+reply, and what it puts behind that is cut out (`Chat.answer`). So a reply stays as it was sampled, also where the
+template would rewrite it later: some strip thoughts, some trim spaces, some add one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spa_bench.agents.thoughts import left_open
 from spa_bench.core import Message, UserError
@@ -42,8 +43,16 @@ class Chat:
     (`also`), and the token that the template puts behind a reply, which is `end`, the one that is taught.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, also: Sequence[int] = ()) -> None:
-        self.tokenizer = tokenizer
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, also: Sequence[int] = (), thinking: bool | None = None
+    ) -> None:
+        """`thinking` is what the template is told as `enable_thinking`; None leaves it at its own default.
+
+        UserError where the template knows no such switch, or cannot write a conversation.
+        """
+        if thinking is not None and "enable_thinking" not in template_of(tokenizer):
+            raise UserError("the model's chat template has no switch for thoughts: leave model.thinking out")
+        self.tokenizer, self.thinking = tokenizer, thinking
         own = tokenizer.eos_token_id
         known = [*([] if own is None else [int(own)]), *also]
         written = self._end_of_template()
@@ -57,7 +66,7 @@ class Chat:
 
     def prompt(self, messages: Sequence[Message]) -> str:
         """The rendered conversation, ready for the next reply."""
-        return rendered(self.tokenizer, messages)
+        return rendered(self.tokenizer, messages, thinking=self.thinking)
 
     def encode(self, text: str) -> list[int]:
         """Ids of rendered text; lone surrogates, which no tokenizer takes, become question marks."""
@@ -86,21 +95,24 @@ class Chat:
         ids = whole[len(asked) :] if whole[: len(asked)] == asked else self.encode(self.lead + reply)
         return (*ids, self.end)
 
-    def fitted(self, messages: Sequence[Message], room: int) -> list[int]:
-        """Ids of the prompt, without as many of the oldest turns as must go to fit into `room` tokens.
+    def answer(self, reply: Sequence[int], message: Message) -> list[int]:
+        """Ids that follow a reply as it was sampled: its end where it has none, the message, the next prompt.
 
-        The first message, with instructions and task, and the last, with the current page, stay: in the end they are
-        one message, because templates want user and assistant to take turns. More than `room` where that does not fit.
+        The end is the template's own; it is left out where the reply ended with it. Measured behind a placeholder, so
+        that the reply itself is not looked at. UserError where the template does not write replies as they are.
         """
-        shown = list(messages)
-        ids = self.encode(self.prompt(shown))
-        while len(ids) > room and len(shown) > 1:
-            if len(shown) > 3:
-                del shown[1:3]  # the oldest reply and what it led to
-            else:
-                shown = [Message("user", f"{shown[0].content}\n\n{shown[-1].content}")]
-            ids = self.encode(self.prompt(shown))
-        return ids
+        shown = self.prompt([Message("user", "?"), Message("assistant", _REPLY), message])
+        _, found, behind = shown.partition(_REPLY)
+        if not found:
+            raise UserError("the model's chat template writes replies in other words: set model.history=template")
+        end = str(self.tokenizer.decode([self.end]))
+        written = behind.lstrip()  # Llama 2 has a space before it
+        if written.startswith(end) and not (reply and reply[-1] == self.end):
+            return self.encode(written)
+        # Behind an end: some end tokens swallow white space (Phi-3), some tokenizers put a space before a lone text.
+        more = written.removeprefix(end) if written.startswith(end) else behind
+        ids = self.encode(end + more)
+        return ids[1:] if ids[:1] == [self.end] else self.encode(more)
 
     def continuation(self, before: str, reply: Sequence[int], after: str) -> str | None:
         """What follows the sampled reply in the next prompt, or None where `after` does not continue it.
@@ -122,26 +134,39 @@ class Chat:
 
     def _end_of_template(self) -> int | None:
         """The token that the template puts behind a reply; None where that is ordinary text or nothing."""
-        shown = rendered(self.tokenizer, [Message("user", "?"), Message("assistant", _REPLY)], reply_follows=False)
+        talk = [Message("user", "?"), Message("assistant", _REPLY)]
+        shown = rendered(self.tokenizer, talk, reply_follows=False, thinking=self.thinking)
         _, found, behind = shown.rpartition(_REPLY)
         first = self.encode(behind.lstrip())[:1] if found else []
         return first[0] if first and first[0] in self.tokenizer.added_tokens_decoder else None
 
 
-def rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, reply_follows: bool = True) -> str:
+def template_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The template in use, with a fixed date where it asks for one; UserError where there is none."""
+    if not tokenizer.chat_template:
+        raise UserError("the model's tokenizer has no chat template: choose an instruct model, or add a template")
+    template = str(tokenizer.get_chat_template())
+    return _FIXED_DATE + template if "strftime_now" in template else template
+
+
+def rendered(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Message],
+    *,
+    reply_follows: bool = True,
+    thinking: bool | None = None,
+) -> str:
     """Messages as the tokenizer's template writes them, on every day as on `DATE`; UserError where it cannot."""
     from jinja2 import TemplateError
 
-    if not tokenizer.chat_template:
-        raise UserError("the model's tokenizer has no chat template: choose an instruct model, or add a template")
-    template = tokenizer.get_chat_template()
-    if "strftime_now" in template:
-        template = _FIXED_DATE + template
+    template = template_of(tokenizer)
     chat = [{"role": message.role, "content": message.content} for message in messages]
+    switch: dict[str, Any] = {} if thinking is None else {"enable_thinking": thinking}
     try:
         text = tokenizer.apply_chat_template(
             chat, chat_template=template, tokenize=False, add_generation_prompt=reply_follows,
             date_string="26 Jul 2024",  # read by the templates of Llama 3
+            **switch,
         )  # fmt: skip
     except TemplateError as error:
         reason = " ".join(str(error).split())

@@ -60,7 +60,20 @@ class ModelConfig(Section):
     heads: int = Field(
         4, ge=1, validate_default=True, description="attention heads of the embedded model; each has an even width"
     )
-    context: int = Field(2048, ge=64, description="longest sequence, in tokens; older turns are dropped beyond it")
+    context: int | None = Field(
+        None,
+        ge=64,
+        description="longest sequence, in tokens; older turns are dropped beyond it. Default: embedded 2048, else the "
+        "model's own up to 8192",
+    )
+    history: Literal["auto", "sampled", "template"] = Field(
+        "auto",
+        description="past replies as sampled, or as the chat template rewrites them; auto: `template` for the embedded "
+        "model, whose template rewrites nothing, else `sampled`",
+    )
+    thinking: bool | None = Field(
+        None, description="`enable_thinking` of chat templates that have it (Qwen3); default: the template's own"
+    )
     max_new_tokens: int | None = Field(None, ge=1, description="longest reply; default: action 16, react 256")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = Field(

@@ -37,12 +37,13 @@ def known_as(name: str) -> str:
     return name
 
 
-def identify(name: str, prompt: ReplyFormat, instructions: str) -> dict[str, str]:
+def identify(name: str, prompt: ReplyFormat, instructions: str, **reading: Any) -> dict[str, str]:
     """The content of a folder's or a Hub model, for `run.json`; UserError where there is none.
 
     Of a folder the digests of `weights` and of all other `files` that are read, of a model from the Hub its `revision`;
-    of both the digest of the world's instructions in `prompt` as the chat template writes them, and the date that it
-    prints (`template_date`). Nothing says where the model lies.
+    of both the digest of the chat `template`, the date that it prints (`template_date`), and the beginning of a
+    conversation in this world as the model reads it (`example`; `rendered` is its digest). `reading` are the settings
+    of history and thoughts. Nothing says where the model lies.
     """
     from transformers.utils.hub import cached_file, extract_commit_hash
 
@@ -51,12 +52,13 @@ def identify(name: str, prompt: ReplyFormat, instructions: str) -> dict[str, str
     try:
         config = cached_file(name, "config.json")
         revision = None if Path(name).is_dir() else extract_commit_hash(config, None)
-        told = kind.first_prompt(name, prompt, instructions, revision)
+        told = kind.example(name, prompt, instructions, revision=revision, **reading)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load model {name!r}: {str(error).strip().splitlines()[0]}") from None
     assert config is not None  # an error, where there is none
     own = {"revision": revision} if revision else _of_folder(Path(config).parent)
-    return own | {"rendered": _digest(told["rendered"]), "template_date": told["template_date"]}
+    digests = {key: _digest(told[key]) for key in ("rendered", "template")}
+    return own | digests | {"template_date": told["template_date"], "example": told["rendered"]}
 
 
 def _of_folder(folder: Path) -> dict[str, str]:

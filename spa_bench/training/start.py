@@ -120,7 +120,14 @@ class Start:
     def model(self) -> dict[str, str]:
         """What the configured model holds; empty for the embedded one, which code, world and settings decide."""
         name = self.config.model.name
-        return {} if name == "embedded" else identify(name, self.prompt, self.env.instructions)
+        return {} if name == "embedded" else identify(name, self.prompt, self.env.instructions, **self.reading)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the chat template is used: `history`, and `thinking`."""
+        model = self.config.model
+        automatic = "template" if model.name == "embedded" else "sampled"
+        return {"history": automatic if model.history == "auto" else model.history, "thinking": model.thinking}
 
     def train_tasks(self, count: int) -> list[Task]:
         """The first `count` train tasks of the fixed shuffle, from the beginning again where they run out."""
@@ -184,7 +191,8 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
     model = start.config.model
     kind: Any = registry.find("agents", "causal-lm")
     longest = model.max_new_tokens or (16 if start.prompt.name == "action" else 256)
-    limits = {"context": model.context, "max_new_tokens": longest}
+    context = 2048 if model.context is None and model.name == "embedded" else model.context
+    limits = start.reading | {"context": context, "max_new_tokens": longest, "halves": model.name != "embedded"}
     if folder is not None or model.name != "embedded":
         told = model.name != "embedded"
         revision = None if folder is not None else start.model.get("revision")

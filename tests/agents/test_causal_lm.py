@@ -149,7 +149,7 @@ def test_every_turn_and_every_episode_has_random_numbers_of_its_own(monkeypatch)
         agent, "_sample", lambda logits, rows, draws: drawn.append(draws) or sample(logits, rows, draws)
     )
     chat_alone(agent, conversations([3, 7]), observation)
-    assert len(drawn) == 4 and all(draws.shape == (2, agent.max_new_tokens) for draws in drawn)
+    assert len(drawn) == 4 and all(draws.shape == (2, agent.books.max_new_tokens) for draws in drawn)
     numbers = np.concatenate(drawn)
     assert len(np.unique(numbers)) == numbers.size
     again = [np.random.default_rng(derive_seed(1000 + i, turn)).random(8) for turn in range(4) for i in (3, 7)]

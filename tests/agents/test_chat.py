@@ -16,6 +16,7 @@ from tokenizers import normalizers
 from spa_bench import registry
 from spa_bench.agents.chat import DATE, Chat
 from spa_bench.agents.embedded import build_model, train_tokenizer
+from spa_bench.agents.transcript import Transcript
 from spa_bench.core import Conversation, Message, Step, Task, Trajectory, UserError
 
 TURNS = (
@@ -171,7 +172,7 @@ def test_cloning_sees_the_same_ids_as_play_where_the_prompt_opens_a_thought(
     episode = shown(one.prompt.render("look", "so"))
     taught = one.tokenise("", episode)
     wanted = iter([token for turn in taught for token in turn.reply])
-    one.max_new_tokens = max(len(turn.reply) for turn in taught)
+    one.books.max_new_tokens = max(len(turn.reply) for turn in taught)
     monkeypatch.setattr(one, "_draw", lambda logits, uniforms: ([next(wanted)], [0.0]))
     talk = Conversation(0, 1, one.opening("", episode.steps[0].observation))
     for turn, step in zip(taught, episode.steps, strict=True):
@@ -266,22 +267,22 @@ def long(words: int) -> str:
 def test_task_and_current_page_are_fed_or_refused_and_what_is_dropped_is_oldest(
     first: int, last: int, between: list[tuple[int, int]], context: int
 ) -> None:
-    AGENT.context = context
+    AGENT.books.context = context
     talk = [Message("user", f"Your task {long(first)}")]
     for number, (said, seen) in enumerate(between):
         talk += [Message("assistant", f"Action: {long(said)} {number}"), Message("user", f"room {number} {long(seen)}")]
     if between:
         talk[-1] = Message("user", f"current shelf {long(last)}")
-    room = context - AGENT.max_new_tokens
+    room = context - AGENT.books.max_new_tokens
     least = f"{talk[0].content}\n\n{talk[-1].content}" if between else talk[0].content
     needed = len(AGENT.chat.encode(AGENT.chat.prompt([Message("user", least)])))
     if needed > room:
         said = rf"take {needed} tokens.* set model\.context={needed + 8} or more"
         with pytest.raises(UserError, match=said) as caught:
-            AGENT._context(talk, "", (), 0)
+            AGENT.books.turn(Transcript(), talk)
         assert "\n" not in str(caught.value)
         return
-    fed, _, restart = AGENT._context(talk, "", (), 0)
+    fed, restart = AGENT.books.turn(Transcript(), talk)
     text = AGENT.tokenizer.decode(fed)
     assert restart and len(fed) <= room
     assert talk[0].content in text and talk[-1].content in text
@@ -293,6 +294,7 @@ def test_task_and_current_page_are_fed_or_refused_and_what_is_dropped_is_oldest(
 
 
 AGENT = agent()
+AGENT.books.history, AGENT.books.halves = "template", False  # as for the embedded model
 
 
 def test_a_long_first_message_is_refused_and_not_cut() -> None:
@@ -304,7 +306,7 @@ def test_a_long_first_message_is_refused_and_not_cut() -> None:
 def test_the_first_and_the_last_message_become_one_where_nothing_else_fits() -> None:
     one = agent(context=64)
     talk = [Message("user", "Your task."), Message("assistant", long(30)), Message("user", f"room {long(30)}")]
-    fed, _, restart = one._context(talk, "", (), 0)
+    fed, restart = one.books.turn(one.books.open(talk), talk)
     assert restart
     assert one.tokenizer.decode(fed) == f"<|user|>Your task.\n\nroom {long(30)}<|turn|><|assistant|>"
     assert np.array(fed).shape == (len(one.chat.encode(one.tokenizer.decode(fed))),)

@@ -29,5 +29,19 @@ def test_what_was_collected_is_counted_once_and_what_is_under_way_is_no_episode(
         "grounded": pytest.approx(5 / 7),
         "turns": 3.5,
         "tokens_sampled": 21,
+        "restarts": 0,
     }
-    assert collected([]) == {"episodes": 0, "success": 0.0, "grounded": 0.0, "turns": 0.0, "tokens_sampled": 0}
+    nothing = {"episodes": 0, "success": 0.0, "grounded": 0.0, "turns": 0.0, "tokens_sampled": 0, "restarts": 0}
+    assert collected([]) == nothing
+
+
+def test_a_restart_is_a_later_turn_of_ones_own_that_began_a_new_sequence() -> None:
+    """Steps that restart: 0, 2 and 3 of five. The first begins an episode; those of a past are another's."""
+    marked = with_tokens(episode(0.0, (True,) * 5))
+    steps = tuple(
+        replace(step, tokens=replace(step.tokens, restart=number in (0, 2, 3)))  # type: ignore[type-var]
+        for number, step in enumerate(marked.steps)
+    )
+    counts = [collected([replace(marked, steps=steps, branch=branch)])["restarts"] for branch in (0, 1, 3, 4)]
+    assert counts == [2, 2, 1, 0]
+    assert collected([replace(marked, steps=steps)] * 2)["restarts"] == 4

@@ -60,7 +60,7 @@ def test_a_model_that_was_moved_is_the_same_and_says_nothing_of_its_place(tmp_pa
     shutil.copytree(tmp_path / "a", tmp_path / "elsewhere" / "b")
     (tmp_path / "elsewhere" / "b" / "README.md").write_text("about")
     assert identity(tmp_path / "elsewhere" / "b") == first
-    assert set(first) == {"weights", "files", "rendered", "template_date"}
+    assert set(first) == {"weights", "files", "rendered", "template", "template_date", "example"}
     assert first["template_date"] == DATE
     assert str(tmp_path) not in json.dumps(first)
 
@@ -71,14 +71,14 @@ def test_other_weights_files_templates_or_prompts_are_another_model(tmp_path: Pa
     assert {key for key in found[0] if found[0][key] != found[1][key]} == {"weights"}
     for prompt, instructions in (("action", INSTRUCTIONS), ("react", "You are in a shop.")):
         found.append(identity(folder, prompt, instructions))
-        assert {key for key in found[0] if found[0][key] != found[-1][key]} == {"rendered"}
+        assert {key for key in found[0] if found[0][key] != found[-1][key]} == {"rendered", "example"}
     change(folder, "generation_config.json", "eos_token_id", [1, 2])
     found.append(identity(folder))
     assert {key for key in found[0] if found[0][key] != found[-1][key]} == {"files"}
     template = folder / "chat_template.jinja"
     template.write_text(template.read_text().replace("<|user|>", "<|user|>~"))
     found.append(identity(folder))
-    assert {key for key in found[0] if found[0][key] != found[-1][key]} == {"files", "rendered"}
+    assert {key for key in found[0] if found[0][key] != found[-1][key]} == {"files", "rendered", "template", "example"}
     assert len({json.dumps(one) for one in found}) == len(found)
 
 
@@ -121,7 +121,8 @@ def test_a_model_from_the_hub_is_known_by_its_revision_and_loaded_at_it(tmp_path
     lines = done.stdout.splitlines()
     for told, value, seed in ((lines[0], lines[1], 1), (lines[2], lines[3], 0)):
         found = json.loads(told)
-        assert set(found) == {"revision", "rendered", "template_date"} and found["revision"] == revisions[seed]
+        assert set(found) == {"revision", "rendered", "template", "template_date", "example"}
+        assert found["revision"] == revisions[seed]
         agent = language_model(seed=seed, layers=1)
         assert float(value) == agent.model.get_input_embeddings().weight[5, 5].item()
 

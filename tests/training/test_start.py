@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from strategies import task
-from tiny import config
+from tiny import config, language_model
 
 from spa_bench.runs.progress import Progress
 from spa_bench.training import start, warm_start
@@ -35,6 +35,18 @@ def test_tasks_are_shuffled_by_their_names_alone() -> None:
     tasks = [task(key) for key in "abcdef"]
     assert [one.key for one in start.fixed_shuffle(tasks)] == list("dfcbea")
     assert [one.key for one in start.fixed_shuffle(reversed(tasks[:4]))] == list("dcba")
+
+
+def test_the_embedded_model_reads_as_it_always_did_and_others_own_their_tokens(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    small = {"hidden": 32, "layers": 1, "heads": 2, "threads": 1}
+    books = start.load_policy(start.begin(config(model=small)), None).books  # type: ignore[attr-defined]
+    assert (books.history, books.halves, books.context, books.room) == ("template", False, 2048, 2032)
+    language_model(layers=1, context=700).save(tmp_path)
+    for given, history, context in (({}, "sampled", 700), ({"history": "template", "context": 300}, "template", 300)):
+        common = start.begin(config(model={"name": str(tmp_path), "threads": 1} | given))
+        books = start.load_policy(common, None).books  # type: ignore[attr-defined]
+        assert (books.history, books.halves, books.context) == (history, True, context)
 
 
 def test_the_warm_start_explores_each_task_several_times_and_not_alike(
