@@ -3,7 +3,7 @@
     python tests/simulation/verdicts.py
 
 plays tables of methods in memory, has them judged by the functions that make the tables, and prints the results as
-Markdown, for the bench card. About ten minutes of one core; `--tables 200` is faster and less exact. The same command
+Markdown, for the bench card. About half an hour of one core; `--tables 200` is faster and less exact. The same command
 gives the same numbers.
 """
 
