@@ -14,19 +14,15 @@ import torch
 
 from spa_bench.agents.chat import DATE, Chat, template_of
 from spa_bench.agents.model_limits import generation_ends, own_context, sliding_window
-from spa_bench.agents.row_cache import RowCache
+from spa_bench.agents.row_cache import RowCache, split
 from spa_bench.agents.transcript import Bookkeeper, History, Transcript, spelled
 from spa_bench.core import Agent, Conversation, Message, Reply, ReplyFormat, Tokens, Trajectory, UserError, derive_seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-WORTH = 0.8
-"""A second pass is made where it leaves no more than this share of the computation; it has to copy what it reads."""
-
-FEW = 0.25
-"""Up to this share of the rows is copied for a pass over single tokens. Measured with 192 rows of 600 slots: 10 rows
-take 16 ms apart and 46 ms among all, 48 rows 42 and 47, 64 rows 48 and 47."""
+AGREEMENT = {4: 1e-3, 2: 5e-2}
+"""By the bytes of a weight: how far the cache's logits may be from the model's own, absolute and relative."""
 
 
 @dataclass
@@ -88,8 +84,9 @@ class CausalLM(Agent):
         halves: bool = True,
         thinking: bool | None = None,
         revision: str | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Self:
-        """A model and tokenizer from a folder or the Hub (there of a commit, `revision`).
+        """A model and tokenizer from a folder or the Hub (there of a commit, `revision`), its weights in `dtype`.
 
         UserError with the reason where that fails.
         """
@@ -98,7 +95,7 @@ class CausalLM(Agent):
         of = {} if revision is None else {"revision": revision}
         try:
             tokenizer = AutoTokenizer.from_pretrained(name, **of)
-            model = AutoModelForCausalLM.from_pretrained(name, use_safetensors=True, dtype=torch.float32, **of)
+            model = AutoModelForCausalLM.from_pretrained(name, use_safetensors=True, dtype=dtype, **of)
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
@@ -124,6 +121,7 @@ class CausalLM(Agent):
         history: History = "template",
         halves: bool = False,
         thinking: bool | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Self:
         """The built-in default: tokenizer from the world's texts, weights from the seed.
 
@@ -133,6 +131,8 @@ class CausalLM(Agent):
 
         tokenizer = train_tokenizer(texts)
         model = build_model(tokenizer, hidden=hidden, layers=layers, heads=heads, context=context, seed=seed)
+        for weight in model.parameters():  # `to` would round the buffers of the rotary embedding as well
+            weight.data = weight.data.to(dtype)
         return cls(
             model, tokenizer, prompt, context=context, max_new_tokens=max_new_tokens, told=False,
             history=history, halves=halves, thinking=thinking,
@@ -365,26 +365,7 @@ class CausalLM(Agent):
         self._feed([ids[:7].tolist()])
         got = self._feed([ids[7:].tolist()])[0]
         self._rows, self._cache = [], None
-        if not torch.allclose(want, got, rtol=1e-3, atol=1e-3):
+        tolerance = AGREEMENT[self.model.dtype.itemsize]
+        if not torch.allclose(want, got, rtol=tolerance, atol=tolerance):
             kind = type(self.model).__name__
             raise UserError(f"{kind} computes its logits in a way that the cache does not follow: choose another model")
-
-
-def split(lengths: Sequence[int]) -> list[list[int]]:
-    """Rows in one part, or in a part of short chunks and one of long ones where that saves enough of the computation.
-
-    What is computed is rows times the longest chunk; rows without anything to feed need no pass. Single tokens stay
-    together unless few rows have one: they cost less than the copy.
-    """
-    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
-    longest = lengths[order[-1]]
-    if longest == 1 and sum(lengths) <= FEW * len(lengths):
-        return [[row for row, length in enumerate(lengths) if length]]
-
-    def cost(cut: int) -> int:
-        return cut * (lengths[order[cut - 1]] if cut else 0) + (len(order) - cut) * longest
-
-    best = min(range(len(order)), key=cost)
-    if longest <= 1 or cost(best) >= WORTH * cost(0):
-        return [list(range(len(lengths)))]
-    return [sorted(part) for part in (order[:best], order[best:]) if any(lengths[row] for row in part)]

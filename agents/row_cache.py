@@ -6,10 +6,18 @@ holes or a fresh prefill each turn. Here row i writes at its own length; a mask 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
+
+WORTH = 0.8
+"""A second pass is made where it leaves no more than this share of the computation; it has to copy what it reads."""
+
+FEW = 0.25
+"""Up to this share of the rows is copied for a pass over single tokens. Measured with 192 rows of 600 slots: 10 rows
+take 16 ms apart and 46 ms among all, 48 rows 42 and 47, 64 rows 48 and 47."""
 
 
 class _RowLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
@@ -115,3 +123,23 @@ class RowCache(Cache):
                 more = theirs.keys.new_zeros(self.rows - other.rows, *theirs.keys.shape[1:])
                 mine.keys, mine.values = torch.cat([theirs.keys, more]), torch.cat([theirs.values, more])
                 mine.is_initialized = True
+
+
+def split(lengths: Sequence[int]) -> list[list[int]]:
+    """Rows in one part, or in a part of short chunks and one of long ones where that saves enough of the computation.
+
+    What is computed is rows times the longest chunk; rows without anything to feed need no pass. Single tokens stay
+    together unless few rows have one: they cost less than the copy.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+    longest = lengths[order[-1]]
+    if longest == 1 and sum(lengths) <= FEW * len(lengths):
+        return [[row for row, length in enumerate(lengths) if length]]
+
+    def cost(cut: int) -> int:
+        return cut * (lengths[order[cut - 1]] if cut else 0) + (len(order) - cut) * longest
+
+    best = min(range(len(order)), key=cost)
+    if longest <= 1 or cost(best) >= WORTH * cost(0):
+        return [list(range(len(lengths)))]
+    return [sorted(part) for part in (order[:best], order[best:]) if any(lengths[row] for row in part)]

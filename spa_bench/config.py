@@ -76,8 +76,10 @@ class ModelConfig(Section):
     )
     max_new_tokens: int | None = Field(None, ge=1, description="longest reply; default: action 16, react 256")
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="training arithmetic; auto: bf16 on CUDA and on CPUs with matrix units, else fp32"
+    dtype: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="weights of policy, sampler and reference; auto: fp32 for the embedded model, else bf16 on CUDA "
+        "and on CPUs with matrix units; a policy in bf16 is trained on fp32 copies of its weights",
     )
     threads: int = Field(
         2,
@@ -231,8 +233,14 @@ def _toml_value(text: str) -> Any:
         return text
 
 
+RENAMED = {"model.precision": "model.dtype"}
+"""Settings of earlier versions that have another name now."""
+
+
 def _unknown_key(path: list[str]) -> str:
     *sections, key = path
+    if new := RENAMED.get(".".join(path)):
+        return f"setting {'.'.join(path)} is now {new}"
     model: Any = RunConfig
     for section in sections:
         model = model.model_fields[section].annotation

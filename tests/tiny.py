@@ -24,7 +24,7 @@ SETTINGS: dict[str, Any] = {
         "hidden": 32,
         "layers": 1,
         "heads": 2,
-        "precision": "fp32",
+        "dtype": "fp32",
         "context": 512,
         "max_new_tokens": 10,
         "threads": 1,

@@ -17,9 +17,9 @@ from spa_bench.rollout.simulator import PlayedOn
 from spa_bench.runs.episodes import from_row
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
-from spa_bench.training import experiment, pricing, start
+from spa_bench.training import experiment, start
 from spa_bench.training.backbone import Tunable
-from spa_bench.training.policy import Policy
+from spa_bench.training.learner import make_policy, make_reference
 
 LOOPS = (0, 1, 2, 3)
 """Numbers of walks around a loop."""
@@ -94,12 +94,10 @@ def prepare(config: RunConfig, recorded: Path | None, size: Size, progress: Prog
     if common.characters > 1:
         raise UserError("an audit continues recorded episodes, for one character only: set world.options.characters=1")
     policy_folder = start.warm_start(common, progress)
-    warm = start.load_policy(common, policy_folder)
-    warm.temperature = config.ppo.temperature
+    warm, frozen = make_policy(common, policy_folder)
     explored = [start.read_episodes(start.explore(common, policy_folder, progress) / "explore.jsonl")]
     explored += [_explored(common, warm, again, progress) for again in range(1, size.fits)]
-    agent = start.load_policy(common, experiment.last_policy(recorded) if recorded else policy_folder)
-    agent.temperature = config.ppo.temperature
+    agent, _ = make_policy(common, experiment.last_policy(recorded) if recorded else policy_folder)
     simulator = PlayedOn(common.player, cast(Agent, agent))
     trajectories = _recorded(recorded, size) if recorded else fresh(common, agent, size, progress)
     points = effects.choose_points(trajectories, size.points, derive_seed(config.seed, "points"))
@@ -107,8 +105,7 @@ def prepare(config: RunConfig, recorded: Path | None, size: Size, progress: Prog
         seed = derive_seed(config.seed, "alternatives")
         executed = effects.effects(simulator, trajectories, points, size.alternatives, seed) if points else []
         bar.advance(len(points))
-    frozen = Policy(warm.model, precision=common.precision, temperature=config.ppo.temperature)
-    reference = pricing.Reference(frozen.requires_grad_(False), config.ppo.microbatch)
+    reference = make_reference(common, frozen)
     return Stage(
         common=common,
         agent=agent,

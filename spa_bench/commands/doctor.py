@@ -96,11 +96,12 @@ def _torch() -> Check:
         import torch
     except (ImportError, OSError) as error:
         return Check("torch device", "bad", f"torch cannot be imported: {error}", "reinstall torch")
-    from spa_bench.training.policy import WIDE, choose_device, choose_precision
+    from spa_bench.training.policy import WIDE, choose_device, choose_dtype
 
     device = choose_device("auto")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    found = f"{device.type} ({name}), {choose_precision('auto', device, WIDE)}, {usable_cpus()} processors"
+    dtype = choose_dtype("auto", device, WIDE, embedded=False)
+    found = f"{device.type} ({name}), {dtype} for wide models, {usable_cpus()} processors"
     return Check("torch device", "good", found)
 
 

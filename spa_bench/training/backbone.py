@@ -47,8 +47,8 @@ class Tunable:
         self._names = {name for name, _ in self._network.named_parameters()}
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the warm start's weights, by name."""
-        return {name: weight.detach().clone() for name, weight in self._network.named_parameters()}
+        """A copy of the warm start's weights in fp32, by name: small steps would be lost on weights of bf16."""
+        return {name: weight.detach().to(torch.float32, copy=True) for name, weight in self._network.named_parameters()}
 
     def place(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weights on the network's device, by name; those that are there are not copied."""

@@ -12,27 +12,35 @@ import torch
 
 from spa_bench.config import PPOConfig
 from spa_bench.training.checked_method import CheckedMethod
+from spa_bench.training.masters import MasterAdamW
 from spa_bench.training.policy import Policy
 
 if TYPE_CHECKING:
     from spa_bench.training.start import LanguageModel
 
+MASTER = "master."
+"""Before the number of an fp32 master among the optimiser's tensors."""
 
-def make_optimizer(policy: Policy, settings: PPOConfig) -> torch.optim.Optimizer:
-    """AdamW without decay, with cleanrl's epsilon; the value head, which starts from nothing, has its own rate.
 
+def make_optimizer(policy: Policy, settings: PPOConfig) -> MasterAdamW:
+    """AdamW without decay, with cleanrl's epsilon: a group for the network, and one for the value head.
+
+    The head, which starts from nothing, has its own rate.
     `initial_lr` is what `ppo.update` raises each group's rate to.
     """
     parts = [(policy.model, settings.learning_rate), (policy.value, settings.value_learning_rate)]
-    groups = [{"params": list(part.parameters()), "lr": rate, "initial_lr": rate} for part, rate in parts]
-    return torch.optim.AdamW(groups, weight_decay=0.0, eps=1e-5)
+    groups = [
+        {"params": [weight for weight in part.parameters() if weight.requires_grad], "lr": rate, "initial_lr": rate}
+        for part, rate in parts
+    ]
+    return MasterAdamW(groups, weight_decay=0.0, eps=1e-5)
 
 
 def save(
     folder: Path,
     agent: LanguageModel,
     policy: Policy,
-    optimizer: torch.optim.Optimizer,
+    optimizer: MasterAdamW,
     method: CheckedMethod,
     row: dict[str, Any],
 ) -> None:
@@ -44,16 +52,21 @@ def save(
         for index, state in optimizer.state_dict()["state"].items()
         for name, value in state.items()
     }
+    moments |= {f"{MASTER}{number}": master for number, master in optimizer.masters()}
     safetensors.torch.save_file(moments, folder / "optimizer.safetensors")
     safetensors.numpy.save_file(method.state_dict(), folder / "method.safetensors")
     (folder / "metrics.json").write_text(json.dumps(row, allow_nan=False))
 
 
-def load(folder: Path, policy: Policy, optimizer: torch.optim.Optimizer, method: CheckedMethod) -> dict[str, Any]:
+def load(folder: Path, policy: Policy, optimizer: MasterAdamW, method: CheckedMethod) -> dict[str, Any]:
     """Restore all but the model's weights, which the agent has loaded; returns the iteration's metrics."""
     policy.value.load_state_dict(safetensors.torch.load_file(folder / "value.safetensors"))
     state: dict[int, dict[str, torch.Tensor]] = {}
+    masters = dict(optimizer.masters())
     for key, value in safetensors.torch.load_file(folder / "optimizer.safetensors").items():
+        if key.startswith(MASTER):
+            masters[key.removeprefix(MASTER)].copy_(value)
+            continue
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

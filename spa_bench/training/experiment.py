@@ -211,7 +211,7 @@ def facts(common: start.Start, model: Mapping[str, str]) -> dict[str, Any]:
         "outcome": env.outcome,
         "prompt": common.prompt_hash,
         "device": common.device.type,
-        "precision": common.precision,
+        "dtype": common.dtype,
     }
 
 

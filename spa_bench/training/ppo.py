@@ -94,6 +94,7 @@ def update(
 ) -> dict[str, float]:
     """Some epochs over the samples; returns means over all minibatches, and how many were skipped.
 
+    The optimiser has two groups, of the network and of the value head, as `checkpoint.make_optimizer` makes them.
     `done` is the number of optimiser steps before this update: the rates rise over the first `settings.warmup`.
 
     A minibatch whose loss or gradient is not finite is skipped and counted. Raises TrainingError where there is nothing
@@ -152,7 +153,7 @@ def _step(
         shares = (part.policy, part.value, part.kl, part.entropy, part.clipped, part.approx_kl)
         for name, value in zip(sums, shares, strict=True):
             sums[name] += value.item() / (max(decisions, 1) if name == "value_loss" else tokens)
-    norm = _clipped(policy, settings.max_grad_norm) if finite else math.nan
+    norm = _clipped(optimizer, settings.max_grad_norm) if finite else math.nan
     finite = finite and math.isfinite(norm)
     if finite:
         optimizer.step()
@@ -160,13 +161,13 @@ def _step(
     return sums | {"grad_norm": norm, "ratio_gap": ratio_gap, "finite": float(finite)}
 
 
-def _clipped(policy: Policy, largest: float) -> float:
-    """Clip the gradients and return the norm of the network's; not finite where the value head's is not.
+def _clipped(optimizer: torch.optim.Optimizer, largest: float) -> float:
+    """Clip the gradients of both groups and return the norm of the network's; not finite where the head's is not.
 
     The value head's are clipped separately: they grow with the scale of a method's rewards, and clipped together,
     larger rewards would mean smaller updates of the policy.
     """
     network, head = (
-        torch.nn.utils.clip_grad_norm_(part.parameters(), largest).item() for part in (policy.model, policy.value)
+        torch.nn.utils.clip_grad_norm_(group["params"], largest).item() for group in optimizer.param_groups
     )
     return network if math.isfinite(head) else math.nan

@@ -113,7 +113,7 @@ def price(
     if not gap <= sampler_tolerance:
         raise TrainingError(
             f"sampler and trainer disagree: mean |log-prob difference| {gap:.2g} (allowed {sampler_tolerance:.2g}); "
-            "use model.precision=fp32, or report this model"
+            "use model.dtype=fp32, or report this model"
         )
     level = settings.level or method.level
     checked.observe(trajectories if finished is None else finished)

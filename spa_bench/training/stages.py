@@ -30,11 +30,8 @@ from spa_bench.training import checkpoint, metrics, ppo, pricing, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.budget import Budget, least_steps, so_far
 from spa_bench.training.checked_method import CheckedMethod
+from spa_bench.training.learner import TOLERANCES, Learner, make_policy, make_reference
 from spa_bench.training.policy import Policy
-
-TOLERANCES = {"fp32": {"ratio": 1e-3, "kl": 1e-4, "sampler": 1e-3}, "bf16": {"ratio": 0.3, "kl": 1e-4, "sampler": 0.1}}
-"""Tolerated difference of log-probs that should be equal. Measured on the embedded default on a CPU: fp32 to 1e-5;
-bf16 rounds a log-prob by up to some 0.1, and a batch of another shape rounds differently."""
 
 
 class Clock:
@@ -48,29 +45,6 @@ class Clock:
         now = time.monotonic()
         seconds, self.last = now - self.last, now
         return seconds
-
-
-@dataclass
-class Learner:
-    """The state that training changes, and the method's overhead."""
-
-    agent: start.LanguageModel
-    policy: Policy
-    optimizer: Any
-    reference: pricing.Reference
-    simulator: PlayedOn
-    backbone: Tunable
-
-    def extra(self) -> dict[str, int]:
-        """The method's overhead, in tokens and environment steps, since the last call."""
-        reference, simulator, backbone = self.reference, self.simulator, self.backbone
-        spent = {
-            "extra_tokens": reference.extra_tokens + simulator.tokens + backbone.tokens,
-            "extra_tokens_sampled": simulator.tokens_sampled,
-            "extra_env_steps": simulator.env_steps,
-        }
-        reference.extra_tokens = backbone.tokens = simulator.tokens = simulator.tokens_sampled = simulator.env_steps = 0
-        return spent
 
 
 @dataclass
@@ -153,7 +127,7 @@ class Run(Evaluation):
         self._copy_panel(explored)
         self.stage("explore", clock)
 
-        reference = self._reference(policy_folder)
+        reference = make_reference(self.common, make_policy(self.common, policy_folder)[1])
         agent, policy, optimizer, done = self._restore(policy_folder)
         simulator = PlayedOn(self.common.player, cast(Agent, agent))
         backbone = Tunable(reference, self.config.warm_start.learning_rate)
@@ -183,20 +157,11 @@ class Run(Evaluation):
             if index not in have:
                 self.log(trajectory, "warm_start", 0, index)
 
-    def _reference(self, policy_folder: Path) -> pricing.Reference:
-        frozen = self._policy(start.load_policy(self.common, policy_folder))
-        return pricing.Reference(frozen.requires_grad_(False), self.config.ppo.microbatch)
-
-    def _policy(self, agent: start.LanguageModel) -> Policy:
-        return Policy(agent.model, precision=self.common.precision, temperature=self.config.ppo.temperature)
-
     def _restore(self, policy_folder: Path) -> tuple[start.LanguageModel, Policy, Any, int]:
         """Policy and optimiser as of the last complete checkpoint, and its number (0: the warm start)."""
         latest = self.folder.latest_checkpoint()
         number, folder = latest if latest is not None else (0, None)
-        agent = start.load_policy(self.common, policy_folder if folder is None else folder / "policy")
-        agent.temperature = self.config.ppo.temperature
-        policy = self._policy(agent)
+        agent, policy = make_policy(self.common, policy_folder if folder is None else folder / "policy")
         optimizer = checkpoint.make_optimizer(policy, self.config.ppo)
         if folder is not None:
             self._heal_metrics(checkpoint.load(folder, policy, optimizer, self.checked))
@@ -283,7 +248,7 @@ class Run(Evaluation):
         if not trajectories:
             raise ppo.TrainingError(f"{self.checked.place}: no episode with a step ended; raise ppo.env_steps")
         settings = self.config.ppo.model_copy(update={"minibatches": minibatches})
-        tolerance = TOLERANCES[self.common.precision]
+        tolerance = TOLERANCES[self.common.dtype]
         priced = pricing.price(
             self.checked, learner.policy, learner.reference, trajectories, settings,
             sampler_tolerance=tolerance["sampler"], finished=finished,

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from spa_bench import registry
-from spa_bench.config import RunConfig
+from spa_bench.config import EMBEDDED, RunConfig
 from spa_bench.core import (
     Conversation,
     Message,
@@ -40,7 +40,7 @@ from spa_bench.runs.progress import Progress, bursts
 from spa_bench.runs.provenance import facts
 from spa_bench.training.code import world_code
 from spa_bench.training.model_content import identify, place
-from spa_bench.training.policy import choose_device, choose_precision, pack
+from spa_bench.training.policy import DTYPES, choose_device, choose_dtype, pack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -81,7 +81,8 @@ class Start:
     train: tuple[Task, ...]
     panel: tuple[Task, ...]
     device: torch.device
-    precision: str
+    dtype: str
+    """Of the weights, `fp32` or `bf16`."""
     characters: int = 1
     """How many act at once in one game."""
 
@@ -150,9 +151,10 @@ def begin(config: RunConfig) -> Start:
     train = fixed_shuffle(env.tasks("train"))[: config.world.train_tasks]
     panel = fixed_shuffle(env.tasks(config.eval.split))[: config.eval.tasks]
     device = choose_device(config.model.device)
-    precision = choose_precision(config.model.precision, device, hidden_size(config))
+    embedded = config.model.name == EMBEDDED
+    dtype = choose_dtype(config.model.dtype, device, hidden_size(config), embedded=embedded)
     player = Player(make_env, config.batch)
-    return Start(config, make_env, player, train, panel, device, precision, env.characters)
+    return Start(config, make_env, player, train, panel, device, dtype, env.characters)
 
 
 def hidden_size(config: RunConfig) -> int:
@@ -193,6 +195,7 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
     longest = model.max_new_tokens or (16 if start.prompt.name == "action" else 256)
     context = 2048 if model.context is None and model.name == "embedded" else model.context
     limits = start.reading | {"context": context, "max_new_tokens": longest, "halves": model.name != "embedded"}
+    limits["dtype"] = DTYPES[start.dtype]
     if folder is not None or model.name != "embedded":
         told = model.name != "embedded"
         revision = None if folder is not None else start.model.get("revision")
@@ -312,7 +315,7 @@ def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
         seed = derive_seed(config.seed, "warm start")
         figures = clone(
             agent.model, agent.tokenizer, shown, config.warm_start,
-            precision=start.precision, seed=seed, on_step=show,
+            seed=seed, on_step=show,
         )  # fmt: skip
     agent.save(folder)
     (folder / "warm_start.json").write_text(json.dumps(figures))
@@ -341,7 +344,7 @@ def _identity(start: Start) -> list[Any]:
     world = [config.world.model_dump() | place, start.content, tasks, *([start.world_code] if start.world_code else [])]
     model = [config.model.model_dump() | {"name": None}, start.model]
     prompt = [start.prompt.name, start.prompt_hash]
-    machine = [start.device.type, start.precision, versions, known["source"]]
+    machine = [start.device.type, start.dtype, versions, known["source"]]
     return [config.env, world, model, config.seed, prompt, *machine]
 
 

@@ -16,11 +16,15 @@ import torch
 from numpy.typing import NDArray
 
 from spa_bench.config import WarmStartConfig
+from spa_bench.training.masters import MasterAdamW
 from spa_bench.training.policy import Sequences
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+
+MAX_GRAD_NORM = 1.0
+"""The Trainer's default."""
 
 BLOCK = 50
 """Batches among which lengths are sorted, as in transformers' `group_by_length`."""
@@ -41,7 +45,6 @@ def clone(
     demonstrations: Sequence[Demonstration],
     settings: WarmStartConfig,
     *,
-    precision: str,
     seed: int,
     on_step: Callable[[int, int, float | None], None],
 ) -> dict[str, float]:
@@ -72,16 +75,34 @@ def clone(
         with warnings.catch_warnings():
             # transformers 5.23 has another name for it, which earlier versions do not know
             warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
-            config = SFTConfig(output_dir=scratch, **_trainer_settings(model, settings, precision, seed))
+            config = SFTConfig(output_dir=scratch, **_trainer_settings(model, settings, seed))
         config._n_gpu = min(config.n_gpu, 1)  # with several in sight the batch would grow with their number
         trainer = SFTTrainer(
             model=model, args=config, train_dataset=Dataset.from_list(rows).select(order),
             data_collator=_padded, processing_class=tokenizer, callbacks=[Report()],
+            optimizers=(_optimizer(model, settings), None),
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)  # it prints each log line as a dictionary
         trainer.train()
     model.train(False)
     return {"loss": losses[-1] if losses else float("nan"), "sequences": float(len(rows))}
+
+
+def _optimizer(model: PreTrainedModel, settings: WarmStartConfig) -> MasterAdamW | None:
+    """AdamW on fp32 masters, its gradients clipped as the Trainer's; None, for the Trainer's own, where all is fp32.
+
+    The Trainer would step bf16 weights themselves, where most of a step is lost.
+    """
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    if all(weight.dtype == torch.float32 for weight in weights):
+        return None
+    found = MasterAdamW([{"params": weights}], lr=settings.learning_rate, betas=(0.9, settings.beta2), weight_decay=0.0)
+
+    def clip(*_: Any) -> None:
+        torch.nn.utils.clip_grad_norm_(found.param_groups[0]["params"], MAX_GRAD_NORM)
+
+    found.register_step_pre_hook(clip)
+    return found
 
 
 def _examples(demonstration: Demonstration) -> Iterator[dict[str, list[int]]]:
@@ -110,7 +131,7 @@ def _padded(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "labels": labels, "position_ids": torch.arange(width).expand(len(rows), width)}
 
 
-def _trainer_settings(model: PreTrainedModel, settings: WarmStartConfig, precision: str, seed: int) -> dict[str, Any]:
+def _trainer_settings(model: PreTrainedModel, settings: WarmStartConfig, seed: int) -> dict[str, Any]:
     """SFTConfig's arguments: nothing is packed, cut, saved, reported or drawn."""
     return {
         "per_device_train_batch_size": settings.batch,
@@ -121,9 +142,10 @@ def _trainer_settings(model: PreTrainedModel, settings: WarmStartConfig, precisi
         "lr_scheduler_type": "cosine",
         "weight_decay": 0.0,
         "adam_beta2": settings.beta2,
+        "max_grad_norm": MAX_GRAD_NORM,
         "max_length": None,
         "packing": False,
-        "bf16": precision == "bf16",
+        "bf16": False,  # it stands for autocast; the model computes in the dtype of its weights
         "use_cpu": model.device.type == "cpu",
         "seed": seed % 2**32,
         "data_seed": seed % 2**32,

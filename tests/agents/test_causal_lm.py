@@ -13,7 +13,7 @@ from strategies import max_examples
 from tiny import TEXTS, language_model
 
 from spa_bench import registry
-from spa_bench.agents.causal_lm import split
+from spa_bench.agents.row_cache import split
 from spa_bench.core import Conversation, Message, Tokens, UserError, derive_seed
 from spa_bench.rollout.player import Player, Request
 from spa_bench.training.policy import Policy, pack
@@ -57,7 +57,7 @@ def conversations(ids) -> list[Conversation]:  # type: ignore[no-untyped-def]
 def test_cached_log_probs_equal_a_plain_forward_pass_when_conversations_end_at_different_turns() -> None:
     agent = language_model()
     said = chat_alone(agent, conversations(range(23)), observation)
-    policy = Policy(agent.model, precision="fp32")
+    policy = Policy(agent.model)
     for own in said.values():
         with torch.no_grad():
             plain = policy([pack(own)]).logprobs.numpy()
@@ -103,7 +103,7 @@ def test_a_template_that_rewrites_history_starts_a_new_sequence_instead_of_retok
     assert [tokens.restart for tokens in said] == [True] * 4
     assert len(pack(said).ids) == 4
     with torch.no_grad():
-        plain = Policy(agent.model, precision="fp32")([pack(said)]).logprobs.numpy()
+        plain = Policy(agent.model)([pack(said)]).logprobs.numpy()
     np.testing.assert_allclose(plain, [lp for tokens in said for lp in tokens.logprobs], atol=2e-5)
 
 

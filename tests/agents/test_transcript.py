@@ -157,7 +157,7 @@ def test_what_is_sampled_in_20_turns_is_one_sequence_and_what_is_trained(name: s
     (ids,) = packed.ids
     assert ids.tolist() == [i for tokens in turns for i in (*tokens.context, *tokens.reply)]
     with torch.no_grad():
-        trained = Policy(one.model, precision="fp32")([packed]).logprobs.numpy()
+        trained = Policy(one.model)([packed]).logprobs.numpy()
     np.testing.assert_allclose(trained, [lp for tokens in turns for lp in tokens.logprobs], atol=3e-5)
 
 

@@ -71,7 +71,7 @@ def explored(seed: int, tasks: int) -> Episodes:
     folder = start.warm_start(common, Progress.quiet())
     played = start.read_episodes(start.explore(common, folder, Progress.quiet()) / "explore.jsonl")
     played = [t for t in played if t.steps and t.error is None]
-    policy = Policy(start.load_policy(common, folder).model, precision=common.precision).requires_grad_(False)
+    policy = Policy(start.load_policy(common, folder).model).requires_grad_(False)
     states = [torch.from_numpy(np.array(h)) for h in Reference(policy, 16).encode(played)]
     padded = torch.nn.utils.rnn.pad_sequence(states, batch_first=True)
     mask = torch.arange(padded.shape[1])[None] < torch.tensor([len(h) for h in states])[:, None]

@@ -15,7 +15,7 @@ from spa_bench.runs.folder import read_run
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
-from spa_bench.training.policy import Policy, pack
+from spa_bench.training.policy import DTYPES, Policy, pack
 
 pytestmark = [
     pytest.mark.gpu,
@@ -33,12 +33,12 @@ def talk(agent, turns: int = 3):  # type: ignore[no-untyped-def]
     return said
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("bf16", 0.1)])
-def test_cached_log_probs_on_the_gpu_equal_a_forward_pass(precision: str, tolerance: float) -> None:
-    agent = language_model()
+@pytest.mark.parametrize(("dtype", "tolerance"), [("fp32", 1e-3), ("bf16", 0.1)])
+def test_cached_log_probs_on_the_gpu_equal_a_forward_pass(dtype: str, tolerance: float) -> None:
+    agent = language_model(dtype=DTYPES[dtype])
     agent.model.to("cuda")
     said = talk(agent)
-    policy = Policy(agent.model, precision=precision)
+    policy = Policy(agent.model)
     with torch.no_grad():
         plain = policy([pack(own) for own in said]).logprobs.cpu().numpy()
     sampled = [lp for own in said for tokens in own for lp in tokens.logprobs]
@@ -50,15 +50,15 @@ def test_gpu_and_cpu_score_alike() -> None:
     packed = [pack(own) for own in talk(agent)]
     there = copy.deepcopy(agent.model).to("cuda")
     with torch.no_grad():
-        cpu = Policy(agent.model, precision="fp32")(packed).logprobs
-        gpu = Policy(there, precision="fp32")(packed).logprobs.cpu()
+        cpu = Policy(agent.model)(packed).logprobs
+        gpu = Policy(there)(packed).logprobs.cpu()
     torch.testing.assert_close(cpu, gpu, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_whole_run_on_the_gpu(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_whole_run_on_the_gpu(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path / "cache"))
-    model = SETTINGS["model"] | {"device": "cuda", "precision": precision}
+    model = SETTINGS["model"] | {"device": "cuda", "dtype": dtype}
     path = experiment.run(config(reward="spa", model=model), tmp_path, Progress.quiet())
     rows, _ = Journal(path / "metrics.jsonl").read()
     assert [row["kind"] for row in rows][-1] == "done"

@@ -12,7 +12,7 @@ from spa_bench.training.policy import Policy
 
 @pytest.fixture(scope="module")
 def weights() -> Policy:
-    return Policy(language_model().model, precision="fp32")
+    return Policy(language_model().model)
 
 
 @pytest.fixture
@@ -23,4 +23,4 @@ def policy(weights: Policy) -> Policy:
 @pytest.fixture
 def other() -> Policy:
     """Another network than `policy`, with the same tokens."""
-    return Policy(language_model(seed=1).model, precision="fp32")
+    return Policy(language_model(seed=1).model)

@@ -40,7 +40,7 @@ EPISODES = [read(3, 7), read(1, 8), read(6, 9, restart=3), read(0, 7)]
 
 @pytest.fixture
 def tunable() -> Tunable:
-    policy = Policy(language_model().model, precision="fp32")
+    policy = Policy(language_model().model)
     return Tunable(Reference(policy.requires_grad_(False), 2), 3e-3)
 
 

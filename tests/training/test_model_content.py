@@ -38,7 +38,7 @@ def identity(folder: Path, prompt: str = "react", instructions: str = INSTRUCTIO
 
 def settings(**changes: Any) -> RunConfig:
     """A run with the model `./model` that trains for nothing."""
-    small = {"name": "./model", "context": 2048, "max_new_tokens": 4, "precision": "fp32", "threads": 1}
+    small = {"name": "./model", "context": 2048, "max_new_tokens": 4, "dtype": "fp32", "threads": 1}
     return config(
         model=small | changes, warm_start={"episodes": 2, "epochs": 1}, ppo={"iterations": 0},
         explore={"tasks": 1, "samples": 1}, eval={"tasks": 1},

@@ -9,7 +9,9 @@ import pytest
 import torch
 from spoken import spoken
 
-from spa_bench.training.policy import Policy, Sequences, pack_trajectory
+from spa_bench.config import build
+from spa_bench.core import UserError
+from spa_bench.training.policy import WIDE, Policy, Sequences, choose_dtype, pack_trajectory
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def test_what_the_critic_learns_does_not_reach_the_network(judging: Policy, epis
 def test_log_probs_and_entropy_are_those_of_the_samplers_temperature(
     policy: Policy, episodes: list[Sequences], temperature: float
 ) -> None:
-    warm = Policy(copy.deepcopy(policy.model), precision="fp32", temperature=temperature)
+    warm = Policy(copy.deepcopy(policy.model), temperature=temperature)
     with torch.no_grad():
         scores = warm(episodes)
         logprobs, entropies = [], []
@@ -70,3 +72,20 @@ def test_log_probs_and_entropy_are_those_of_the_samplers_temperature(
 def test_the_critic_begins_at_zero(policy: Policy, episodes: list[Sequences]) -> None:
     with torch.no_grad():
         assert not policy(episodes).values.any()
+
+
+def test_the_dtype_that_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    assert choose_dtype("auto", cpu, WIDE, embedded=False) == "bf16"
+    assert choose_dtype("auto", cpu, WIDE - 1, embedded=False) == "fp32"
+    assert choose_dtype("auto", cpu, WIDE, embedded=True) == "fp32"
+    assert choose_dtype("bf16", cpu, 8, embedded=True) == "bf16"
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert choose_dtype("auto", cpu, WIDE, embedded=False) == "fp32"
+    assert choose_dtype("bf16", cpu, WIDE, embedded=False) == "bf16"
+
+
+def test_the_name_that_the_dtype_had_is_answered_with_the_new_one() -> None:
+    with pytest.raises(UserError, match=r"^setting model\.precision is now model\.dtype$"):
+        build({"env": "alfworld", "reward": "sparse", "model": {"precision": "bf16"}})

@@ -53,7 +53,8 @@ def run(
     policy: Policy, samples: list[ppo.Sample], settings: PPOConfig = SETTINGS, **changes: object
 ) -> dict[str, float]:
     options = {"rng": np.random.default_rng(0), "kl_in_loss": True, "ratio_tolerance": 1e-3} | changes
-    optimizer = torch.optim.SGD([{"params": list(policy.parameters()), "initial_lr": 0.1}], lr=0.1)
+    groups = [{"params": list(part.parameters()), "initial_lr": 0.1} for part in (policy.model, policy.value)]
+    optimizer = torch.optim.SGD(groups, lr=0.1)
     return ppo.update(policy, optimizer, samples, settings, **options)  # type: ignore[arg-type]
 
 
@@ -116,7 +117,11 @@ def test_the_value_heads_gradient_is_that_of_the_mean_squared_error_of_the_decis
     loss = 0.5 * (scores.values - targets)[decided].square().mean()
     loss.backward()
     settings = SETTINGS.model_copy(update={"max_grad_norm": 1e6, "warmup": 0})
-    optimizer = torch.optim.SGD([{"params": list(policy.value.parameters()), "initial_lr": 1.0}], lr=1.0)
+    groups = [
+        {"params": list(part.parameters()), "initial_lr": rate}
+        for part, rate in ((policy.model, 0.0), (policy.value, 1.0))
+    ]
+    optimizer = torch.optim.SGD(groups, lr=1.0)
     figures = ppo.update(
         policy, optimizer, samples, settings, rng=np.random.default_rng(0), kl_in_loss=True, ratio_tolerance=1e-3
     )

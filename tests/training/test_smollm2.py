@@ -332,7 +332,7 @@ def test_greedy_replies_make_sense_and_are_the_same_alone_and_together(smollm2: 
 
 def test_by_name_and_by_path_it_is_the_same_model(smollm2_by_name: Path, tmp_path: Path):
     folder = smollm2_by_name
-    common = start.begin(config(model={"name": "smollm2", "threads": 1, "precision": "fp32"}))
+    common = start.begin(config(model={"name": "smollm2", "threads": 1, "dtype": "fp32"}))
     assert start.hidden_size(common.config) == 576
     assert common.model == identify(str(folder), common.prompt, common.env.instructions)
     copy = tmp_path / "copy"
