@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from spa_bench.core import Tokens, Trajectory, UserError
 
@@ -111,18 +112,28 @@ class Policy(nn.Module):
         """Where the weights are."""
         return self.model.device
 
-    def forward(self, episodes: Sequence[Sequences]) -> Scores:
-        """Score the sampled tokens of these episodes in one pass."""
+    def forward(self, episodes: Sequence[Sequences], *, entropy_graph: bool = False) -> Scores:
+        """Score the sampled tokens of these episodes in one pass; the entropy has a gradient where that is asked for.
+
+        The output layer is a `chunked` one: beyond `LOGITS` no logits are kept for the backward pass.
+        """
         batch = join(episodes)
         at = {name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in ("row", "place", "before")}
         tokens = torch.from_numpy(batch.ids).to(self.device)
         states = self._states(batch, tokens)
         before = states[at["row"], at["before"]]
-        logits = self.model.get_output_embeddings()(before)  # type: ignore[no-untyped-call]
-        logp = (logits.float() / self.temperature).log_softmax(-1)
+        head: nn.Module = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+
+        def judge(before: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+            logp = (head(before).float() / self.temperature).log_softmax(-1)
+            shown = logp if entropy_graph else logp.detach()
+            return logp.gather(1, chosen[:, None])[:, 0], -(shown.exp() * shown).sum(-1)
+
+        vocabulary = self.model.config.get_text_config().vocab_size
+        logprobs, entropy = chunked(judge, before, tokens[at["row"], at["place"]], max(1, LOGITS // vocabulary))
         return Scores(
-            logprobs=logp.gather(1, tokens[at["row"], at["place"]][:, None])[:, 0],
-            entropy=-(logp.exp() * logp).sum(-1),
+            logprobs=logprobs,
+            entropy=entropy,
             values=self.value(before.detach().float())[:, 0],
             last_hidden=states[at["row"], at["place"]].float(),
         )
@@ -150,6 +161,28 @@ class Policy(nn.Module):
             }
         states: Tensor = self.model.base_model(input_ids=tokens, use_cache=False, **apart).last_hidden_state
         return states
+
+
+LOGITS = 2**26
+"""Logits that are computed at once: 0.3 GB in fp32, of which a backward pass has up to four. All of a microbatch of the
+embedded default are fewer."""
+
+
+def chunked(
+    judge: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], before: Tensor, chosen: Tensor, size: int
+) -> tuple[Tensor, Tensor]:
+    """`judge` of (N, D) states and their (N,) tokens, `size` at a time, each part computed again in the backward pass.
+
+    Where there are no more than `size`, in one pass, all of which is kept.
+    """
+    if len(before) <= size:
+        return judge(before, chosen)
+    parts = [
+        checkpoint(judge, states, ids, use_reentrant=False, preserve_rng_state=False)
+        for states, ids in zip(before.split(size), chosen.split(size), strict=True)
+    ]
+    logprobs, entropy = zip(*parts, strict=True)
+    return torch.cat(logprobs), torch.cat(entropy)
 
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -58,7 +58,7 @@ def losses(policy: Policy, samples: Sequence[Sample], settings: PPOConfig) -> Lo
     in the first iteration of the embedded default, under two methods, gradient norms were 40 and 92 on average with k3
     (rate 2e-3), 0.2 and 1.1 with k2 (rate 1e-3).
     """
-    scores = policy([sample.sequences for sample in samples])
+    scores = policy([sample.sequences for sample in samples], entropy_graph=settings.entropy_coef > 0)
 
     def joined(field: str) -> Tensor:
         flat = np.concatenate([getattr(sample, field) for sample in samples])

@@ -89,3 +89,52 @@ def test_the_dtype_that_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_name_that_the_dtype_had_is_answered_with_the_new_one() -> None:
     with pytest.raises(UserError, match=r"^setting model\.precision is now model\.dtype$"):
         build({"env": "alfworld", "reward": "sparse", "model": {"precision": "bf16"}})
+
+
+@pytest.mark.parametrize("entropy_graph", [False, True])
+def test_log_probs_in_chunks_are_those_of_all_logits_at_once(
+    policy: Policy, episodes: list[Sequences], entropy_graph: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values and gradients, whatever the number of tokens at a time; the last chunk is a shorter one."""
+    weights = torch.linspace(-1, 2, sum(len(e.where) for e in episodes))
+
+    def judged() -> list[torch.Tensor]:
+        policy.zero_grad()
+        scores = policy(episodes, entropy_graph=entropy_graph)
+        (scores.logprobs * weights + entropy_graph * scores.entropy * weights**2).sum().backward()
+        return [scores.logprobs, scores.entropy, *(p.grad for p in policy.model.parameters() if p.grad is not None)]
+
+    whole = judged()
+    for tokens in (1, 2, len(weights) - 1):
+        monkeypatch.setattr("spa_bench.training.policy.LOGITS", tokens * policy.model.config.vocab_size)
+        for one, other in zip(whole, judged(), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def logits_kept(policy: Policy, episodes: list[Sequences]) -> int:
+    """The most rows of logits in one tensor that is kept for the backward pass."""
+    weights = {p.data_ptr() for p in policy.parameters()}
+    rows = [0]
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.shape[-1:] == (policy.model.config.vocab_size,) and tensor.data_ptr() not in weights:
+            rows.append(len(tensor))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        policy(episodes)
+    return max(rows)
+
+
+def test_no_logits_are_kept_beyond_the_bound(
+    policy: Policy, episodes: list[Sequences], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = sum(len(e.where) for e in episodes)
+    assert logits_kept(policy, episodes) == tokens
+    monkeypatch.setattr("spa_bench.training.policy.LOGITS", (tokens - 1) * policy.model.config.vocab_size)
+    assert logits_kept(policy, episodes) == 0
+
+
+def test_the_entropy_has_a_graph_only_where_it_is_asked_for(policy: Policy, episodes: list[Sequences]) -> None:
+    assert not policy(episodes).entropy.requires_grad
+    assert policy(episodes, entropy_graph=True).entropy.requires_grad
