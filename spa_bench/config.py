@@ -81,6 +81,11 @@ class ModelConfig(Section):
         description="weights of policy, sampler and reference; auto: fp32 for the embedded model, else bf16 on CUDA "
         "and on CPUs with matrix units; a policy in bf16 is trained on fp32 copies of its weights",
     )
+    gradient_checkpointing: Literal["auto"] | bool = Field(
+        "auto",
+        description="keep only each layer's input for the backward pass, and compute the rest again: about a third "
+        "slower, a fraction of the memory; auto: not for the embedded model",
+    )
     threads: int = Field(
         2,
         ge=1,

@@ -24,7 +24,7 @@ def make_policy(common: start.Start, folder: Path) -> tuple[start.LanguageModel,
     """The agent that plays the model saved in `folder`, and the policy that is trained: the same weights."""
     agent = start.load_policy(common, folder)
     agent.temperature = common.config.ppo.temperature
-    return agent, Policy(agent.model, temperature=common.config.ppo.temperature)
+    return agent, Policy(agent.model, temperature=agent.temperature, recompute=common.recompute)
 
 
 def make_reference(common: start.Start, policy: Policy) -> pricing.Reference:

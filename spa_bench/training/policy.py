@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -98,9 +100,10 @@ class Policy(nn.Module):
     weights; log-probs, entropy and the value head are fp32.
     """
 
-    def __init__(self, model: PreTrainedModel, *, temperature: float = 1.0) -> None:
+    def __init__(self, model: PreTrainedModel, *, temperature: float = 1.0, recompute: bool = False) -> None:
+        """With `recompute` the backward pass computes the layers again, which keep their inputs only."""
         super().__init__()
-        self.model = model
+        self.model, self.recompute = model, recompute
         width = model.config.get_text_config().hidden_size
         self.value = nn.Linear(width, 1).to(model.device)
         nn.init.zeros_(self.value.weight)
@@ -120,7 +123,9 @@ class Policy(nn.Module):
         batch = join(episodes)
         at = {name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in ("row", "place", "before")}
         tokens = torch.from_numpy(batch.ids).to(self.device)
-        states = self._states(batch, tokens)
+        again = self.recompute and torch.is_grad_enabled()
+        with recomputed(self.model) if again else contextlib.nullcontext():
+            states = self._states(batch, tokens)
         before = states[at["row"], at["before"]]
         head: nn.Module = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
 
@@ -163,6 +168,25 @@ class Policy(nn.Module):
         return states
 
 
+@contextlib.contextmanager
+def recomputed(model: nn.Module) -> Iterator[None]:
+    """Within, each layer keeps its inputs only, and is computed again in the backward pass (Chen et al. 2016).
+
+    Transformers' own switch acts in training mode only, which would turn dropout on.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    for layer in layers:
+        again = functools.partial(checkpoint, layer.forward, use_reentrant=False)
+        layer.forward = again
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
 LOGITS = 2**26
 """Logits that are computed at once: 0.3 GB in fp32, of which a backward pass has up to four. All of a microbatch of the
 embedded default are fewer."""
@@ -179,7 +203,7 @@ def chunked(
         return judge(before, chosen)
     parts = [
         checkpoint(judge, states, ids, use_reentrant=False, preserve_rng_state=False)
-        for states, ids in zip(before.split(size), chosen.split(size), strict=True)
+        for states, ids in zip(torch.split(before, size), torch.split(chosen, size), strict=True)
     ]
     logprobs, entropy = zip(*parts, strict=True)
     return torch.cat(logprobs), torch.cat(entropy)

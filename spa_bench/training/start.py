@@ -87,6 +87,12 @@ class Start:
     """How many act at once in one game."""
 
     @property
+    def recompute(self) -> bool:
+        """Layers are computed again in the backward pass."""
+        wanted = self.config.model.gradient_checkpointing
+        return self.config.model.name != EMBEDDED if wanted == "auto" else wanted
+
+    @property
     def chunk(self) -> int:
         """Episodes that the player has ready at once."""
         return self.player.batch * self.characters
@@ -315,7 +321,7 @@ def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
         seed = derive_seed(config.seed, "warm start")
         figures = clone(
             agent.model, agent.tokenizer, shown, config.warm_start,
-            seed=seed, on_step=show,
+            recompute=start.recompute, seed=seed, on_step=show,
         )  # fmt: skip
     agent.save(folder)
     (folder / "warm_start.json").write_text(json.dumps(figures))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spa_bench.config import WarmStartConfig
 from spa_bench.training.masters import MasterAdamW
-from spa_bench.training.policy import Sequences
+from spa_bench.training.policy import Sequences, recomputed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -45,11 +45,13 @@ def clone(
     demonstrations: Sequence[Demonstration],
     settings: WarmStartConfig,
     *,
+    recompute: bool,
     seed: int,
     on_step: Callable[[int, int, float | None], None],
 ) -> dict[str, float]:
     """Train `model` in place on packed demonstrations; returns the figures of the last log line.
 
+    With `recompute` the backward pass computes the layers again, which keep their inputs only.
     `on_step(step, steps, loss)` is called at each log, and at the end with the last logged loss, if any. The global
     random states are restored afterwards.
     """
@@ -83,7 +85,8 @@ def clone(
             optimizers=(_optimizer(model, settings), None),
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)  # it prints each log line as a dictionary
-        trainer.train()
+        with recomputed(model) if recompute else contextlib.nullcontext():
+            trainer.train()
     model.train(False)
     return {"loss": losses[-1] if losses else float("nan"), "sequences": float(len(rows))}
 
@@ -153,7 +156,7 @@ def _trainer_settings(model: PreTrainedModel, settings: WarmStartConfig, seed: i
         "report_to": [],
         "logging_steps": 10,
         "disable_tqdm": True,
-        "gradient_checkpointing": False,
+        "gradient_checkpointing": False,  # `recomputed` is used instead
         "dataloader_pin_memory": False,
     }
 

@@ -65,6 +65,19 @@ def test_its_weights_get_a_gradient_and_the_references_stay(tunable):
         assert weight.grad is None
 
 
+def test_its_gradient_is_that_of_the_methods_weights_where_the_policys_layers_are_computed_again(tunable):
+    """By the time of the backward pass the network has its own weights back."""
+
+    def gradients() -> list[torch.Tensor]:
+        weights = {name: (weight * 1.1).requires_grad_() for name, weight in tunable.weights().items()}
+        torch.cat(tunable.encode(weights, EPISODES)).square().sum().backward()
+        return [weight.grad for weight in weights.values()]
+
+    plain = gradients()
+    tunable.reference.policy.recompute = True
+    assert all(torch.equal(one, other) for one, other in zip(plain, gradients(), strict=True))
+
+
 def test_other_weights_read_something_else(tunable):
     weights = {name: weight * 1.1 for name, weight in tunable.weights().items()}
     (one,), (other,) = (tunable.encode(w, EPISODES[:1]) for w in (weights, tunable.weights()))

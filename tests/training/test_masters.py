@@ -127,7 +127,7 @@ def test_an_update_in_bf16_is_an_update_of_fp32_masters_with_the_gradients_of_th
         assert torch.equal(own, master.to(BF16))
 
 
-def cloned(dtype: torch.dtype, rate: float) -> tuple[Any, dict[str, float]]:
+def cloned(dtype: torch.dtype, rate: float, recompute: bool = False) -> tuple[Any, dict[str, float]]:
     agent = language_model(dtype=dtype, seed=4)
     rng = np.random.default_rng(0)
     reply = np.array([9, 8, 7, 1])
@@ -137,7 +137,8 @@ def cloned(dtype: torch.dtype, rate: float) -> tuple[Any, dict[str, float]]:
         where = np.array([[0, place] for place in range(6, 10)])
         shown.append(Demonstration(Sequences((ids,), where, np.array([4])), np.array([True])))
     settings = WarmStartConfig(learning_rate=rate, epochs=2)
-    return agent.model, clone(agent.model, agent.tokenizer, shown, settings, seed=0, on_step=lambda *_: None)
+    told = {"recompute": recompute, "seed": 0, "on_step": lambda *_: None}
+    return agent.model, clone(agent.model, agent.tokenizer, shown, settings, **told)
 
 
 def test_a_warm_start_in_bf16_learns_as_one_in_fp32_and_not_as_one_without_masters() -> None:
@@ -157,3 +158,10 @@ def test_a_warm_start_in_bf16_learns_as_one_in_fp32_and_not_as_one_without_maste
     _, figures = cloned(BF16, 3e-3)
     _, same = cloned(torch.float32, 3e-3)
     assert figures["loss"] == pytest.approx(same["loss"], rel=0.05)
+
+
+def test_a_warm_start_whose_layers_are_computed_again_is_the_same() -> None:
+    torch.set_num_threads(1)
+    (plain, _), (again, _) = (cloned(torch.float32, 3e-3, recompute) for recompute in (False, True))
+    assert all(torch.equal(p, q) for p, q in zip(plain.parameters(), again.parameters(), strict=True))
+    assert not any("forward" in vars(module) for module in again.modules() if module is not again)

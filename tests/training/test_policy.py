@@ -138,3 +138,38 @@ def test_no_logits_are_kept_beyond_the_bound(
 def test_the_entropy_has_a_graph_only_where_it_is_asked_for(policy: Policy, episodes: list[Sequences]) -> None:
     assert not policy(episodes).entropy.requires_grad
     assert policy(episodes, entropy_graph=True).entropy.requires_grad
+
+
+def gradients(policy: Policy, episodes: list[Sequences]) -> tuple[list[torch.Tensor], int]:
+    """Of all weights, and the numbers that were kept for the backward pass."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.data_ptr()] = tensor.numel()
+        return tensor
+
+    policy.eval()
+    policy.zero_grad()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = policy(episodes).logprobs.sum()
+    loss.backward()
+    own = {p.data_ptr() for p in policy.parameters()}
+    found = [p.grad for p in policy.model.parameters() if p.grad is not None]
+    return found, sum(numbers for place, numbers in kept.items() if place not in own)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_layers_that_are_computed_again_have_the_same_gradients(
+    policy: Policy, episodes: list[Sequences], dropout: float
+) -> None:
+    """Without dropout, whatever the model's configuration says of it: replies were sampled without."""
+    for module in policy.model.modules():
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = dropout
+    plain, kept = gradients(policy, episodes)
+    policy.recompute = True
+    again, fewer = gradients(policy, episodes)
+    assert len(plain) == len(again) == len(list(policy.model.parameters()))
+    assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))
+    assert fewer < kept / 3
+    assert not any("forward" in vars(module) for module in policy.model.modules())
