@@ -143,7 +143,13 @@ class PPOConfig(Section):
     )
     epochs: int = Field(1, ge=1, description="passes over each iteration's episodes (SPA: 1)")
     minibatches: int = Field(8, ge=1, description="optimiser steps per pass (cleanrl: 4 in each of 4 passes)")
-    microbatch: int = Field(16, ge=1, description="episodes per forward pass; gradients accumulate over a minibatch")
+    microbatch: int = Field(
+        262_144,
+        ge=1,
+        description="tokens per forward pass, padding counted; gradients accumulate over a minibatch; "
+        "the embedded model is bounded by `microbatch_episodes`, for any other: `OTHER_MODELS`",
+    )
+    microbatch_episodes: int = Field(16, ge=1, description="episodes per forward pass")
     learning_rate: float = Field(5e-4, gt=0, description="for the embedded model; any other: `OTHER_MODELS`")
     warmup: int = Field(
         16,
@@ -187,10 +193,11 @@ class RunConfig(Section):
 
 OTHER_MODELS: Mapping[str, Mapping[str, Any]] = {
     "warm_start": {"learning_rate": 2e-5},
-    "ppo": {"learning_rate": 1e-5},
+    "ppo": {"learning_rate": 1e-5, "microbatch": 16_384, "microbatch_episodes": 256},
 }
 """Section -> key -> value: defaults for every model but the embedded one, which is thousands of times smaller. The warm
-start's rate is that of SPA's scripts, PPO's that of StepTool, both for 3B models."""
+start's rate is that of SPA's scripts, PPO's that of StepTool, both for 3B models. A microbatch is what 80 GB hold
+beside 1.5 billion weights (`doctor --model`)."""
 
 
 def build(values: Mapping[str, Any]) -> RunConfig:

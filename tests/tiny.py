@@ -31,7 +31,7 @@ SETTINGS: dict[str, Any] = {
     },
     "warm_start": {"episodes": 24, "epochs": 2},
     "explore": {"tasks": 6, "samples": 2},
-    "ppo": {"iterations": 2, "env_steps": 80, "samples": 2, "minibatches": 2, "microbatch": 4, "epochs": 1},
+    "ppo": {"iterations": 2, "env_steps": 80, "samples": 2, "minibatches": 2, "microbatch_episodes": 4, "epochs": 1},
 }
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from spa_bench.core import Trajectory
-from spa_bench.training.policy import Policy, Sequences, microbatches, pack
+from spa_bench.training.batches import Sequences, microbatches, pack
+from spa_bench.training.policy import Policy
 from spa_bench.training.pricing import Reference
 
 
@@ -68,7 +69,7 @@ class Tunable:
         self._network.eval()  # as the reference reads: without dropout
         width = self.reference.policy.value.in_features
         found: dict[int, Tensor] = {}
-        for indices in microbatches(episodes, self.reference.microbatch):
+        for indices in microbatches(episodes, self.reference.limit):
             ends = functional_call(self._network, placed, ([episodes[i] for i in indices],))
             found |= {id(turns[i]): h.float().cpu() for i, h in zip(indices, ends, strict=True)}
         return [found[id(t)] if t.steps else torch.zeros(0, width) for t in trajectories]

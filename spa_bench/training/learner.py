@@ -11,6 +11,7 @@ from pathlib import Path
 from spa_bench.rollout.simulator import PlayedOn
 from spa_bench.training import pricing, start
 from spa_bench.training.backbone import Tunable
+from spa_bench.training.batches import Limit
 from spa_bench.training.masters import MasterAdamW
 from spa_bench.training.policy import Policy
 
@@ -29,7 +30,7 @@ def make_policy(common: start.Start, folder: Path) -> tuple[start.LanguageModel,
 
 def make_reference(common: start.Start, policy: Policy) -> pricing.Reference:
     """The warm start, frozen."""
-    return pricing.Reference(policy.requires_grad_(False), common.config.ppo.microbatch)
+    return pricing.Reference(policy.requires_grad_(False), Limit.of(common.config.ppo))
 
 
 @dataclass

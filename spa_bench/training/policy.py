@@ -1,4 +1,4 @@
-"""The trained network: any causal LM plus a value head, and episodes packed for it."""
+"""The trained network: any causal LM plus a value head."""
 
 from __future__ import annotations
 
@@ -8,73 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from spa_bench.core import Tokens, Trajectory, UserError
+from spa_bench.core import UserError
+from spa_bench.training.batches import Joined, Sequences, join, visible
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-@dataclass(frozen=True)
-class Sequences:
-    """One episode as the network sees it: one token sequence, or several where a turn restarted the context."""
-
-    ids: tuple[NDArray[np.int64], ...]
-    """Token ids of each sequence, (L,)."""
-    where: NDArray[np.int64]
-    """(N, 2): sequence and position of every sampled token, in order of sampling."""
-    lengths: NDArray[np.int64]
-    """(T,): sampled tokens of each turn."""
-
-    @property
-    def starts(self) -> NDArray[np.int64]:
-        """(T,): index among the sampled tokens of each turn's first."""
-        return np.cumsum(self.lengths) - self.lengths
-
-    @property
-    def ends(self) -> NDArray[np.int64]:
-        """(T,): index among the sampled tokens of each turn's last."""
-        return np.cumsum(self.lengths) - 1
-
-    @property
-    def size(self) -> int:
-        """Tokens in all."""
-        return sum(len(ids) for ids in self.ids)
-
-
-def pack(turns: Sequence[Tokens | None], past: int = 0) -> Sequences:
-    """Join the turns of one episode; the first `past` of them are only context, and no turns of what is returned.
-
-    Raises ValueError where a turn was not sampled by a language model.
-    """
-    known = [tokens for tokens in turns if tokens is not None]
-    if len(known) < len(turns):
-        raise ValueError("an episode without tokens cannot train a language model")
-    first = max((k for k, tokens in enumerate(known[: past + 1]) if tokens.restart), default=0)
-    sequences: list[list[int]] = []
-    where: list[tuple[int, int]] = []
-    lengths = []
-    for turn, tokens in enumerate(known[first:], start=first):
-        if tokens.restart or not sequences:
-            sequences.append([])
-        row = sequences[-1]
-        row += tokens.context
-        if turn >= past:
-            where += [(len(sequences) - 1, len(row) + k) for k in range(len(tokens.reply))]
-            lengths.append(len(tokens.reply))
-        row += tokens.reply
-    ids = tuple(np.array(row, dtype=np.int64) for row in sequences)
-    return Sequences(ids, np.array(where, dtype=np.int64).reshape(-1, 2), np.array(lengths, dtype=np.int64))
-
-
-def pack_trajectory(trajectory: Trajectory) -> Sequences:
-    """`pack` of an episode's recorded tokens; the turns are those from its `branch` on."""
-    return pack([step.tokens for step in trajectory.steps], trajectory.branch)
 
 
 @dataclass(frozen=True)
@@ -236,110 +178,3 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise UserError("model.device=cuda, but torch sees no CUDA device: install a CUDA build, or use device=cpu")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-PADDED = 0.1
-"""Share of a group that may be padding. Measured on 111 episodes of WebShop, up to four times as long as the shortest,
-with minibatches of 14 on two threads: 18 s of training where a whole minibatch was padded, 8.4 s with this."""
-
-
-def microbatches(episodes: Sequence[Sequences], count: int) -> Iterator[list[int]]:
-    """Indices in groups, similar sizes together so that little is padding; ties by index.
-
-    A group has `count` episodes at most; those that share a past stay together and count as one.
-    """
-    families: dict[bytes, list[int]] = {}
-    for index, episode in enumerate(episodes):
-        families.setdefault(_past(episode) or str(index).encode(), []).append(index)
-    sized = sorted((max(episodes[i].size for i in same), same) for same in families.values())
-    group: list[int] = []
-    members = tokens = 0
-    for size, same in sized:
-        if group and (members == count or tokens + size < (1 - PADDED) * (members + 1) * size):
-            yield group
-            group, members, tokens = [], 0, 0
-        group, members, tokens = group + same, members + 1, tokens + size
-    if group:
-        yield group
-
-
-def tokens_computed(episodes: Sequence[Sequences]) -> int:
-    """Tokens that one pass over all of them computes: a past that several share counts once."""
-    shared = {past: len(past) // episode.ids[0].itemsize for episode in episodes if (past := _past(episode))}
-    own = sum(episode.size - shared.get(_past(episode) or b"", 0) for episode in episodes)
-    return own + sum(shared.values())
-
-
-def _past(episode: Sequences) -> bytes | None:
-    """What an episode of a single turn has read before it; None for longer ones, where little would be shared."""
-    if len(episode.ids) != 1 or len(episode.lengths) != 1:
-        return None
-    return episode.ids[0][: episode.where[0, 1]].tobytes()
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Episodes as rows of one batch; those of a single turn and with the same past lie in one row, side by side."""
-
-    ids: NDArray[np.int64]
-    """(B, L), zeros behind each row."""
-    positions: NDArray[np.int64]
-    """(B, L): place of each token in its own episode's sequence."""
-    branches: NDArray[np.int64] | None
-    """(B, L): 0 for what is read by all of a row, and the number of the episode behind it; None without such rows."""
-    row: NDArray[np.int64]
-    """(N,), of each sampled token, in order."""
-    place: NDArray[np.int64]
-    """(N,), in its row."""
-    before: NDArray[np.int64]
-    """(N,): place of the token that it was sampled after."""
-
-
-def join(episodes: Sequence[Sequences]) -> Joined:
-    """One row for each sequence, but one for all whose past is the same: what they share is computed once."""
-    rows: list[list[NDArray[np.int64]]] = []
-    known: dict[bytes, int] = {}
-    where: list[NDArray[np.int64]] = []
-    for episode in episodes:
-        past = _past(episode)
-        if past is not None and past in known:
-            row, split = known[past], int(episode.where[0, 1])
-            shift = sum(map(len, rows[row])) - split
-            rows[row].append(episode.ids[0][split:])
-            place = episode.where[:, 1] + shift
-            before = np.where(episode.where[:, 1] == split, split - 1, place - 1)
-            where.append(np.stack([np.full(len(place), row), place, before], axis=1))
-            continue
-        if past is not None:
-            known[past] = len(rows)
-            split = int(episode.where[0, 1])
-            parts = [[episode.ids[0][:split], episode.ids[0][split:]]]
-        else:
-            parts = [[ids] for ids in episode.ids]
-        place = episode.where[:, 1]
-        where.append(np.stack([episode.where[:, 0] + len(rows), place, place - 1], axis=1))
-        rows += parts
-    return _laid_out(rows, np.concatenate(where))
-
-
-def _laid_out(rows: Sequence[Sequence[NDArray[np.int64]]], where: NDArray[np.int64]) -> Joined:
-    shape = len(rows), max(sum(map(len, parts)) for parts in rows)
-    ids, positions, branches = (np.zeros(shape, dtype=np.int64) for _ in range(3))
-    for row, parts in enumerate(rows):
-        start, split = 0, len(parts[0])
-        for number, part in enumerate(parts):
-            end = start + len(part)
-            ids[row, start:end] = part
-            positions[row, start:end] = np.arange(len(part)) + (split if number else 0)
-            branches[row, start:end] = number
-            start = end
-    shared = any(len(parts) > 2 for parts in rows)
-    return Joined(ids, positions, branches if shared else None, *where.T)
-
-
-def visible(branches: Tensor) -> Tensor:
-    """(B, 1, L, L), true where a token may look: back, at its own branch and at what all branches share."""
-    length = branches.shape[1]
-    back = torch.ones(length, length, dtype=torch.bool, device=branches.device).tril()
-    own = branches[:, :, None] == branches[:, None, :]
-    return ((own | (branches[:, None, :] == 0)) & back)[:, None]

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from spa_bench.config import PPOConfig
 from spa_bench.core import Floats, UserError
-from spa_bench.training.policy import Policy, Sequences, microbatches, tokens_computed
+from spa_bench.training.batches import Limit, Sequences, microbatches, tokens_computed
+from spa_bench.training.policy import Policy
 
 
 class TrainingError(UserError):
@@ -34,6 +35,13 @@ class Sample:
     advantages: Floats
     value_targets: Floats
     """The critic's targets, NaN at tokens that are no decision of their own (turn level: all but each turn's first)."""
+
+    def parts(self, tokens: int) -> list[Sample]:
+        """As `Sequences.parts`."""
+        own = self.sequences.parts(tokens)
+        ends = np.cumsum([len(part.where) for part in own])[:-1]
+        arrays = (self.old_logprobs, self.reference_logprobs, self.advantages, self.value_targets)
+        return [Sample(*found) for found in zip(own, *(np.split(one, ends) for one in arrays), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -138,8 +146,9 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     sums = {"policy_loss": 0.0, "value_loss": 0.0, "kl": 0.0, "entropy": 0.0, "clip_share": 0.0, "approx_kl": 0.0}
     ratio_gap, finite = 0.0, True
-    for indices in microbatches([sample.sequences for sample in batch], settings.microbatch):
-        part = losses(policy, [batch[i] for i in indices], settings)
+    pieces = [piece for sample in batch for piece in sample.parts(settings.microbatch)]
+    for indices in microbatches([piece.sequences for piece in pieces], Limit.of(settings)):
+        part = losses(policy, [pieces[i] for i in indices], settings)
         loss = part.policy / tokens - settings.entropy_coef * part.entropy / tokens
         # No coefficient: only the head learns from it, clipped apart, and Adam takes the scale out of its steps.
         loss = loss + part.value / max(decisions, 1)

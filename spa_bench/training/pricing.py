@@ -16,8 +16,9 @@ from spa_bench import credit
 from spa_bench.config import PPOConfig
 from spa_bench.core import Floats, Trajectory
 from spa_bench.method import Level
+from spa_bench.training.batches import Limit, Sequences, microbatches, pack, pack_trajectory
 from spa_bench.training.checked_method import CheckedMethod
-from spa_bench.training.policy import Policy, Sequences, microbatches, pack, pack_trajectory
+from spa_bench.training.policy import Policy
 from spa_bench.training.ppo import Sample, TrainingError
 
 
@@ -32,11 +33,23 @@ class Scored:
 
 
 @torch.no_grad()
-def score(policy: Policy, episodes: Sequence[Sequences], microbatch: int) -> list[Scored]:
+def score(policy: Policy, episodes: Sequence[Sequences], limit: Limit) -> list[Scored]:
     """Score episodes without gradient, in order."""
     policy.eval()
+    parts = [episode.parts(limit.tokens) for episode in episodes]
+    scored = iter(_scored(policy, [part for own in parts for part in own], limit))
+    return [_joined([next(scored) for _ in own]) for own in parts]
+
+
+def _joined(parts: Sequence[Scored]) -> Scored:
+    """The parts of one episode, in order."""
+    fields = (np.concatenate([getattr(part, name) for part in parts]) for name in ("logprobs", "values", "turn_ends"))
+    return parts[0] if len(parts) == 1 else Scored(*fields)
+
+
+def _scored(policy: Policy, episodes: Sequence[Sequences], limit: Limit) -> list[Scored]:
     out: list[Scored | None] = [None] * len(episodes)
-    for indices in microbatches(episodes, microbatch):
+    for indices in microbatches(episodes, limit):
         scores = policy([episodes[i] for i in indices])
         counts = [len(episodes[i].where) for i in indices]
         parts = zip(
@@ -55,15 +68,15 @@ def _array(tensor: torch.Tensor) -> Floats:
 class Reference:
     """The frozen warm start: log-probs for the KL, hidden states for methods that learn from them, in one pass."""
 
-    def __init__(self, policy: Policy, microbatch: int) -> None:
-        self.policy, self.microbatch = policy, microbatch
+    def __init__(self, policy: Policy, limit: Limit) -> None:
+        self.policy, self.limit = policy, limit
         self.extra_tokens = 0
         """Tokens encoded for a method alone, beyond the pass that all methods need."""
         self._known: dict[int, tuple[Trajectory, Scored]] = {}
 
     def score(self, trajectories: Sequence[Trajectory], episodes: Sequence[Sequences]) -> list[Scored]:
         """Score a fresh batch; kept until the next one, so that `encode` costs nothing."""
-        scored = score(self.policy, episodes, self.microbatch)
+        scored = score(self.policy, episodes, self.limit)
         # The trajectory is kept beside its score: an id is only unique while its object lives.
         self._known = {id(t): (t, s) for t, s in zip(trajectories, scored, strict=True)}
         return scored
@@ -74,7 +87,7 @@ class Reference:
         known = {id(t): scored for t, scored in self._known.values() if not t.branch}
         missing = [t for t in trajectories if id(t) not in known]
         episodes = [pack([step.tokens for step in t.steps]) for t in missing]
-        fresh = {id(t): s for t, s in zip(missing, score(self.policy, episodes, self.microbatch), strict=True)}
+        fresh = {id(t): s for t, s in zip(missing, score(self.policy, episodes, self.limit), strict=True)}
         self.extra_tokens += sum(episode.size for episode in episodes)
         return [(known.get(id(t)) or fresh[id(t)]).turn_ends for t in trajectories]
 
@@ -107,7 +120,7 @@ def price(
     """
     method = checked.method
     episodes = [pack_trajectory(trajectory) for trajectory in trajectories]
-    current = score(policy, episodes, settings.microbatch)
+    current = score(policy, episodes, Limit.of(settings))
     start = reference.score(trajectories, episodes)
     gap = sampler_gap(trajectories, current)
     if not gap <= sampler_tolerance:

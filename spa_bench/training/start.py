@@ -38,9 +38,10 @@ from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.runs.provenance import facts
+from spa_bench.training.batches import pack
 from spa_bench.training.code import world_code
 from spa_bench.training.model_content import identify, place
-from spa_bench.training.policy import DTYPES, choose_device, choose_dtype, pack
+from spa_bench.training.policy import DTYPES, choose_device, choose_dtype
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

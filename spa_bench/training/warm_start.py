@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from spa_bench.config import WarmStartConfig
+from spa_bench.training.batches import Sequences
 from spa_bench.training.masters import MasterAdamW
-from spa_bench.training.policy import Sequences, recomputed
+from spa_bench.training.policy import recomputed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

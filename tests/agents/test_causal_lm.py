@@ -16,7 +16,8 @@ from spa_bench import registry
 from spa_bench.agents.row_cache import split
 from spa_bench.core import Conversation, Message, Tokens, UserError, derive_seed
 from spa_bench.rollout.player import Player, Request
-from spa_bench.training.policy import Policy, pack
+from spa_bench.training.batches import pack
+from spa_bench.training.policy import Policy
 
 
 def episodes(agent, batch: int, count: int = 9, max_steps: int = 7):  # type: ignore[no-untyped-def]

@@ -21,7 +21,8 @@ from spa_bench.agents.chat import Chat
 from spa_bench.agents.embedded import build_model, train_tokenizer
 from spa_bench.agents.transcript import Bookkeeper, Transcript
 from spa_bench.core import Conversation, Message, Tokens, UserError
-from spa_bench.training.policy import Policy, pack
+from spa_bench.training.batches import pack
+from spa_bench.training.policy import Policy
 
 TURNS = 20
 

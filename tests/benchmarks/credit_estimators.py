@@ -34,6 +34,7 @@ from spa_bench.rewards._clock import clock, hands
 from spa_bench.rewards._network import Parts, Training, Weights, estimate, learn
 from spa_bench.runs.progress import Progress
 from spa_bench.training import start
+from spa_bench.training.batches import Limit
 from spa_bench.training.policy import Policy
 from spa_bench.training.pricing import Reference
 
@@ -72,7 +73,7 @@ def explored(seed: int, tasks: int) -> Episodes:
     played = start.read_episodes(start.explore(common, folder, Progress.quiet()) / "explore.jsonl")
     played = [t for t in played if t.steps and t.error is None]
     policy = Policy(start.load_policy(common, folder).model).requires_grad_(False)
-    states = [torch.from_numpy(np.array(h)) for h in Reference(policy, 16).encode(played)]
+    states = [torch.from_numpy(np.array(h)) for h in Reference(policy, Limit(10**6, 16)).encode(played)]
     padded = torch.nn.utils.rnn.pad_sequence(states, batch_first=True)
     mask = torch.arange(padded.shape[1])[None] < torch.tensor([len(h) for h in states])[:, None]
     return Episodes(

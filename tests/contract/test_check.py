@@ -31,7 +31,7 @@ from spa_bench.rewards.ppo import PPO
 from spa_bench.rewards.sparse import Sparse
 from spa_bench.rewards.uniform import Uniform
 from spa_bench.training import pricing
-from spa_bench.training.policy import pack_trajectory
+from spa_bench.training.batches import pack_trajectory
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,8 @@ from spa_bench.runs.folder import read_run
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
-from spa_bench.training.policy import DTYPES, Policy, pack
+from spa_bench.training.batches import pack
+from spa_bench.training.policy import DTYPES, Policy
 
 pytestmark = [
     pytest.mark.gpu,

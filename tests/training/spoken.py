@@ -12,8 +12,9 @@ from spa_bench.config import PPOConfig
 from spa_bench.core import Step, Tokens, Trajectory
 from spa_bench.method import RewardMethod
 from spa_bench.training import pricing
+from spa_bench.training.batches import Limit, pack_trajectory
 from spa_bench.training.checked_method import CheckedMethod
-from spa_bench.training.policy import Policy, pack_trajectory
+from spa_bench.training.policy import Policy
 
 
 def spoken(rng: np.random.Generator, turns: int, key: str = "a", outcome: float = 0.0) -> Trajectory:
@@ -30,7 +31,7 @@ def spoken(rng: np.random.Generator, turns: int, key: str = "a", outcome: float 
 def sampled(policy: Policy, trajectories: list[Trajectory]) -> list[Trajectory]:
     """The same episodes with the log-probs that this policy gives them."""
     out = []
-    scored = pricing.score(policy, [pack_trajectory(t) for t in trajectories], 4)
+    scored = pricing.score(policy, [pack_trajectory(t) for t in trajectories], most(4))
     for trajectory, scores in zip(trajectories, scored, strict=True):
         left = iter(scores.logprobs.tolist())
         steps = [
@@ -39,6 +40,11 @@ def sampled(policy: Policy, trajectories: list[Trajectory]) -> list[Trajectory]:
         ]
         out.append(replace(trajectory, steps=tuple(steps)))
     return out
+
+
+def most(episodes: int) -> Limit:
+    """So many episodes in one pass, of any length."""
+    return Limit(10**6, episodes)
 
 
 class Fixed(RewardMethod):
@@ -52,7 +58,7 @@ def price(
     policy: Policy, method: RewardMethod, trajectories: list[Trajectory], start: Policy | None = None, **changes: object
 ) -> pricing.Priced:
     """`start` is the reference; as the policy itself where none is given."""
-    reference = pricing.Reference(copy.deepcopy(start or policy), 4)
+    reference = pricing.Reference(copy.deepcopy(start or policy), most(4))
     settings = PPOConfig(**({"gamma": 1.0, "lam": 1.0, "kl_coef": 0.5} | changes))  # type: ignore[arg-type]
     return pricing.price(
         CheckedMethod("fixed", method), policy, reference, trajectories, settings, sampler_tolerance=1e-3

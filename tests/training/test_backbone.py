@@ -17,6 +17,7 @@ from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
 from spa_bench.training.backbone import Tunable
+from spa_bench.training.batches import Limit
 from spa_bench.training.policy import Policy
 from spa_bench.training.pricing import Reference
 
@@ -41,7 +42,7 @@ EPISODES = [read(3, 7), read(1, 8), read(6, 9, restart=3), read(0, 7)]
 @pytest.fixture
 def tunable() -> Tunable:
     policy = Policy(language_model().model)
-    return Tunable(Reference(policy.requires_grad_(False), 2), 3e-3)
+    return Tunable(Reference(policy.requires_grad_(False), Limit(10**6, 2)), 3e-3)
 
 
 def test_with_the_warm_starts_weights_it_reads_what_the_encoder_reads(tunable):

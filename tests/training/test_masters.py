@@ -17,8 +17,9 @@ from torch import nn
 
 from spa_bench.config import PPOConfig, WarmStartConfig
 from spa_bench.training import checkpoint, ppo, pricing
+from spa_bench.training.batches import Limit, Sequences, pack_trajectory
 from spa_bench.training.masters import MasterAdamW
-from spa_bench.training.policy import Policy, Sequences, pack_trajectory
+from spa_bench.training.policy import Policy
 from spa_bench.training.warm_start import Demonstration, clone
 
 BF16 = torch.bfloat16
@@ -94,7 +95,7 @@ def test_weights_of_fp32_are_stepped_themselves() -> None:
 def samples_of(policy: Policy) -> list[ppo.Sample]:
     rng = np.random.default_rng(3)
     episodes = [pack_trajectory(spoken(rng, turns)) for turns in (5,)]
-    found = pricing.score(policy, episodes, 2)
+    found = pricing.score(policy, episodes, Limit(10**6, 2))
     return [
         ppo.Sample(e, s.logprobs, s.logprobs, rng.normal(size=len(e.where)), np.full(len(e.where), 0.5))
         for e, s in zip(episodes, found, strict=True)
@@ -105,7 +106,7 @@ def test_an_update_in_bf16_is_an_update_of_fp32_masters_with_the_gradients_of_th
     policy = Policy(language_model(dtype=BF16).model)
     assert {p.dtype for p in policy.model.parameters()} == {BF16}
     assert policy.value.weight.dtype == torch.float32
-    settings = PPOConfig(minibatches=1, microbatch=2, warmup=0, learning_rate=1e-4, max_grad_norm=0.1)
+    settings = PPOConfig(minibatches=1, microbatch_episodes=2, warmup=0, learning_rate=1e-4, max_grad_norm=0.1)
     samples = samples_of(policy)
     hand = copy.deepcopy(policy)
     part = ppo.losses(hand, samples, settings)

@@ -11,7 +11,8 @@ from spoken import spoken
 
 from spa_bench.config import build
 from spa_bench.core import UserError
-from spa_bench.training.policy import WIDE, Policy, Sequences, choose_dtype, pack_trajectory
+from spa_bench.training.batches import Sequences, pack_trajectory
+from spa_bench.training.policy import WIDE, Policy, choose_dtype
 
 
 @pytest.fixture

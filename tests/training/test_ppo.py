@@ -11,15 +11,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from spoken import Fixed, batch, price, sampled, spoken
+from spoken import Fixed, batch, most, price, sampled, spoken
+from strategies import max_examples
 
 from spa_bench.config import PPOConfig
 from spa_bench.core import Tokens, Trajectory
 from spa_bench.training import checkpoint, ppo, pricing
-from spa_bench.training.checked_method import CheckedMethod
-from spa_bench.training.policy import (
+from spa_bench.training.batches import (
     PADDED,
-    Policy,
+    Limit,
     Sequences,
     join,
     microbatches,
@@ -27,13 +27,15 @@ from spa_bench.training.policy import (
     pack_trajectory,
     tokens_computed,
 )
+from spa_bench.training.checked_method import CheckedMethod
+from spa_bench.training.policy import Policy
 
-SETTINGS = PPOConfig(minibatches=1, microbatch=2, epochs=1)
+SETTINGS = PPOConfig(minibatches=1, microbatch_episodes=2, epochs=1)
 
 
 def make_samples(policy: Policy, trajectories: list[Trajectory], advantage: float = 1.0) -> list[ppo.Sample]:
     episodes = [pack_trajectory(t) for t in trajectories]
-    scored = pricing.score(policy, episodes, 4)
+    scored = pricing.score(policy, episodes, most(4))
     samples = []
     for episode, scores in zip(episodes, scored, strict=True):
         n = len(episode.where)
@@ -77,7 +79,7 @@ def test_the_kl_pulls_towards_the_warm_start(policy: Policy) -> None:
     samples = [replace(s, reference_logprobs=s.old_logprobs + 1.0) for s in samples]
     before = sum(s.old_logprobs.sum() for s in samples)
     run(policy, samples, SETTINGS.model_copy(update={"kl_coef": 1.0}))
-    after = sum(scored.logprobs.sum() for scored in pricing.score(policy, [s.sequences for s in samples], 4))
+    after = sum(scored.logprobs.sum() for scored in pricing.score(policy, [s.sequences for s in samples], most(4)))
     assert after > before
 
 
@@ -91,7 +93,7 @@ def test_the_entropy_bonus_raises_the_entropy(policy: Policy) -> None:
     policy.model.load_state_dict(sharp)  # an untrained network's entropy is the largest that there is
     samples = [
         replace(s, old_logprobs=n.logprobs, reference_logprobs=n.logprobs)
-        for s, n in zip(samples, pricing.score(policy, [s.sequences for s in samples], 4), strict=True)
+        for s, n in zip(samples, pricing.score(policy, [s.sequences for s in samples], most(4)), strict=True)
     ]
 
     def entropy() -> float:
@@ -165,7 +167,7 @@ def test_the_objective_by_hand(policy: Policy) -> None:
     Value 0 against target 0.5 at the turn's first token: 0.5 * 0.25.
     """
     episode = pack([Tokens((1, 2), (3, 4), (0.0, 0.0), True)])
-    now = pricing.score(policy, [episode], 1)[0].logprobs
+    now = pricing.score(policy, [episode], most(1))[0].logprobs
     old = now - np.log([1.5, 0.5])
     reference = now + np.array([math.log(2), 0.0])
     sample = ppo.Sample(episode, old, reference, np.array([2.0, -1.0]), np.array([0.5, np.nan]))
@@ -182,7 +184,7 @@ def test_a_positive_advantage_makes_its_tokens_likelier_and_a_negative_one_rarer
     rng = np.random.default_rng(1)
     good, bad = (make_samples(policy, [spoken(rng, 3)], a)[0] for a in (1.0, -1.0))
     run(policy, [good, bad])
-    after = pricing.score(policy, [good.sequences, bad.sequences], 2)
+    after = pricing.score(policy, [good.sequences, bad.sequences], most(2))
     assert after[0].logprobs.sum() > good.old_logprobs.sum()
     assert after[1].logprobs.sum() < bad.old_logprobs.sum()
 
@@ -217,14 +219,66 @@ def test_the_scale_of_a_methods_rewards_does_not_change_how_far_the_policy_moves
 def test_accumulation_gives_the_same_step_as_one_large_batch(
     policy: Policy, microbatch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spa_bench.training.policy.PADDED", 1.0)
+    monkeypatch.setattr("spa_bench.training.batches.PADDED", 1.0)
     samples = random_batch(policy)
     whole, parts = copy.deepcopy(policy), copy.deepcopy(policy)
-    want = run(whole, samples, SETTINGS.model_copy(update={"microbatch": 6}))
-    got = run(parts, samples, SETTINGS.model_copy(update={"microbatch": microbatch}))
+    want = run(whole, samples, SETTINGS.model_copy(update={"microbatch_episodes": 6}))
+    got = run(parts, samples, SETTINGS.model_copy(update={"microbatch_episodes": microbatch}))
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
     assert got["policy_loss"] == pytest.approx(want["policy_loss"], abs=1e-5)
+
+
+def restarted(rng: np.random.Generator, turns: int) -> Trajectory:
+    """An episode that begins a new sequence at every other turn."""
+    whole = spoken(rng, turns)
+    steps = [replace(s, tokens=replace(s.tokens, restart=t % 2 == 0)) for t, s in enumerate(whole.steps)]
+    return replace(whole, steps=tuple(steps))
+
+
+@pytest.mark.parametrize("tokens", [1, 12, 25, 40])
+def test_a_bound_on_tokens_changes_no_score_and_no_step(policy: Policy, tokens: int) -> None:
+    """Episodes are divided between their sequences; a longer sequence is a pass of its own."""
+    rng = np.random.default_rng(8)
+    samples = make_samples(policy, [restarted(rng, turns) for turns in (7, 1, 4, 6)] + [spoken(rng, 5)])
+    samples = [replace(s, advantages=rng.normal(size=len(s.advantages))) for s in samples]
+    episodes = [s.sequences for s in samples]
+    roomy, tight = pricing.score(policy, episodes, most(9)), pricing.score(policy, episodes, Limit(tokens, 9))
+    for one, other in zip(roomy, tight, strict=True):
+        for name in ("logprobs", "values", "turn_ends"):
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-5)
+    whole, parts = copy.deepcopy(policy), copy.deepcopy(policy)
+    want = run(whole, samples, SETTINGS.model_copy(update={"microbatch_episodes": 9}))
+    got = run(parts, samples, SETTINGS.model_copy(update={"microbatch_episodes": 9, "microbatch": tokens}))
+    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+    assert got == pytest.approx(want, abs=1e-5)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 120), st.integers(0, 2**32 - 1))
+@max_examples(50)
+def test_passes_hold_no_more_tokens_than_allowed_padding_counted(turns: list[int], tokens: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    whole = [pack_trajectory(restarted(rng, n) if rng.random() < 0.5 else spoken(rng, n)) for n in turns]
+    parts = [part for episode in whole for part in episode.parts(tokens)]
+    groups = list(microbatches(parts, Limit(tokens, 5)))
+    assert sorted(i for group in groups for i in group) == list(range(len(parts)))
+    for group in groups:
+        rows = join([parts[i] for i in group]).ids
+        assert len(rows) == 1 or rows.size <= tokens
+    for episode in whole:
+        own = episode.parts(tokens)
+        assert sum(len(part.where) for part in own) == len(episode.where)
+        assert [n for part in own for n in part.lengths] == episode.lengths.tolist()
+        said = [part.ids[row][place] for part in own for row, place in part.where]
+        assert said == [episode.ids[row][place] for row, place in episode.where]
+
+
+def test_passes_bounded_by_tokens_by_hand() -> None:
+    """Rows of 20, 20, 65 tokens: two of 20 are 40, with the third they were 195."""
+    episodes = [of_size(size) for size in (65, 20, 20)]
+    assert list(microbatches(episodes, Limit(40, 9))) == [[1, 2], [0]]
+    assert list(microbatches(episodes, Limit(39, 9))) == [[1], [2], [0]]
 
 
 def test_the_order_of_the_samples_within_a_minibatch_does_not_matter(policy: Policy) -> None:
@@ -282,7 +336,7 @@ def test_the_first_kl_is_zero_and_is_not_after_a_step(policy: Policy) -> None:
     trajectories = batch(policy)
     assert price(policy, Fixed(), trajectories).figures["largest_log_ratio_to_start"] < 1e-5
     run(policy, random_batch(policy))
-    reference = pricing.Reference(start, 4)
+    reference = pricing.Reference(start, most(4))
     fixed = CheckedMethod("fixed", Fixed())
     moved = pricing.price(fixed, policy, reference, sampled(policy, trajectories), SETTINGS, sampler_tolerance=1e-3)
     assert moved.figures["largest_log_ratio_to_start"] > 1e-4
@@ -294,15 +348,18 @@ def of_size(size: int) -> Sequences:
 
 
 def test_microbatches_cover_everything_once_with_similar_sizes_together() -> None:
-    groups = list(microbatches([of_size(size) for size in (65, 20, 90, 20, 70)], 2))
+    groups = list(microbatches([of_size(size) for size in (65, 20, 90, 20, 70)], most(2)))
     assert groups == [[1, 3], [0, 4], [2]]
-    assert list(microbatches([of_size(size) for size in (90, 80, 79)], 3)) == [[2, 1, 0]]  # 21 of 270 are padding
-    assert list(microbatches([of_size(size) for size in (90, 70, 80)], 3)) == [[1, 2], [0]]  # 30 of 270 would be
+    assert list(microbatches([of_size(size) for size in (90, 80, 79)], most(3))) == [[2, 1, 0]]  # 21 of 270 are padding
+    assert list(microbatches([of_size(size) for size in (90, 70, 80)], most(3))) == [
+        [1, 2],
+        [0],
+    ]  # 30 of 270 would be
 
 
 @given(st.lists(st.integers(2, 300), min_size=1, max_size=40), st.integers(1, 9))
 def test_little_of_a_microbatch_is_padding(sizes: list[int], count: int) -> None:
-    groups = list(microbatches([of_size(size) for size in sizes], count))
+    groups = list(microbatches([of_size(size) for size in sizes], most(count)))
     assert sorted(index for group in groups for index in group) == list(range(len(sizes)))
     for group in groups:
         own = [sizes[index] for index in group]
@@ -360,7 +417,7 @@ def test_what_replies_share_is_computed_once_and_only_they_share() -> None:
     everything = [*family, *other, *whole]
     assert tokens_computed(everything) == int((join(everything).ids != 0).sum())
     assert tokens_computed(whole) == sum(episode.size for episode in whole)
-    (mine,) = [group for group in microbatches([*whole, *family[:2], *other, *family[2:]], 1) if 2 in group]
+    (mine,) = [group for group in microbatches([*whole, *family[:2], *other, *family[2:]], most(1)) if 2 in group]
     assert mine == [2, 3, 6, 7, 8]
 
 

@@ -20,8 +20,9 @@ from spa_bench.method_errors import MethodError
 from spa_bench.rewards._groups import relative
 from spa_bench.rewards.rloo import RLOO, leave_one_out
 from spa_bench.training import metrics, ppo, pricing
+from spa_bench.training.batches import Limit, pack, pack_trajectory
 from spa_bench.training.checked_method import CheckedMethod
-from spa_bench.training.policy import Policy, pack, pack_trajectory
+from spa_bench.training.policy import Policy
 
 
 class Broken(Fixed):
@@ -71,7 +72,7 @@ def test_what_a_likelier_token_than_at_the_start_costs_is_taken_from_its_reward(
     trajectories = batch(policy)
     priced = price(policy, Penalised(), trajectories, other, level="token", lam=0.0, kl_coef=0.5)
     for sample in priced.samples:
-        now, then = (pricing.score(model, [sample.sequences], 1)[0].logprobs for model in (policy, other))
+        now, then = (pricing.score(model, [sample.sequences], Limit(10**6, 1))[0].logprobs for model in (policy, other))
         assert np.abs(now - then).max() > 0.01
         want = -0.5 * (now - then)
         want[sample.sequences.ends] += np.arange(1.0, len(sample.sequences.lengths) + 1)
@@ -122,7 +123,7 @@ def test_a_method_that_breaks_its_contract_is_an_error(policy: Policy, method: R
 
 
 def test_encoding_a_scored_batch_is_free_and_a_new_one_is_counted(policy: Policy) -> None:
-    reference = pricing.Reference(policy, 4)
+    reference = pricing.Reference(policy, Limit(10**6, 4))
     trajectories = batch(policy)
     reference.score(trajectories, [pack_trajectory(t) for t in trajectories])
     states = reference.encode(trajectories)
@@ -137,7 +138,7 @@ def test_hidden_states_are_those_of_the_turns_last_token(policy: Policy) -> None
     episode = pack_trajectory(trajectory)
     with torch.no_grad():
         states = policy.model.base_model(torch.from_numpy(episode.ids[0])[None]).last_hidden_state[0]
-    (got,) = pricing.Reference(policy, 4).encode([trajectory])
+    (got,) = pricing.Reference(policy, Limit(10**6, 4)).encode([trajectory])
     np.testing.assert_allclose(got, states[episode.where[episode.ends, 1]].numpy(), atol=1e-5)
 
 
@@ -167,7 +168,7 @@ class Onlooker(Fixed):
 def test_a_method_observes_the_episodes_that_are_over_and_no_others(policy: Policy) -> None:
     played, onlooker = batch(policy), Onlooker()
     under_way = replace(played[0], truncated=False)
-    reference = pricing.Reference(policy, 4)
+    reference = pricing.Reference(policy, Limit(10**6, 4))
     for finished, want in ((played[1:], played[1:]), ([], []), (None, [under_way, played[1]])):
         onlooker.seen.clear()
         pricing.price(

@@ -23,7 +23,8 @@ from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment, ppo, pricing, start
 from spa_bench.training.backbone import Tunable
-from spa_bench.training.policy import Policy, pack_trajectory
+from spa_bench.training.batches import Limit, pack_trajectory
+from spa_bench.training.policy import Policy
 from spa_bench.training.stages import Learner, Run
 
 
@@ -175,7 +176,7 @@ def test_extra_costs_are_those_since_they_were_last_asked_for(policy: Policy, ca
     agent, player = language_model(), Player(make, 4)
     tasks = make().tasks("train")[:2]
     played = [t for _, t, _ in player.play([Request(n, task, n) for n, task in enumerate(tasks)], agent)]
-    simulator, reference = PlayedOn(player, agent), pricing.Reference(policy, 4)
+    simulator, reference = PlayedOn(player, agent), pricing.Reference(policy, Limit(10**6, 4))
     backbone = Tunable(reference, 1e-4)
     learner = Learner(agent, policy, None, reference, simulator, backbone)
     nothing = {"extra_tokens": 0, "extra_tokens_sampled": 0, "extra_env_steps": 0}
