@@ -14,7 +14,7 @@ import torch
 
 from spa_bench.agents.chat import DATE, Chat, template_of
 from spa_bench.agents.model_limits import generation_ends, own_context, sliding_window
-from spa_bench.agents.row_cache import RowCache, split
+from spa_bench.agents.row_cache import RowCache, split, token_bytes
 from spa_bench.agents.transcript import Bookkeeper, History, Transcript, spelled
 from spa_bench.core import Agent, Conversation, Message, Reply, ReplyFormat, Tokens, Trajectory, UserError, derive_seed
 
@@ -44,6 +44,9 @@ class CausalLM(Agent):
     world's instructions (a model cloned from demonstrations needs none). `context` None is the model's own, up to
     `model_limits.LONGEST`; `history`, `halves` and `thinking` are those of `transcript.Bookkeeper` and `chat.Chat`.
     """
+
+    own_context = staticmethod(own_context)
+    token_bytes = staticmethod(token_bytes)
 
     def __init__(
         self,
@@ -169,6 +172,7 @@ class CausalLM(Agent):
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
         """Feed what is new in each conversation, then sample until every reply has ended."""
         self.model.train(False)
+        self._reserve(len(self._rows) + sum(conversation.id not in self._live for conversation in conversations))
         contexts = [self._advance(conversation) for conversation in conversations]
         chats = [self._live[conversation.id] for conversation in conversations]
         logits = self._feed(self._unread(chats))
@@ -217,6 +221,14 @@ class CausalLM(Agent):
                 self._cache.move(len(self._rows), live.row)
                 self._rows[live.row] = last
                 self._live[last].row = live.row
+
+    def release(self) -> None:
+        """Free the memory of the cache, where no conversation is under way."""
+        if self._cache is not None and not self._rows:
+            self._cache.free()
+            self._cache = None
+            if self.model.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def tokenise(self, instructions: str, trajectory: Trajectory) -> list[Tokens]:
         """A scripted episode as this model would have produced it: one Tokens per step, log-probs zero.
@@ -268,15 +280,15 @@ class CausalLM(Agent):
         return live
 
     def _reserve(self, rows: int) -> None:
-        """Room for this many conversations; grows by doubling, contents kept."""
-        if self._cache is not None and self._cache.rows >= rows:
-            return
+        """Room for this many conversations; what is there grows by doubling, contents kept."""
         old = self._cache
+        if old is not None and old.rows >= rows:
+            return
         layers = self.model.config.get_text_config().num_hidden_layers
-        new = RowCache(layers, max(16, 2 * rows), self.model.device)
+        least = 16 if old is None else 2 * old.rows
+        self._cache = RowCache(layers, max(least, rows), self.model.device, self.books.context)
         if old is not None:
-            new.adopt(old)
-        self._cache = new
+            self._cache.adopt(old)
 
     def _feed(self, chunks: Sequence[Sequence[int]]) -> torch.Tensor:
         """Forward passes over a chunk for each row in use; logits (rows, vocabulary) after each row's last token.

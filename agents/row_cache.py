@@ -7,10 +7,13 @@ holes or a fresh prefill each turn. Here row i writes at its own length; a mask 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 WORTH = 0.8
 """A second pass is made where it leaves no more than this share of the computation; it has to copy what it reads."""
@@ -73,8 +76,9 @@ class RowCache(Cache):
     `feed` says where the next chunk goes and must be called before every forward pass.
     """
 
-    def __init__(self, layers: int, rows: int, device: torch.device, slots: int = 256) -> None:
-        self.rows, self.slots, self.longest = rows, slots, 0
+    def __init__(self, layers: int, rows: int, device: torch.device, most: int, slots: int = 256) -> None:
+        """Slots grow as rows do, by doubling, up to `most` tokens a row."""
+        self.rows, self.most, self.slots, self.longest = rows, most, min(slots, most), 0
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
         self.rows_fed: slice | torch.Tensor = slice(0, 0)
         self.row_index = self.slot_index = torch.zeros(0, 0, dtype=torch.long, device=device)
@@ -97,7 +101,7 @@ class RowCache(Cache):
         self.lengths[self.rows_fed] = start + counts
         self.longest = int(self.lengths[self.rows_fed].max())
         if self.longest > self.slots:
-            self.slots = max(2 * self.slots, self.longest)
+            self.slots = max(min(2 * self.slots, self.most), self.longest)
             for layer in self.row_layers:
                 layer.grow(self.slots)
         real = offsets < counts[:, None]
@@ -114,8 +118,14 @@ class RowCache(Cache):
             if layer.is_initialized:
                 layer.keys[target], layer.values[target] = layer.keys[source], layer.values[source]
 
+    def free(self) -> None:
+        """Let go of all contents at once; layers and cache refer to each other, so that they go later."""
+        for layer in self.row_layers:
+            if layer.is_initialized:
+                del layer.keys, layer.values
+
     def adopt(self, other: RowCache) -> None:
-        """Take over the contents of a cache with fewer rows."""
+        """Take over the contents of a cache with fewer rows, which is lost."""
         self.slots, self.longest = other.slots, other.longest
         self.lengths[: other.rows] = other.lengths
         for mine, theirs in zip(self.row_layers, other.row_layers, strict=True):
@@ -123,6 +133,7 @@ class RowCache(Cache):
                 more = theirs.keys.new_zeros(self.rows - other.rows, *theirs.keys.shape[1:])
                 mine.keys, mine.values = torch.cat([theirs.keys, more]), torch.cat([theirs.values, more])
                 mine.is_initialized = True
+                del theirs.keys, theirs.values  # one layer is there twice, and not all
 
 
 def split(lengths: Sequence[int]) -> list[list[int]]:
@@ -143,3 +154,12 @@ def split(lengths: Sequence[int]) -> list[list[int]]:
     if longest <= 1 or cost(best) >= WORTH * cost(0):
         return [list(range(len(lengths)))]
     return [sorted(part) for part in (order[:best], order[best:]) if any(lengths[row] for row in part)]
+
+
+def token_bytes(config: PretrainedConfig, dtype: torch.dtype) -> int:
+    """Bytes that one token takes in the cache of a model with this configuration."""
+    config = config.get_text_config()
+    heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    kept = getattr(config, "num_key_value_heads", None) or heads
+    return int(2 * config.num_hidden_layers * kept * width * dtype.itemsize)

@@ -81,6 +81,12 @@ class ModelConfig(Section):
         description="weights of policy, sampler and reference; auto: fp32 for the embedded model, else bf16 on CUDA "
         "and on CPUs with matrix units; a policy in bf16 is trained on fp32 copies of its weights",
     )
+    cache_bytes: int = Field(
+        8 * 2**30,
+        ge=1,
+        description="of the keys and values of all live games: fewer than `batch` games are live where they would take "
+        "more at full context; freed before each update",
+    )
     gradient_checkpointing: Literal["auto"] | bool = Field(
         "auto",
         description="keep only each layer's input for the backward pass, and compute the rest again: about a third "

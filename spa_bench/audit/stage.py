@@ -116,7 +116,7 @@ def prepare(config: RunConfig, recorded: Path | None, size: Size, progress: Prog
         encoder=Encoded(reference.encode),
         backbone=Tunable(reference, config.warm_start.learning_rate),
         simulator=simulator,
-        roomy=PlayedOn(Player(lambda: _roomy(common), config.batch), cast(Agent, agent)),
+        roomy=PlayedOn(Player(lambda: _roomy(common), common.player.batch), cast(Agent, agent)),
     )
 
 

@@ -103,15 +103,16 @@ class Grower:
 
         One round may spend several: their numbers add up to `parts`.
 
-        The agent may have learned between two harvests, so it forgets what it has read of the conversations.
+        The agent may learn between two harvests, so before one it forgets what it has read of the conversations.
         """
         done = 0
         while self.spent < budget:
             self.round(budget - self.spent)
             if (reached := self.spent * parts // budget) > done:
-                yield self._harvest(reached - done)
-                done = reached
+                harvest = self._harvest(reached - done)
                 self._forget()
+                yield harvest
+                done = reached
 
     def round(self, left: int) -> None:
         """One step of every tree, as far as `left` steps reach; a tree that is done makes room for the next task."""

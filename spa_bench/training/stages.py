@@ -247,6 +247,7 @@ class Run(Evaluation):
         """Compute the rewards of new episodes and update the policy; `part` is how many minibatches came before."""
         if not trajectories:
             raise ppo.TrainingError(f"{self.checked.place}: no episode with a step ended; raise ppo.env_steps")
+        learner.agent.release()
         settings = self.config.ppo.model_copy(update={"minibatches": minibatches})
         tolerance = TOLERANCES[self.common.dtype]
         priced = pricing.price(

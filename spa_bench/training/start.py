@@ -44,7 +44,10 @@ from spa_bench.training.model_content import identify, place
 from spa_bench.training.policy import DTYPES, choose_device, choose_dtype
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+EMBEDDED_CONTEXT = 2048
+"""Tokens that the embedded model has where `model.context` is not set."""
 
 
 class LanguageModel(Protocol):
@@ -64,6 +67,9 @@ class LanguageModel(Protocol):
 
     def forget(self, ids: Sequence[int]) -> None:
         """Free what was kept for these conversations."""
+
+    def release(self) -> None:
+        """Free what is kept for conversations, where none is under way."""
 
     def tokenise(self, instructions: str, trajectory: Trajectory) -> list[Tokens]:
         """A scripted episode as this model would have produced it."""
@@ -160,20 +166,46 @@ def begin(config: RunConfig) -> Start:
     device = choose_device(config.model.device)
     embedded = config.model.name == EMBEDDED
     dtype = choose_dtype(config.model.dtype, device, hidden_size(config), embedded=embedded)
-    player = Player(make_env, config.batch)
+    player = Player(make_env, live_games(config, DTYPES[dtype], env.characters))
     return Start(config, make_env, player, train, panel, device, dtype, env.characters)
 
 
 def hidden_size(config: RunConfig) -> int:
     """Width of the configured model; UserError where its configuration cannot be loaded."""
-    if config.model.name == "embedded":
-        return config.model.hidden
+    return config.model.hidden if config.model.name == EMBEDDED else int(shape(config.model.name).hidden_size)
+
+
+def shape(name: str) -> PretrainedConfig:
+    """The configuration of a model's text part; UserError where it cannot be loaded."""
     from transformers import AutoConfig
 
     try:
-        return int(AutoConfig.from_pretrained(place(config.model.name)).get_text_config().hidden_size)
+        found: PretrainedConfig = AutoConfig.from_pretrained(place(name)).get_text_config()
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot load model {config.model.name!r}: {str(error).strip().splitlines()[0]}") from None
+        raise UserError(f"cannot load model {name!r}: {str(error).strip().splitlines()[0]}") from None
+    return found
+
+
+def live_games(config: RunConfig, dtype: torch.dtype, characters: int) -> int:
+    """`batch`, or as many games as `model.cache_bytes` holds at full context, one at least."""
+    model = config.model
+    if model.name == EMBEDDED:
+        token = 2 * model.layers * model.hidden * dtype.itemsize
+    else:
+        kind: Any = registry.find("agents", "causal-lm")
+        token = kind.token_bytes(shape(model.name), dtype)
+    game = characters * (full_context(config) + 1) * token  # a slot of each row takes what padding writes
+    return max(1, min(config.batch, model.cache_bytes // game))
+
+
+def full_context(config: RunConfig) -> int:
+    """`model.context`, or what the model has where that is not set."""
+    if config.model.context is not None:
+        return config.model.context
+    if config.model.name == EMBEDDED:
+        return EMBEDDED_CONTEXT
+    kind: Any = registry.find("agents", "causal-lm")
+    return int(kind.own_context(shape(config.model.name)))
 
 
 def quiet_libraries() -> None:
@@ -200,7 +232,7 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
     model = start.config.model
     kind: Any = registry.find("agents", "causal-lm")
     longest = model.max_new_tokens or (16 if start.prompt.name == "action" else 256)
-    context = 2048 if model.context is None and model.name == "embedded" else model.context
+    context = EMBEDDED_CONTEXT if model.context is None and model.name == EMBEDDED else model.context
     limits = start.reading | {"context": context, "max_new_tokens": longest, "halves": model.name != "embedded"}
     limits["dtype"] = DTYPES[start.dtype]
     if folder is not None or model.name != "embedded":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -304,3 +305,40 @@ def test_long_chunks_are_fed_apart_where_padding_would_be_most_of_the_work() -> 
     assert split([1, 1, 0, 1]) == [[0, 1, 2, 3]]  # single tokens stay together
     assert split([0, 0, 1, 0]) == [[2]]  # unless they are few
     assert split([0, 0]) == [[0, 1]]
+
+
+def held(agent) -> int:  # type: ignore[no-untyped-def]
+    """Bytes of all keys and values."""
+    return sum(x.numel() * x.element_size() for layer in agent._cache.row_layers for x in (layer.keys, layer.values))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_cache_is_as_large_as_its_rows_at_full_context_at_most_and_is_given_back(dtype: torch.dtype) -> None:
+    """100 tokens of context are no power of two; the slot more takes what padding writes."""
+    agent = language_model(context=100, dtype=dtype)
+    talks = conversations(range(20))
+    for turn in range(4):
+        for conversation, reply in zip(talks, agent.act(talks), strict=True):
+            conversation.messages += [
+                Message("assistant", reply.text),
+                Message("user", observation(conversation.id, turn)),
+            ]
+    token = agent.token_bytes(agent.model.config, dtype)
+    assert token == 2 * 2 * 32 * dtype.itemsize
+    assert held(agent) <= 20 * 101 * token
+    agent.release()
+    assert agent._cache is not None  # they are under way
+    agent.forget(range(20))
+    kept = weakref.ref(agent._cache.row_layers[0].keys)
+    agent.release()
+    assert agent._cache is None and kept() is None
+    assert chat_alone(agent, conversations([3]), observation) == chat_alone(
+        language_model(context=100, dtype=dtype), conversations([3]), observation
+    )
+
+
+def test_heads_that_share_keys_and_values_are_counted_once() -> None:
+    from transformers import LlamaConfig
+
+    config = LlamaConfig(hidden_size=64, num_attention_heads=8, num_key_value_heads=2, num_hidden_layers=3)
+    assert language_model().token_bytes(config, torch.bfloat16) == 2 * 3 * 2 * 8 * 2

@@ -21,7 +21,7 @@ from spa_bench.rollout.simulator import PlayedOn
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
-from spa_bench.training import experiment, ppo, pricing, start
+from spa_bench.training import experiment, ppo, pricing, stages, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.batches import Limit, pack_trajectory
 from spa_bench.training.policy import Policy
@@ -194,3 +194,28 @@ def test_extra_costs_are_those_since_they_were_last_asked_for(policy: Policy, ca
         "extra_env_steps": len(own),
     }
     assert learner.extra() == nothing
+
+
+@pytest.mark.parametrize("reward", ["sparse", "3spo"])
+def test_keys_and_values_are_given_back_before_an_update(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reward: str
+) -> None:
+    """Also where the games go on after it, as under a method that learns between steps."""
+    agents, held = [], []
+    make, update = stages.make_policy, ppo.update
+
+    def made(*args: Any) -> Any:
+        found = make(*args)
+        agents.append(found[0])
+        return found
+
+    def noted(*args: Any, **kwargs: Any) -> dict[str, float]:
+        held.append(agents[-1]._cache)
+        return update(*args, **kwargs)
+
+    monkeypatch.setattr(stages, "make_policy", made)
+    monkeypatch.setattr(ppo, "update", noted)
+    own = settings(iterations=1, trees=2).model_copy(update={"reward": reward})
+    experiment.run(own, tmp_path, Progress.quiet())
+    assert len(held) == (1 if reward == "sparse" else 2)
+    assert held == [None] * len(held)

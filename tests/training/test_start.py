@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from strategies import task
-from tiny import config, language_model
+from tiny import SETTINGS, config, language_model
 
 from spa_bench.runs.progress import Progress
 from spa_bench.training import start, warm_start
@@ -119,3 +119,18 @@ def test_demonstrations_are_successes_whose_every_step_has_tokens() -> None:
         for step in trajectory.steps:
             assert step.tokens is not None and step.tokens.logprobs == (0.0,) * len(step.tokens.reply)
             assert agent.chat.text(step.tokens.reply) == step.reply  # type: ignore[attr-defined]
+
+
+def test_fewer_games_are_live_where_their_keys_and_values_would_take_more_than_allowed(tmp_path: Path) -> None:
+    """Of the tiny model a token takes 2 * 1 layer * 32 * 4 bytes, a game of 512 tokens and a spare one 131,328."""
+    model = SETTINGS["model"]
+    for allowed, games in ((10 * 131_328, 10), (10 * 131_328 - 1, 9), (1, 1), (10**9, 16)):
+        own = config(model=model | {"cache_bytes": allowed})
+        assert start.live_games(own, torch.float32, 1) == games
+    own = config(model=model | {"cache_bytes": 10 * 131_328})
+    assert start.live_games(own, torch.bfloat16, 1) == 16
+    assert start.live_games(own, torch.float32, 2) == 5
+    assert start.begin(own).player.batch == 10
+    language_model(layers=1).save(tmp_path)
+    saved = config(model=model | {"cache_bytes": 10 * 131_328, "name": str(tmp_path)})
+    assert start.live_games(saved, torch.float32, 1) == 10
