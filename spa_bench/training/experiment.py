@@ -28,6 +28,7 @@ from spa_bench.training import ppo, start
 from spa_bench.training.budget import least_steps
 from spa_bench.training.checked_method import extra_information
 from spa_bench.training.code import reward_code
+from spa_bench.training.memory import enough_memory
 from spa_bench.training.stages import Evaluation, Run, weights_hash
 
 
@@ -60,7 +61,8 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
     ):
         if not is_finished(folder):
             try:
-                Run(config, common, method, folder, progress).finish()
+                with enough_memory("outside of an update", "lower model.cache_bytes or batch, or set model.dtype=bf16"):
+                    Run(config, common, method, folder, progress).finish()
             except (ppo.TrainingError, MethodError) as error:
                 folder.metrics.append({"kind": "failed", "reason": str(error)})
                 raise

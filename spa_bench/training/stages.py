@@ -31,6 +31,7 @@ from spa_bench.training.backbone import Tunable
 from spa_bench.training.budget import Budget, least_steps, so_far
 from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.learner import TOLERANCES, Learner, make_policy, make_reference
+from spa_bench.training.memory import enough_memory
 from spa_bench.training.policy import Policy
 
 
@@ -234,6 +235,7 @@ class Run(Evaluation):
         self.folder.prune(keep=1)
         return row
 
+    @enough_memory("in the update", "lower ppo.microbatch, or set model.gradient_checkpointing=true")
     def _learn(
         self,
         learner: Learner,

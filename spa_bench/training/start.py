@@ -40,6 +40,7 @@ from spa_bench.runs.progress import Progress, bursts
 from spa_bench.runs.provenance import facts
 from spa_bench.training.batches import pack
 from spa_bench.training.code import world_code
+from spa_bench.training.memory import enough_memory, free_memory
 from spa_bench.training.model_content import identify, place
 from spa_bench.training.policy import DTYPES, choose_device, choose_dtype
 
@@ -255,6 +256,7 @@ def warm_start(start: Start, progress: Progress) -> Path:
     with cache_entry(cache_root(), "warm-start", key) as entry:
         if not entry.ready:
             _make_warm_start(start, entry.build, progress)
+            free_memory()
     return entry.path
 
 
@@ -332,6 +334,7 @@ def in_tokens(agent: LanguageModel, instructions: str, trajectory: Trajectory) -
     return replace(trajectory, steps=tuple(replace(step, tokens=tokens) for step, tokens in turns))
 
 
+@enough_memory("in the warm start", "set model.gradient_checkpointing=true, or lower warm_start.batch")
 def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
     from spa_bench.training.warm_start import Demonstration, clone
 
