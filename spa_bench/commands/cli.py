@@ -38,7 +38,7 @@ from spa_bench.commands.words import (
     progress,
     say_what_is_next,
 )
-from spa_bench.config import RunConfig
+from spa_bench.config import EMBEDDED, RunConfig
 from spa_bench.core import UserError
 from spa_bench.runs.folder import RunFolder, run_path
 from spa_bench.runs.names import reward_label
@@ -89,6 +89,21 @@ def _print_configs(configs: Sequence[RunConfig], as_json: bool) -> None:
         print(to_toml(values), end="")
 
 
+def _print_estimate(config: RunConfig) -> None:
+    """Memory and time of a model from elsewhere, on standard error; the embedded one fits everywhere."""
+    if config.model.name == EMBEDDED:
+        return
+    from spa_bench.training.estimate import estimate
+
+    try:
+        with aside():
+            lines = estimate(config).lines()
+    except UserError as error:
+        lines = [f"no estimate of memory and time: {error}"]
+    for line in lines:
+        print(printable_line(line), file=sys.stderr)
+
+
 def _rows(configs: Sequence[RunConfig]) -> list[str]:
     """Labels of the rows in the table of these runs."""
     from spa_bench.analysis.groups import START
@@ -130,6 +145,7 @@ def run(
         check(settings)
     if dry_run:
         _print_configs([settings], as_json)
+        _print_estimate(settings)
         return
     from spa_bench.training import experiment
 
@@ -314,11 +330,13 @@ app.command()(report.view)
 
 @app.command()
 @command
-def doctor(results: Results = RESULTS, as_json: Json = False) -> None:
-    """Check this machine: versions, device, memory, disk, data."""
-    from spa_bench.commands.doctor import examine, show
+def doctor(results: Results = RESULTS, model: Model = None, assign: Assign = None, as_json: Json = False) -> None:
+    """Check this machine: versions, device, memory, disk, data; with --model what training that model takes."""
+    from spa_bench.commands.doctor import examine, examine_model, show
 
     checks = examine(results)
+    if model is not None:
+        checks += examine_model(Flags(env="alfworld", model=model, assignments=assign or ()).config(reward="none"))
     show(checks, sys.stdout, as_json)
     if any(check.state == "bad" for check in checks):
         raise typer.Exit(1)

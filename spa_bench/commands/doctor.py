@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 
 from spa_bench import registry
 from spa_bench.commands import official
-from spa_bench.config import SMOLLM2
+from spa_bench.config import EMBEDDED, SMOLLM2, RunConfig
 from spa_bench.core import UserError
 from spa_bench.files import cache_root, data_folder
 from spa_bench.runs.provenance import installed, usable_cpus
@@ -55,6 +55,21 @@ def examine(results: Path) -> list[Check]:
         *_data(),
         *_model(),
         *_extras(),
+    ]
+
+
+def examine_model(config: RunConfig) -> list[Check]:
+    """What training the configured model takes of this machine; UserError where its configuration cannot be loaded."""
+    from spa_bench.training.estimate import estimate
+
+    if config.model.name == EMBEDDED:
+        return []
+    found = estimate(config)
+    memory, seconds = found.lines()
+    fix = "" if found.fits else "lower ppo.microbatch or model.cache_bytes, or choose a smaller model"
+    return [
+        Check("memory of the model", "good" if found.fits else "bad", memory, fix),
+        Check("time of training", "good", seconds),
     ]
 
 

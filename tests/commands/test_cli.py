@@ -608,3 +608,22 @@ def test_progress_can_be_sent_to_another_process(progress: Progress):
     sender, receiver = context.Pipe()
     sender.send(progress)
     assert receiver.recv().mode == progress.mode
+
+
+def test_a_dry_run_and_the_doctor_say_what_a_model_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tiny.language_model().save(tmp_path / "model")
+    words = ["--model", str(tmp_path / "model"), "--set", "model.context=512", "--set", "model.threads=1"]
+    found = invoke("run", "--env", "alfworld", "--reward", "spa", *words, "--dry-run")
+    memory, seconds = found.stderr.splitlines()[-2:]
+    assert memory.startswith("memory of ") and " Adam " in memory and " key-value cache " in memory
+    assert seconds.startswith("time, min: ")
+    checks = {one["name"]: one for one in json.loads(invoke("doctor", *words, "--json").stdout)}
+    assert checks["memory of the model"]["state"] == "good"
+    monkeypatch.setattr("spa_bench.training.estimate.available", lambda device: 10**6)
+    refused = json.loads(invoke("doctor", *words, "--json").stdout)
+    assert "lower ppo.microbatch" in next(one for one in refused if one["name"] == "memory of the model")["fix"]
+
+
+def test_a_dry_run_of_a_model_that_is_not_here_says_that_there_is_no_estimate(tmp_path: Path):
+    found = invoke("run", "--env", "alfworld", "--reward", "spa", "--model", str(tmp_path / "none"), "--dry-run")
+    assert found.exit_code == 0 and "no estimate of memory and time: cannot load model" in found.stderr
