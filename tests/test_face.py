@@ -85,14 +85,19 @@ def test_a_type_checker_sees_the_types_and_what_is_unknown(tmp_path: Path):
 # Paths
 
 WRITTEN = (
+    "spa_bench.agents.chat.Chat",
+    "spa_bench.agents.embedded.train_tokenizer",
+    "spa_bench.agents.prompts.PROMPTS",
+    "spa_bench.agents.transcript.Bookkeeper",
+    "spa_bench.agents.transcript.Transcript",
     "spa_bench.audit.saved",
     "spa_bench.contract.check_reward",
     "spa_bench.core.Floats",
+    "spa_bench.core.Message",
     "spa_bench.core.Step",
     "spa_bench.core.Task",
     "spa_bench.core.Trajectory",
     "spa_bench.core.UserError",
-    "spa_bench.agents.prompts.PROMPTS",
     "spa_bench.core.derive_seed",
     "spa_bench.environments.virtualhome.engine.World",
     "spa_bench.environments.virtualhome.together.Together",
