@@ -73,7 +73,7 @@ def test_each_kind_of_table_and_figure_is_among_them():
     tables = {name.removeprefix("tables/").removesuffix(".csv") for name in names(EXPECTED, ".csv")}
     kinds = (
         "results",
-        "differences-ppo",
+        "differences-sparse",
         "ablation-spa",
         "variability",
         "by-length",
