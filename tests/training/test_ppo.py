@@ -19,6 +19,7 @@ from spa_bench.core import Tokens, Trajectory
 from spa_bench.training import checkpoint, ppo, pricing
 from spa_bench.training.batches import (
     PADDED,
+    Joined,
     Limit,
     Sequences,
     join,
@@ -237,7 +238,9 @@ def restarted(rng: np.random.Generator, turns: int) -> Trajectory:
 
 
 @pytest.mark.parametrize("tokens", [1, 12, 25, 40])
-def test_a_bound_on_tokens_changes_no_score_and_no_step(policy: Policy, tokens: int) -> None:
+def test_a_bound_on_tokens_changes_no_score_and_no_step(
+    policy: Policy, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Episodes are divided between their sequences; a longer sequence is a pass of its own."""
     rng = np.random.default_rng(8)
     samples = make_samples(policy, [restarted(rng, turns) for turns in (7, 1, 4, 6)] + [spoken(rng, 5)])
@@ -249,10 +252,19 @@ def test_a_bound_on_tokens_changes_no_score_and_no_step(policy: Policy, tokens: 
             np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-5)
     whole, parts = copy.deepcopy(policy), copy.deepcopy(policy)
     want = run(whole, samples, SETTINGS.model_copy(update={"microbatch_episodes": 9}))
+    passes: list[tuple[int, ...]] = []
+
+    def joined(episodes: list[Sequences]) -> Joined:
+        found = join(episodes)
+        passes.append(found.ids.shape)
+        return found
+
+    monkeypatch.setattr("spa_bench.training.policy.join", joined)
     got = run(parts, samples, SETTINGS.model_copy(update={"microbatch_episodes": 9, "microbatch": tokens}))
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
     assert got == pytest.approx(want, abs=1e-5)
+    assert passes and all(rows == 1 or rows * longest <= tokens for rows, longest in passes)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 120), st.integers(0, 2**32 - 1))
