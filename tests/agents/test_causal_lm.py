@@ -14,7 +14,7 @@ from strategies import max_examples
 from tiny import TEXTS, language_model
 
 from spa_bench import registry
-from spa_bench.agents.row_cache import split
+from spa_bench.agents.row_cache import RowCache, split
 from spa_bench.core import Conversation, Message, Tokens, UserError, derive_seed
 from spa_bench.rollout.player import Player, Request
 from spa_bench.training.batches import pack
@@ -342,3 +342,10 @@ def test_heads_that_share_keys_and_values_are_counted_once() -> None:
 
     config = LlamaConfig(hidden_size=64, num_attention_heads=8, num_key_value_heads=2, num_hidden_layers=3)
     assert language_model().token_bytes(config, torch.bfloat16) == 2 * 3 * 2 * 8 * 2
+
+
+def test_slots_grow_by_doubling_and_no_further_than_the_context() -> None:
+    for most, slots in ((300, 300), (1000, 512)):
+        cache = RowCache(1, 2, torch.device("cpu"), most)
+        cache.feed(torch.tensor([257, 1]), 257)
+        assert cache.slots == slots
