@@ -65,8 +65,9 @@ class CausalLM(Agent):
         self.model, self.tokenizer, self.prompt = model, tokenizer, prompt
         self.chat = Chat(tokenizer, generation_ends(model), thinking)
         longest = own_context(model.config) if context is None else context
-        self.books = Bookkeeper(self.chat, longest, max_new_tokens, history, halves)
         self.temperature, self.told = temperature, told
+        head = len(self.opening("", ""))
+        self.books = Bookkeeper(self.chat, longest, max_new_tokens, history, halves, head)
         self._live: dict[int, _Live] = {}
         self._rows: list[int] = []
         self._cache: RowCache | None = None
@@ -238,11 +239,12 @@ class CausalLM(Agent):
         messages = self.opening(instructions, trajectory.steps[0].observation)
         transcript = Transcript()
         turns: list[Tokens] = []
+        said = ""
         for step in trajectory.steps:
             if turns:
-                messages.append(self.later(step.observation, trajectory.goal))
-            context, restart = self.books.turn(transcript, messages)
-            reply = self.chat.taught(step.reply)
+                messages.append(self.later(step.observation, trajectory.goal, not said))
+            context, restart = self._turn(transcript, messages, trajectory.goal, step.admissible)
+            reply, said = self.chat.taught(step.reply), step.action
             transcript.said(reply)
             turns.append(Tokens(tuple(context), reply, (0.0,) * len(reply), restart))
             messages.append(Message("assistant", self.chat.reply(reply)))  # with the thought that the prompt opened
@@ -254,12 +256,20 @@ class CausalLM(Agent):
         if live.read is not None:
             read, live.read = live.read, None
             return read
-        context, restart = self.books.turn(live.transcript, conversation.messages)
+        of = conversation
+        context, restart = self._turn(live.transcript, of.messages, of.goal, of.admissible)
         if restart:
             assert self._cache is not None
             self._cache.lengths[live.row] = 0
             live.fed = 0
         return context, restart
+
+    def _turn(
+        self, transcript: Transcript, messages: Sequence[Message], goal: str, admissible: Sequence[str]
+    ) -> tuple[list[int], bool]:
+        """What is to be read next, of the conversation or of what the prompt shows of it."""
+        views = self.prompt.views(messages, goal, admissible, self.books.head)
+        return self.books.turn(transcript, messages, list(views))
 
     def _unread(self, chats: Sequence[_Live], but: int = 0) -> list[list[int]]:
         """For each row what is to be fed, without the last `but` ids; it then counts as fed."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spa_bench.core import Agent, Conversation, Reply, ReplyFormat, derive_seed
+from spa_bench.agents.rationale import reason
+from spa_bench.core import Agent, Conversation, Message, Reply, ReplyFormat, derive_seed
 
 
 class Expert(Agent):
@@ -15,23 +16,39 @@ class Expert(Agent):
     With `slip` it errs on purpose in that share of turns and has to recover, as in DART (Laskey et al. 2017): a clone
     of flawless demonstrations has never seen what follows its own mistakes. A slip is a command that is possible now
     or was possible a turn ago, so that some fail. Whoever clones must leave slips out: `Step.expert_action` is the
-    teacher's own choice.
+    teacher's own choice. Its thoughts are made by rule from what it has been shown (`rationale`).
     """
 
     uses_expert = True
 
-    def __init__(self, prompt: ReplyFormat, slip: float = 0.0) -> None:
-        self.prompt, self.slip = prompt, slip
+    def __init__(self, prompt: ReplyFormat, slip: float = 0.0, lists: bool = False) -> None:
+        self.prompt, self.slip, self.lists = prompt, slip, lists
+        self._thinks = prompt.render("look", "so") != prompt.render("look")
         self._before: dict[int, Sequence[str]] = {}
 
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
         """The expert's action in the reply format; ValueError where the rollout has not filled it in."""
-        return [Reply(self.prompt.render(self._choose(conversation))) for conversation in conversations]
+        return [Reply(self._say(conversation, self._choose(conversation))) for conversation in conversations]
+
+    def opening(self, instructions: str, observation: str) -> list[Message]:
+        """The page alone: it knows the world."""
+        return [Message("user", observation)]
+
+    def later(self, observation: str, goal: str, malformed: bool = False) -> Message:
+        """The page alone."""
+        return Message("user", observation)
 
     def forget(self, ids: Sequence[int]) -> None:
         """Drop the commands of the turn before."""
         for gone in ids:
             self._before.pop(gone, None)
+
+    def _say(self, conversation: Conversation, action: str) -> str:
+        if not self._thinks:
+            return self.prompt.render(action)
+        pages = [message.content for message in conversation.messages if message.role == "user"]
+        done = [self.prompt.parse(message.content) for message in conversation.messages if message.role == "assistant"]
+        return self.prompt.render(action, reason(conversation.goal, pages, done, action))
 
     def _choose(self, conversation: Conversation) -> str:
         if conversation.expert_action is None:

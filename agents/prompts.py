@@ -1,8 +1,9 @@
 r"""Reply formats: how an agent is told to answer, and how its answer is read.
 
 `action` is one line, for small and cloned models, and repeats the task in every turn; `react` is a thought and an
-action, as ETO and SPA prompt, and leaves the task at the beginning; `verl-agent` is `<think>` and `<action>`;
-`code-fence` is a thought and one block of code. The rules of reading:
+action, and leaves the task at the beginning; `eto` and `spa` are the same reply, with the examples as a conversation;
+`verl-agent` is `<think>` and `<action>`, with a memory of some turns; `code-fence` is a thought and one block of code.
+What is said is ours; only the forms are theirs. The rules of reading:
 
 1. Thoughts in tags are not read (`thoughts`).
 2. The action stands behind a label, in tags or in a block, as the format says. Of several labels the first counts, not
@@ -24,12 +25,13 @@ action, as ETO and SPA prompt, and leaves the task at the beginning; `verl-agent
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from spa_bench.agents.thoughts import has_tag, spoken, untagged
-from spa_bench.core import UserError
+from spa_bench.core import Message, UserError
 
 _UNSEEN = "\u200b\u200c\u200d\u2060\ufeff"
 """Characters of no width, which are no white space to Python."""
@@ -52,6 +54,10 @@ _TURN_ENDS = (
 _WRAPPED = {mark: mark for mark in "`\"'*"} | {"\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 
 
+Example = tuple[tuple[str, str], ...]
+"""An episode as it is shown: pages, and the replies to them."""
+
+
 @dataclass(frozen=True)
 class Prompt:
     """One reply format; satisfies `core.ReplyFormat`."""
@@ -67,13 +73,94 @@ class Prompt:
     """Every observation ends with the task, as in verl-agent's prompts. A small model reads what is near: after 600
     steps of 8 demonstrations the embedded default solved 55 % of held-out ALFWorld tasks with it, 15 % without."""
 
-    def system(self, instructions: str) -> str:
-        """The world's instructions, then the form of a reply."""
-        return f"{instructions}\n\n{self.form}"
+    conversational: bool = False
+    """Instructions are a message of their own, answered with `OK`, and so is each turn of an example; pages after the
+    first are marked as observations. The form in which ETO and SPA prompt."""
+    examples: tuple[Example, ...] = ()
+    """Worked examples of other tasks."""
+    memory: int | None = None
+    """A reply is shown the first page, so many of the last turns and the current page; None: the whole conversation."""
+    lists: bool = False
+    """With a memory: the commands that work now follow the current page."""
+    repeats_form: bool = False
+    """A reply without a command is answered with the form of a reply."""
 
-    def later(self, observation: str, goal: str) -> str:
+    def system(self, instructions: str) -> str:
+        """The world's instructions, then the form of a reply, then the examples unless they are a conversation."""
+        told = f"{instructions}\n\n{self.form}"
+        if not self.examples or self.conversational:
+            return told
+        shown = [
+            f"Example {number}, of another task:\n\n" + "\n\n".join(f"{page}\n\n{reply}" for page, reply in example)
+            for number, example in enumerate(self.examples, 1)
+        ]
+        return "\n\n".join([told, *shown, "Now it is your turn, with a task of your own."])
+
+    def opening(self, instructions: str, observation: str) -> list[Message]:
+        """One user message; where it is a conversation, the instructions, `OK`, the examples, and the first page."""
+        if not self.conversational:
+            return [Message("user", f"{self.system(instructions)}\n\n{observation}")]
+        turns = [(self.system(instructions), "OK"), *(turn for example in self.examples for turn in example)]
+        talk = [message for told, said in turns for message in (Message("user", told), Message("assistant", said))]
+        return [*talk, Message("user", observation)]
+
+    def later(self, observation: str, goal: str, malformed: bool = False) -> str:
         """What the agent reads after a step; a world that repeats the task itself is not made to say it twice."""
-        return f"{observation}\nTask: {goal}" if self.reminds and goal not in observation else observation
+        if self.conversational:
+            observation = f"Observation: {observation}"
+        if self.reminds and self.memory is None and goal not in observation:
+            observation = f"{observation}\nTask: {goal}"
+        return (
+            f"{observation}\nYour reply held no command. {self.form}"
+            if malformed and self.repeats_form
+            else observation
+        )
+
+    def views(
+        self, messages: Sequence[Message], goal: str, admissible: Sequence[str], head: int
+    ) -> Iterator[list[Message]]:
+        """With a memory, what a reply is shown, and the same with fewer and fewer turns; else nothing.
+
+        `head` is the number of messages before the first reply.
+        """
+        if self.memory is None:
+            return
+        turns = (len(messages) - head) // 2
+        for kept in range(min(self.memory, turns), -1, -1):
+            yield [*messages[: head - 1], Message("user", self._page(messages, goal, admissible, head, kept))]
+
+    def _page(self, messages: Sequence[Message], goal: str, admissible: Sequence[str], head: int, kept: int) -> str:
+        """The first page, the last `kept` turns and the current page as one text."""
+        turns = (len(messages) - head) // 2
+        parts = [messages[head - 1].content]
+        if turns:
+            parts.append(f"You have taken {turns} steps." + (f" The last {kept}:" if kept else ""))
+        for turn in range(turns - kept, turns):
+            page = messages[head - 1 + 2 * turn].content if turn else "what is shown above"
+            command = self.parse(messages[head + 2 * turn].content) or "nothing: there was no command"
+            parts.append(f"Step {turn + 1}. You saw: {page}\nYou did: {command}")
+        if turns:
+            parts.append(f"Step {turns + 1}, now. You see: {messages[-1].content}")
+        if self.reminds and goal and goal not in messages[-1].content:
+            parts[-1] += f"\nTask: {goal}"
+        if self.lists:
+            parts.append(f"Commands that work now: {' | '.join(admissible)}")
+        return "\n\n".join(parts)
+
+    def identity(self, instructions: str) -> str:
+        """Everything that decides what an agent is told: the system text alone, where nothing else is in use."""
+        told = self.system(instructions)
+        used = {
+            "examples": self.examples if self.conversational else (),
+            "conversational": self.conversational,
+            "memory": self.memory,
+            "lists": self.lists,
+            "repeats_form": self.repeats_form,
+        }
+        extra = {
+            name: value for name, value in used.items() if value is not None and value is not False and value != ()
+        }
+        return f"{told}\n\n{json.dumps(extra, sort_keys=True)}" if extra else told
 
     def render(self, action: str, thought: str = "") -> str:
         """A reply in this form; `parse` reads the action back. Raises ValueError for an action of several lines."""
@@ -208,6 +295,17 @@ PROMPTS = {
             reply="<think>{thought}</think>\n<action>{action}</action>",
             read=tagged,
             reminds=True,
+        ),
+        *(
+            Prompt(
+                name,
+                form="In each turn, think about what you see and then give one command. Use this form:\n"
+                "Thought: <your reasoning>\nAction: <command>",
+                reply="Thought: {thought}\nAction: {action}",
+                read=labelled,
+                conversational=True,
+            )
+            for name in ("eto", "spa")
         ),
         Prompt(
             "code-fence",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -52,8 +52,22 @@ class ModelConfig(Section):
     name: str = Field(
         EMBEDDED, description="`embedded`, `smollm2`, a folder or a Hub id, such as Qwen/Qwen2.5-1.5B-Instruct"
     )
-    prompt: Literal["auto", "action", "react", "verl-agent", "code-fence"] = Field(
+    prompt: Literal["auto", "action", "react", "verl-agent", "eto", "spa", "code-fence"] = Field(
         "auto", description="reply format, see docs/agents.md; auto: `action` for the embedded model, else `react`"
+    )
+    examples: int | None = Field(
+        None, ge=0, le=2, description="worked examples by the expert; default: embedded and verl-agent 0, else 1"
+    )
+    memory: Annotated[int, Field(ge=0)] | Literal["auto", "all"] = Field(
+        "auto", description="turns that a reply is shown; auto: verl-agent 2 (as verl-agent), else all of them"
+    )
+    admissible: bool | None = Field(
+        None, description="list the commands that work now; default: verl-agent, where it has a memory"
+    )
+    repeat_form: bool | None = Field(
+        None,
+        description="answer a reply without a command with the form of a reply; default: not for the embedded model, "
+        "the forms of others (verl-agent, eto, spa) and published protocols",
     )
     hidden: int = Field(128, ge=8, description="width of the embedded model")
     layers: int = Field(2, ge=1, description="depth of the embedded model")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol, SupportsFloat
 
@@ -90,6 +90,8 @@ class Step:
     tokens: Tokens | None = None
     expert_action: str | None = None
     """What the teacher would have done here; recorded for agents that ask for it."""
+    admissible: Sequence[str] = field(default=(), compare=False, repr=False)
+    """What the world would have executed, for agents whose prompt lists it (`Agent.lists`); never in a record."""
 
     def __post_init__(self) -> None:
         if self.grounded != (self.fault is None):
@@ -170,6 +172,8 @@ class Conversation:
     past: Sequence[Tokens] = ()
     """Tokens of the replies so far, where this goes on from the middle of another episode: what an agent that has not
     played the conversation itself begins with."""
+    goal: str = ""
+    """What is to be done, in the world's words."""
 
     @property
     def turn(self) -> int:
@@ -260,11 +264,26 @@ class ReplyFormat(Protocol):
     def name(self) -> str:
         """As typed, such as `action` or `react`."""
 
+    @property
+    def lists(self) -> bool:
+        """What works now is part of what is shown."""
+
     def system(self, instructions: str) -> str:
         """What an agent is told of the world and of the form of a reply."""
 
-    def later(self, observation: str, goal: str) -> str:
-        """What an agent reads after a step."""
+    def opening(self, instructions: str, observation: str) -> list[Message]:
+        """The messages before the first reply."""
+
+    def later(self, observation: str, goal: str, malformed: bool = False) -> str:
+        """What an agent reads after a step; `malformed`: nothing could be parsed from its reply."""
+
+    def views(
+        self, messages: Sequence[Message], goal: str, admissible: Sequence[str], head: int
+    ) -> Iterator[list[Message]]:
+        """What of the conversation a reply is shown, and shorter forms of that; nothing where it is shown as it is."""
+
+    def identity(self, instructions: str) -> str:
+        """Everything that decides what an agent is told."""
 
     def render(self, action: str, thought: str = "") -> str:
         """A reply in this form."""
@@ -278,15 +297,17 @@ class Agent(ABC):
 
     uses_expert: ClassVar[bool] = False
     """The rollout fills in `Conversation.expert_action` before each call."""
+    lists: bool = False
+    """The rollout records `Step.admissible`."""
     prompt: ReplyFormat
 
     def opening(self, instructions: str, observation: str) -> list[Message]:
-        """The messages before the first reply. One user message: not every chat template has a system role."""
-        return [Message("user", f"{self.prompt.system(instructions)}\n\n{observation}")]
+        """The messages before the first reply, without a system role: not every chat template has one."""
+        return self.prompt.opening(instructions, observation)
 
-    def later(self, observation: str, goal: str) -> Message:
-        """The message after each step."""
-        return Message("user", self.prompt.later(observation, goal))
+    def later(self, observation: str, goal: str, malformed: bool = False) -> Message:
+        """The message after each step; `malformed`: the reply held no action."""
+        return Message("user", self.prompt.later(observation, goal, malformed))
 
     @abstractmethod
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:

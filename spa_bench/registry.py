@@ -36,7 +36,9 @@ KINDS: dict[Room, type] = {"environments": TextEnv, "agents": Agent, "rewards": 
 SINGULAR: dict[Room, str] = {"environments": "environment", "agents": "agent", "rewards": "reward"}
 PARTS: dict[Room, frozenset[str]] = {
     "environments": frozenset(),
-    "agents": frozenset({"chat", "embedded", "model_limits", "prompts", "row_cache", "thoughts", "transcript"}),
+    "agents": frozenset(
+        {"chat", "embedded", "model_limits", "prompts", "rationale", "row_cache", "thoughts", "transcript"}
+    ),
     "rewards": frozenset(),
 }
 """Modules that hold no plug-in but what plug-ins share."""

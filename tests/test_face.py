@@ -88,6 +88,7 @@ WRITTEN = (
     "spa_bench.agents.chat.Chat",
     "spa_bench.agents.embedded.train_tokenizer",
     "spa_bench.agents.prompts.PROMPTS",
+    "spa_bench.agents.rationale.reason",
     "spa_bench.agents.transcript.Bookkeeper",
     "spa_bench.agents.transcript.Transcript",
     "spa_bench.audit.saved",

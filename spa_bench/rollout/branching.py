@@ -195,7 +195,7 @@ class Grower:
         self._opened += 1
         old, length = path.episode, len(path.episode.steps)
         talk = Conversation(self._opened, self._seed(tree), list(old.conversation.messages), past=path.tokens())
-        talk.admissible = old.conversation.admissible
+        talk.admissible, talk.goal = old.conversation.admissible, old.conversation.goal
         episode = replace(old, conversation=talk, steps=list(old.steps), branch=old.branch if first else length)
         if first:
             return replace(path, episode=episode)

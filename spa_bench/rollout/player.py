@@ -89,7 +89,7 @@ def begin(requests: Sequence[Request], env: TextEnv, agent: Agent) -> Game:
     episodes = []
     for request, (observation, info) in zip(requests, starts, strict=True):
         messages = agent.opening(env.instructions, observation)
-        conversation = Conversation(request.index, request.seed, messages, info["admissible"])
+        conversation = Conversation(request.index, request.seed, messages, info["admissible"], goal=info["goal"])
         won = bool(info["success"])  # at the start: there is nothing to be done, and no step that a world could pay
         episodes.append(
             Episode(
@@ -113,9 +113,9 @@ def resume(prefix: Trajectory, index: int, seed: int, env: TextEnv, state: Any, 
     first, *later = [*(step.observation for step in prefix.steps), observation]
     messages = agent.opening(env.instructions, first)
     for step, told in zip(prefix.steps, later, strict=True):
-        messages += [Message("assistant", step.reply), agent.later(told, prefix.goal)]
+        messages += [Message("assistant", step.reply), agent.later(told, prefix.goal, not step.action)]
     past = [step.tokens for step in prefix.steps if step.tokens is not None]
-    conversation = Conversation(index, seed, messages, info["admissible"], past=past)
+    conversation = Conversation(index, seed, messages, info["admissible"], past=past, goal=info["goal"])
     episode = Episode(
         request=Request(index, prefix.task, seed, prefix.character),
         conversation=conversation,
@@ -146,13 +146,15 @@ def advance(game: Game, agent: Agent, replies: Sequence[Reply]) -> None:
                 progress=float(info["progress"]),
                 tokens=reply.tokens,
                 expert_action=episode.conversation.expert_action,
+                admissible=episode.conversation.admissible if agent.lists else (),
             )
         )
         episode.observation, episode.info = observation, info
         episode.terminated, episode.truncated = terminated, truncated
         episode.outcome += float(reward)
         episode.conversation.admissible = info["admissible"]
-        episode.conversation.messages += [Message("assistant", reply.text), agent.later(observation, info["goal"])]
+        told = agent.later(observation, info["goal"], not action)
+        episode.conversation.messages += [Message("assistant", reply.text), told]
 
 
 def play_chunk(

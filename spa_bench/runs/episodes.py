@@ -22,7 +22,8 @@ def to_row(trajectory: Trajectory) -> dict[str, Any]:
     return vars(trajectory) | {
         "task": dict(vars(trajectory.task)),
         "steps": [
-            vars(step) | {"tokens": step.tokens and dict(vars(step.tokens))}
+            {name: value for name, value in vars(step).items() if name != "admissible"}
+            | {"tokens": step.tokens and dict(vars(step.tokens))}
             for step in trajectory.steps[trajectory.branch :]
         ],
     }

@@ -38,6 +38,7 @@ from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.runs.provenance import facts
+from spa_bench.training import prompting
 from spa_bench.training.batches import pack
 from spa_bench.training.code import world_code
 from spa_bench.training.memory import enough_memory, free_memory
@@ -129,7 +130,7 @@ class Start:
     @cached_property
     def prompt_hash(self) -> str:
         """Hash of what an agent is told of the world and of the form of a reply."""
-        return hashlib.sha256(self.prompt.system(self.env.instructions).encode()).hexdigest()[:12]
+        return hashlib.sha256(self.prompt.identity(self.env.instructions).encode()).hexdigest()[:12]
 
     @cached_property
     def model(self) -> dict[str, str]:
@@ -148,12 +149,14 @@ class Start:
         """The first `count` train tasks of the fixed shuffle, from the beginning again where they run out."""
         return [self.train[i % len(self.train)] for i in range(count)]
 
-    @property
+    @cached_property
     def prompt(self) -> ReplyFormat:
-        """The reply format in force."""
-        model = self.config.model
-        automatic = "action" if model.name == "embedded" else "react"
-        return registry.prompt(automatic if model.prompt == "auto" else model.prompt)
+        """The reply format in force, with its worked examples."""
+        plain = prompting.chosen(self.config)
+        wanted = prompting.examples_wanted(self.config, plain.name)
+        games = ((task, derive_seed("example", task.key)) for task in self.train[: prompting.TRIED])
+        requests = list(seats(self, games)) if wanted else []
+        return prompting.with_examples(plain, self.player, requests, wanted)
 
 
 def begin(config: RunConfig) -> Start:
@@ -308,7 +311,7 @@ def experts(start: Start, count: int, progress: Progress, slip: float = 0.0) -> 
 
     One that was won at its start shows nothing; UserError where all were.
     """
-    agent = registry.build("agents", "expert", prompt=start.prompt, slip=slip)
+    agent = registry.build("agents", "expert", prompt=start.prompt, slip=slip, lists=start.prompt.lists)
     tasks = start.train_tasks(count)
     with progress.stage("demonstrate", total=len(tasks)) as stage:
         shown = []

@@ -349,7 +349,9 @@ def test_an_action_of_several_lines_is_refused(prompt):
 def test_a_format_is_found_by_name():
     found: ReplyFormat = registry.prompt("react")
     assert found.name == "react"
-    with pytest.raises(UserError, match=r"no prompt 'reakt' \(there are: action, react, verl-agent, code-fence\)"):
+    with pytest.raises(
+        UserError, match=r"no prompt 'reakt' \(there are: action, react, verl-agent, eto, spa, code-fence\)"
+    ):
         registry.prompt("reakt")
 
 
@@ -365,8 +367,11 @@ def conversation(seed: int, turn: int = 0, admissible: tuple[str, ...] = (), exp
 def test_the_expert_says_the_teachers_action_in_the_form_of_a_reply(prompt):
     agent = registry.build("agents", "expert", prompt=prompt)
     assert agent.uses_expert
-    (reply,) = agent.act([conversation(1, expert="heat egg 1 with microwave 1")])
-    assert reply.text == prompt.render("heat egg 1 with microwave 1")
+    asked = conversation(1, expert="heat egg 1 with microwave 1")
+    asked.goal = "put a hot egg in fridge."
+    (reply,) = agent.act([asked])
+    thought = "The task asks for egg."
+    assert reply.text == prompt.render("heat egg 1 with microwave 1", thought)
     assert reply.tokens is None
     with pytest.raises(ValueError, match="no expert action"):
         agent.act([conversation(1)])

@@ -149,9 +149,10 @@ def test_a_finished_run_of_another_model_at_the_same_path_is_refused(
     monkeypatch.chdir(tmp_path)
     saved(tmp_path / "model")
     path = experiment.run(settings(), tmp_path / "results", Progress.quiet())
-    assert read_run(path)["facts"]["model"] == identity(
-        tmp_path / "model", instructions=start.begin(settings()).make_env().instructions
-    )
+    common = start.begin(settings())
+    assert len(common.prompt.examples) == 1  # type: ignore[attr-defined]
+    told = identify(str(tmp_path / "model"), common.prompt, common.env.instructions)
+    assert read_run(path)["facts"]["model"] == told
     assert experiment.run(settings(), tmp_path / "results", Progress.quiet()) == path
     assert experiment.evaluate(settings(), "model", None, tmp_path / "results", Progress.quiet())
     saved(tmp_path / "model", seed=1)
