@@ -38,6 +38,9 @@ from spa_bench.stats import Estimate, over_seeds
 OVERSPENT = 1.1
 """Share of the training budget beyond which a table says so: the cost of an iteration is known only after it."""
 
+NEAR = 0.05
+"""Success of a warm start so near to 0 or 1 is at the floor or the ceiling."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -262,7 +265,23 @@ def _notes(done: Sequence[Run], methods: Mapping[str, Sequence[Run]]) -> list[st
     seeds = {label: sorted(run.seed for run in members) for label, members in methods.items()}
     if len({tuple(numbers) for numbers in seeds.values()}) > 1:
         notes += [f"seeds differ: {label} has {numbers}" for label, numbers in seeds.items()]
-    return notes + _unequal(done)
+    return notes + _at_an_end(done) + _unequal(done)
+
+
+def _at_an_end(done: Sequence[Run]) -> list[str]:
+    """Where the warm start solves so little, or so much, that methods can hardly be told apart."""
+    starts = {run.seed: valid(run, WARM_START) for run in done}
+    shares = {seed: _over(won, lambda episode: episode.success) for seed, won in sorted(starts.items()) if won}
+    notes = []
+    for name, distance in (("floor", lambda share: share), ("ceiling", lambda share: 1 - share)):
+        near = {seed: share for seed, share in shares.items() if distance(share) <= NEAR}
+        if near:
+            told = ", ".join(f"{100 * share:.1f} %" for share in near.values())
+            notes.append(
+                f"warm start at the {name} ({told} with {'seed' if len(near) == 1 else 'seeds'} "
+                f"{', '.join(map(str, near))}): methods can hardly be told apart here"
+            )
+    return notes
 
 
 def _unequal(done: Sequence[Run]) -> list[str]:

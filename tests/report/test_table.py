@@ -243,6 +243,29 @@ def test_methods_that_did_not_start_from_the_same_policy_are_named(tmp_path: Pat
     assert any("unequal warm starts" in note and "seed 0" in note for note in only(tmp_path).notes)
 
 
+@pytest.mark.parametrize(
+    ("starts", "note"),
+    [
+        (("0000", "1000"), "warm start at the floor (0.0 % with seed 0): methods can hardly be told apart here"),
+        (
+            ("0000", "0000"),
+            "warm start at the floor (0.0 %, 0.0 % with seeds 0, 1): methods can hardly be told apart here",
+        ),
+        (("1000", "1111"), "warm start at the ceiling (100.0 % with seed 1): methods can hardly be told apart here"),
+    ],
+)
+def test_a_warm_start_near_0_or_100_percent_is_named(tmp_path: Path, starts: tuple[str, str], note: str):
+    for seed, start in enumerate(starts):
+        write_run(tmp_path, seed=seed, start=start)
+    assert [one for one in only(tmp_path).notes if "told apart" in one] == [note]
+
+
+def test_a_warm_start_that_wins_one_task_of_twelve_is_not_at_the_floor(tmp_path: Path):
+    for name, wins in (("near", "0" * 12), ("away", "1" + "0" * 11)):
+        write_run(tmp_path / name, start=wins, wins="10" * 6, tasks=tuple(MANY))
+        assert any("told apart" in note for note in only(tmp_path / name).notes) == (name == "near")
+
+
 def test_runs_that_played_other_tasks_are_named(tmp_path: Path):
     write_run(tmp_path, reward="sparse", wins="1111")
     write_run(tmp_path, reward="ppo", wins="111")
