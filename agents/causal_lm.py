@@ -1,38 +1,32 @@
-"""Any causal language model with a chat template, played through transformers with a persistent key-value cache."""
+"""Any causal language model with a chat template: conversations as tokens, which an engine goes on with."""
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 import torch
 
 from spa_bench.agents.chat import DATE, Chat, template_of
-from spa_bench.agents.model_limits import generation_ends, own_context, sliding_window
-from spa_bench.agents.row_cache import RowCache, split, token_bytes
+from spa_bench.agents.engines import Engine, Prompt, Sampling
+from spa_bench.agents.engines.transformers import TransformersEngine
+from spa_bench.agents.model_limits import generation_ends, own_context
+from spa_bench.agents.row_cache import token_bytes
 from spa_bench.agents.transcript import Bookkeeper, History, Transcript, spelled
 from spa_bench.core import Agent, Conversation, Message, Reply, ReplyFormat, Tokens, Trajectory, UserError, derive_seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-AGREEMENT = {4: 1e-3, 2: 5e-2}
-"""By the bytes of a weight: how far the cache's logits may be from the model's own, absolute and relative."""
-
 
 @dataclass
 class _Live:
-    """What one conversation has in the cache."""
+    """One conversation under way."""
 
-    row: int
     transcript: Transcript
-    fed: int = 0
-    """So many ids of the sequence are in the cache: all but the last of a reply, or of what a fork has read."""
     read: tuple[list[int], bool] | None = None
     """Context and `restart` of the reply to come, where a fork has read them."""
 
@@ -69,11 +63,7 @@ class CausalLM(Agent):
         head = len(self.opening("", ""))
         self.books = Bookkeeper(self.chat, longest, max_new_tokens, history, halves, head)
         self._live: dict[int, _Live] = {}
-        self._rows: list[int] = []
-        self._cache: RowCache | None = None
-        known = inspect.signature(model.base_model.forward).parameters
-        self._cache_argument = "cache" if "cache" in known else "past_key_values"  # renamed in transformers 5.24
-        self._refuse_unknown_architecture()
+        self.engine: Engine = TransformersEngine(model, longest)
 
     @classmethod
     def load(
@@ -169,67 +159,41 @@ class CausalLM(Agent):
         """Instructions and observation, or the observation alone."""
         return super().opening(instructions, observation) if self.told else [Message("user", observation)]
 
-    @torch.inference_mode()
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
-        """Feed what is new in each conversation, then sample until every reply has ended."""
-        self.model.train(False)
-        self._reserve(len(self._rows) + sum(conversation.id not in self._live for conversation in conversations))
-        contexts = [self._advance(conversation) for conversation in conversations]
-        chats = [self._live[conversation.id] for conversation in conversations]
-        logits = self._feed(self._unread(chats))
-        draws = np.stack(
-            [
-                np.random.default_rng(derive_seed(c.seed, c.turn)).random(self.books.max_new_tokens)
-                for c in conversations
-            ]
-        )
-        sampled, logprobs = self._sample(logits, [live.row for live in chats], draws)
+        """Hand each conversation's sequence to the engine; a reply is kept as it was sampled."""
+        read = [self._advance(conversation) for conversation in conversations]
+        sampling = Sampling(self.books.max_new_tokens, self.temperature, self.chat.ends)
         replies = []
-        for live, (context, restart), ids, lps in zip(chats, contexts, sampled, logprobs, strict=True):
-            live.transcript.said(ids)
-            live.fed = len(live.transcript.ids) - 1  # the last one was sampled only
-            replies.append(Reply(self.chat.reply(ids), Tokens(tuple(context), tuple(ids), tuple(lps), restart)))
+        for conversation, (context, restart, _), sampled in zip(
+            conversations, read, self.engine.generate([prompt for *_, prompt in read], sampling), strict=True
+        ):
+            live = self._live[conversation.id]
+            live.transcript.said(sampled.ids)
+            tokens = Tokens(tuple(context), sampled.ids, sampled.logprobs, restart)
+            replies.append(Reply(self.chat.reply(sampled.ids), tokens))
         return replies
 
-    @torch.inference_mode()
     def fork(self, families: Sequence[tuple[Conversation, Sequence[Conversation]]]) -> None:
-        """Feed the first of each family all that it answers but the last token, and copy its row for the others."""
-        self.model.train(False)
-        advanced = [self._advance(source) for source, _ in families]
-        sources = [self._live[source.id] for source, _ in families]
-        for live, read in zip(sources, advanced, strict=True):
-            live.read = read
-        if any(chunks := self._unread(sources, but=1)):
-            self._feed(chunks)
-        self._reserve(len(self._rows) + sum(len(copies) for _, copies in families))
-        assert self._cache is not None
-        for live, (_, copies) in zip(sources, families, strict=True):
+        """Read what the first of each family answers once for all the others."""
+        shared = []
+        for source, copies in families:
+            context, restart, prompt = self._advance(source)
+            live = self._live[source.id]
+            live.read = context, restart
             for copy in copies:
-                self._live[copy.id] = replace(live, row=len(self._rows), transcript=live.transcript.copy())
-                self._cache.move(live.row, len(self._rows))
-                self._rows.append(copy.id)
+                self._live[copy.id] = replace(live, transcript=live.transcript.copy())
+            shared.append((prompt, [copy.id for copy in copies]))
+        self.engine.fork(shared)
 
-    @torch.inference_mode()
     def forget(self, ids: Sequence[int]) -> None:
-        """Free the rows of these conversations; the last rows in use move into the gaps."""
+        """These conversations are over."""
         for gone in ids:
-            live = self._live.pop(gone, None)
-            if live is None:
-                continue
-            last = self._rows.pop()
-            if last != gone:
-                assert self._cache is not None
-                self._cache.move(len(self._rows), live.row)
-                self._rows[live.row] = last
-                self._live[last].row = live.row
+            self._live.pop(gone, None)
+        self.engine.forget(ids)
 
     def release(self) -> None:
-        """Free the memory of the cache, where no conversation is under way."""
-        if self._cache is not None and not self._rows:
-            self._cache.free()
-            self._cache = None
-            if self.model.device.type == "cuda":
-                torch.cuda.empty_cache()
+        """Free the engine's memory, where no conversation is under way."""
+        self.engine.release()
 
     def tokenise(self, instructions: str, trajectory: Trajectory) -> list[Tokens]:
         """A scripted episode as this model would have produced it: one Tokens per step, log-probs zero.
@@ -250,19 +214,23 @@ class CausalLM(Agent):
             messages.append(Message("assistant", self.chat.reply(reply)))  # with the thought that the prompt opened
         return turns
 
-    def _advance(self, conversation: Conversation) -> tuple[list[int], bool]:
-        """Ids of the context of the reply to come, and whether a sequence starts."""
-        live = self._live.get(conversation.id) or self._admit(conversation)
-        if live.read is not None:
-            read, live.read = live.read, None
-            return read
-        of = conversation
-        context, restart = self._turn(live.transcript, of.messages, of.goal, of.admissible)
-        if restart:
-            assert self._cache is not None
-            self._cache.lengths[live.row] = 0
-            live.fed = 0
-        return context, restart
+    def _advance(self, conversation: Conversation) -> tuple[list[int], bool, Prompt]:
+        """Ids of the context of the reply to come, whether a sequence starts, and what the engine is given.
+
+        A conversation that goes on from the middle of another begins with all of its past.
+        """
+        live = self._live.get(conversation.id)
+        if live is None:
+            live = self._live[conversation.id] = _Live(self.books.open(conversation.messages, conversation.past))
+        new = False
+        if live.read is None:
+            of = conversation
+            context, restart = self._turn(live.transcript, of.messages, of.goal, of.admissible)
+            new = restart
+        else:
+            (context, restart), live.read = live.read, None
+        seed = derive_seed(conversation.seed, conversation.turn)
+        return context, restart, Prompt(conversation.id, live.transcript.ids, seed, new)
 
     def _turn(
         self, transcript: Transcript, messages: Sequence[Message], goal: str, admissible: Sequence[str]
@@ -270,124 +238,3 @@ class CausalLM(Agent):
         """What is to be read next, of the conversation or of what the prompt shows of it."""
         views = self.prompt.views(messages, goal, admissible, self.books.head)
         return self.books.turn(transcript, messages, list(views))
-
-    def _unread(self, chats: Sequence[_Live], but: int = 0) -> list[list[int]]:
-        """For each row what is to be fed, without the last `but` ids; it then counts as fed."""
-        chunks: list[list[int]] = [[] for _ in self._rows]
-        for live in chats:
-            ids = live.transcript.ids
-            chunks[live.row], live.fed = ids[live.fed : len(ids) - but], len(ids) - but
-        return chunks
-
-    def _admit(self, conversation: Conversation) -> _Live:
-        """A row for a conversation; where it goes on from the middle of another, all of its past is still to be fed."""
-        transcript = self.books.open(conversation.messages, conversation.past)
-        live = self._live[conversation.id] = _Live(len(self._rows), transcript)
-        self._rows.append(conversation.id)
-        self._reserve(len(self._rows))
-        assert self._cache is not None
-        self._cache.lengths[live.row] = 0
-        return live
-
-    def _reserve(self, rows: int) -> None:
-        """Room for this many conversations; what is there grows by doubling, contents kept."""
-        old = self._cache
-        if old is not None and old.rows >= rows:
-            return
-        layers = self.model.config.get_text_config().num_hidden_layers
-        least = 16 if old is None else 2 * old.rows
-        self._cache = RowCache(layers, max(least, rows), self.model.device, self.books.context)
-        if old is not None:
-            self._cache.adopt(old)
-
-    def _feed(self, chunks: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Forward passes over a chunk for each row in use; logits (rows, vocabulary) after each row's last token.
-
-        Where one pass would mostly compute padding there are two, over the short chunks and over the long ones.
-        """
-        parts = split([len(chunk) for chunk in chunks])
-        if len(parts[0]) == len(chunks):
-            return self._pass(chunks, None)
-        logits: torch.Tensor | None = None
-        for rows in parts:
-            found = self._pass([chunks[row] for row in rows], torch.tensor(rows, device=self.model.device))
-            logits = found.new_zeros(len(chunks), found.shape[1]) if logits is None else logits
-            logits[rows] = found
-        assert logits is not None
-        return logits
-
-    def _pass(self, chunks: Sequence[Sequence[int]], rows: torch.Tensor | None) -> torch.Tensor:
-        """One forward pass over right-padded chunks for these rows, or else the first ones."""
-        assert self._cache is not None
-        device = self.model.device
-        width = max(1, max(len(chunk) for chunk in chunks))
-        counts = torch.tensor([len(chunk) for chunk in chunks], device=device)
-        ids = torch.zeros(len(chunks), width, dtype=torch.long)
-        for row, chunk in enumerate(chunks):
-            ids[row, : len(chunk)] = torch.tensor(chunk, dtype=torch.long)
-        mask, positions = self._cache.feed(counts, width, rows)
-        hidden = self.model.base_model(
-            input_ids=ids.to(device),
-            attention_mask=mask,
-            position_ids=positions,
-            use_cache=True,
-            **{self._cache_argument: self._cache},
-        ).last_hidden_state
-        ends = torch.arange(len(chunks), device=device), (counts - 1).clamp(min=0)
-        head: torch.nn.Module = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
-        logits: torch.Tensor = head(hidden[ends])
-        return logits.float()
-
-    def _sample(
-        self, logits: torch.Tensor, rows: Sequence[int], draws: np.ndarray
-    ) -> tuple[list[list[int]], list[list[float]]]:
-        """Replies of the given rows, drawn by inversion from each conversation's own numbers (n, max_new_tokens)."""
-        replies: list[list[int]] = [[] for _ in rows]
-        logprobs: list[list[float]] = [[] for _ in rows]
-        active = list(range(len(rows)))
-        for t in range(self.books.max_new_tokens):
-            chosen, lps = self._draw(logits[[rows[i] for i in active]], draws[active, t])
-            for i, token, lp in zip(active, chosen, lps, strict=True):
-                replies[i].append(token)
-                logprobs[i].append(lp)
-            active = [i for i in active if replies[i][-1] not in self.chat.ends]
-            if not active or t + 1 == self.books.max_new_tokens:
-                return replies, logprobs
-            chunks: list[list[int]] = [[] for _ in self._rows]
-            for i in active:
-                chunks[rows[i]] = [replies[i][-1]]
-            logits = self._feed(chunks)
-        return replies, logprobs
-
-    def _draw(self, logits: torch.Tensor, uniforms: np.ndarray) -> tuple[list[int], list[float]]:
-        """One token per row by inversion of the cumulative distribution, and its log-prob."""
-        logp = (logits / (self.temperature or 1.0)).log_softmax(-1)
-        if self.temperature == 0:
-            tokens = logits.argmax(-1)
-        else:
-            cumulative = logp.double().exp().cumsum(-1)
-            target = torch.from_numpy(uniforms).to(logits.device)[:, None] * cumulative[:, -1:]
-            tokens = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
-        return tokens.tolist(), logp.gather(1, tokens[:, None])[:, 0].tolist()
-
-    @torch.inference_mode()
-    def _refuse_unknown_architecture(self) -> None:
-        """The cached path must reproduce the model's own logits; better a refusal than silently other numbers."""
-        window = sliding_window(self.model.config.get_text_config())
-        if window is not None and window < self.books.context:
-            raise UserError(
-                f"the model looks back {window} tokens only, and the cache keeps all of {self.books.context}: "
-                f"set model.context={window}, or choose another model"
-            )
-        self.model.train(False)
-        ids = (torch.arange(12) * 7 + 5) % self.model.config.get_text_config().vocab_size
-        want = self.model(input_ids=ids[None].to(self.model.device)).logits[0, -1].float()
-        self._rows = [0]
-        self._reserve(1)
-        self._feed([ids[:7].tolist()])
-        got = self._feed([ids[7:].tolist()])[0]
-        self._rows, self._cache = [], None
-        tolerance = AGREEMENT[self.model.dtype.itemsize]
-        if not torch.allclose(want, got, rtol=tolerance, atol=tolerance):
-            kind = type(self.model).__name__
-            raise UserError(f"{kind} computes its logits in a way that the cache does not follow: choose another model")

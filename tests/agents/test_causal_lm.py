@@ -14,7 +14,8 @@ from strategies import max_examples
 from tiny import TEXTS, language_model
 
 from spa_bench import registry
-from spa_bench.agents.row_cache import RowCache, split
+from spa_bench.agents.engines.transformers import TransformersEngine
+from spa_bench.agents.row_cache import RowCache
 from spa_bench.core import Conversation, Message, Tokens, UserError, derive_seed
 from spa_bench.rollout.player import Player, Request
 from spa_bench.training.batches import pack
@@ -135,10 +136,9 @@ def test_cloning_sees_the_same_ids_as_play() -> None:
 
 
 def test_inversion_sampling_has_the_models_frequencies() -> None:
-    agent = language_model()
     logits = torch.tensor([[0.0, np.log(2.0), np.log(5.0)]])
     uniforms = (np.arange(800) + 0.5) / 800
-    tokens, logprobs = agent._draw(logits.expand(800, 3), uniforms)
+    tokens, logprobs = TransformersEngine._draw(logits.expand(800, 3), uniforms, 1.0)
     assert np.bincount(tokens).tolist() == [100, 200, 500]
     np.testing.assert_allclose(np.exp(logprobs), np.array([1 / 8, 2 / 8, 5 / 8])[tokens], rtol=1e-6)
 
@@ -146,9 +146,11 @@ def test_inversion_sampling_has_the_models_frequencies() -> None:
 def test_every_turn_and_every_episode_has_random_numbers_of_its_own(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     agent = language_model()
     drawn = []
-    sample = agent._sample
+    sample = agent.engine._sample
     monkeypatch.setattr(
-        agent, "_sample", lambda logits, rows, draws: drawn.append(draws) or sample(logits, rows, draws)
+        agent.engine,
+        "_sample",
+        lambda logits, rows, draws, how: drawn.append(draws) or sample(logits, rows, draws, how),
     )
     chat_alone(agent, conversations([3, 7]), observation)
     assert len(drawn) == 4 and all(draws.shape == (2, agent.books.max_new_tokens) for draws in drawn)
@@ -176,7 +178,7 @@ def test_dropout_is_off_while_replies_are_sampled() -> None:
 def test_nothing_is_kept_of_episodes_that_are_over() -> None:
     agent = language_model()
     assert len(episodes(agent, batch=4)) == 9
-    assert not agent._live and not agent._rows
+    assert not agent._live and not agent.engine._live and not agent.engine._rows
 
 
 def test_a_model_is_told_the_instructions_unless_it_was_cloned() -> None:
@@ -188,12 +190,9 @@ def test_a_model_is_told_the_instructions_unless_it_was_cloned() -> None:
 
 
 def test_temperature_zero_is_greedy_and_temperature_flattens() -> None:
-    agent = language_model()
     logits = torch.tensor([[0.0, 1.0, 3.0]])
-    agent.temperature = 0.0
-    assert agent._draw(logits, np.array([0.0001]))[0] == [2]
-    agent.temperature = 2.0
-    _, (lp,) = agent._draw(logits, np.array([0.9999]))
+    assert TransformersEngine._draw(logits, np.array([0.0001]), 0.0)[0] == [2]
+    _, (lp,) = TransformersEngine._draw(logits, np.array([0.9999]), 2.0)
     assert lp == pytest.approx(float(torch.tensor([0.0, 0.5, 1.5]).log_softmax(-1)[2]), abs=1e-6)
 
 
@@ -243,7 +242,7 @@ def test_an_architecture_with_other_logits_is_refused() -> None:
     head = agent.model.get_output_embeddings()
     agent.model.get_output_embeddings = lambda: lambda states: 2 * head(states)
     with pytest.raises(UserError, match="does not follow"):
-        agent._refuse_unknown_architecture()
+        TransformersEngine(agent.model, 64)
 
 
 @pytest.mark.parametrize(
@@ -259,9 +258,9 @@ def test_a_model_that_does_not_look_back_far_enough_is_refused(changes, refused)
         setattr(agent.model.config, name, value)
     if refused:
         with pytest.raises(UserError, match=r"set model\.context=16"):
-            agent._refuse_unknown_architecture()
+            TransformersEngine(agent.model, 64)
     else:
-        agent._refuse_unknown_architecture()
+        TransformersEngine(agent.model, 64)
 
 
 def test_what_copies_of_a_conversation_are_told_is_read_once(monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -269,8 +268,8 @@ def test_what_copies_of_a_conversation_are_told_is_read_once(monkeypatch) -> Non
     (source,) = conversations([3])
     copies = [Conversation(10 + n, n, list(source.messages)) for n in range(8)]
     fed = []
-    feed = agent._feed
-    monkeypatch.setattr(agent, "_feed", lambda chunks: fed.append(sum(map(len, chunks))) or feed(chunks))
+    feed = agent.engine._feed
+    monkeypatch.setattr(agent.engine, "_feed", lambda chunks: fed.append(sum(map(len, chunks))) or feed(chunks))
     agent.fork([(source, copies)])
     replies = agent.act(copies)
     prompt = len(replies[0].tokens.context)
@@ -285,31 +284,11 @@ def test_a_tokenizer_without_a_template_is_refused() -> None:
         type(agent)(agent.model, agent.tokenizer, agent.prompt, context=64, max_new_tokens=8)
 
 
-def cost(parts: list[list[int]], lengths: list[int]) -> int:
-    return sum(len(part) * max(lengths[row] for row in part) for part in parts)
-
-
-@given(st.lists(st.integers(0, 300), min_size=1, max_size=40))
-def test_every_row_with_something_to_feed_is_in_exactly_one_pass(lengths: list[int]) -> None:
-    parts = split(lengths)
-    rows = sorted(row for part in parts for row in part)
-    assert len(parts) in (1, 2) and len(set(rows)) == len(rows)
-    assert {row for row, length in enumerate(lengths) if length} <= set(rows)
-    assert cost(parts, lengths) <= len(lengths) * max(lengths)
-
-
-def test_long_chunks_are_fed_apart_where_padding_would_be_most_of_the_work() -> None:
-    assert split([10, 100, 10, 10]) == [[0, 2, 3], [1]]  # 30 + 100 instead of 400
-    assert split([90, 100, 90, 90]) == [[0, 1, 2, 3]]  # 370 instead of 400 is not worth a pass
-    assert split([0, 50, 0, 50]) == [[1, 3]]  # nothing to do for two of them
-    assert split([1, 1, 0, 1]) == [[0, 1, 2, 3]]  # single tokens stay together
-    assert split([0, 0, 1, 0]) == [[2]]  # unless they are few
-    assert split([0, 0]) == [[0, 1]]
-
-
 def held(agent) -> int:  # type: ignore[no-untyped-def]
     """Bytes of all keys and values."""
-    return sum(x.numel() * x.element_size() for layer in agent._cache.row_layers for x in (layer.keys, layer.values))
+    return sum(
+        x.numel() * x.element_size() for layer in agent.engine._cache.row_layers for x in (layer.keys, layer.values)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -327,11 +306,11 @@ def test_the_cache_is_as_large_as_its_rows_at_full_context_at_most_and_is_given_
     assert token == 2 * 2 * 32 * dtype.itemsize
     assert held(agent) <= 20 * 101 * token
     agent.release()
-    assert agent._cache is not None  # they are under way
+    assert agent.engine._cache is not None  # they are under way
     agent.forget(range(20))
-    kept = weakref.ref(agent._cache.row_layers[0].keys)
+    kept = weakref.ref(agent.engine._cache.row_layers[0].keys)
     agent.release()
-    assert agent._cache is None and kept() is None
+    assert agent.engine._cache is None and kept() is None
     assert chat_alone(agent, conversations([3]), observation) == chat_alone(
         language_model(context=100, dtype=dtype), conversations([3]), observation
     )

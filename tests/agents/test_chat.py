@@ -112,9 +112,9 @@ def test_the_end_of_a_turn_is_not_doubled(last: str, continues: bool) -> None:
 def test_sampling_stops_at_every_end_and_no_end_becomes_part_of_the_action() -> None:
     """The first token that is sampled is an end of any kind: nothing follows it, and the reply is empty."""
     one = agent(stops=("<eos>", "<|user|>"))
-    draw = one._draw
+    draw = one.engine._draw
     for end in sorted(one.chat.ends):
-        one._draw = lambda logits, uniforms, end=end: ([end] * len(logits), draw(logits, uniforms)[1])
+        one.engine._draw = lambda *drawn, end=end: ([end] * len(drawn[0]), draw(*drawn)[1])
         (reply,) = one.act([Conversation(end, 1, [Message("user", "hi")])])
         assert reply.tokens.reply == (end,) and reply.text == ""
 
@@ -173,7 +173,7 @@ def test_cloning_sees_the_same_ids_as_play_where_the_prompt_opens_a_thought(
     taught = one.tokenise("", episode)
     wanted = iter([token for turn in taught for token in turn.reply])
     one.books.max_new_tokens = max(len(turn.reply) for turn in taught)
-    monkeypatch.setattr(one, "_draw", lambda logits, uniforms: ([next(wanted)], [0.0]))
+    monkeypatch.setattr(one.engine, "_draw", lambda *drawn: ([next(wanted)], [0.0]))
     talk = Conversation(0, 1, one.opening("", episode.steps[0].observation))
     for turn, step in zip(taught, episode.steps, strict=True):
         (reply,) = one.act([talk])

@@ -128,11 +128,11 @@ def scripted(one: Any, wanted: list[list[int]]) -> None:
     left = iter([token for reply in wanted for token in reply])
     one.books.max_new_tokens = max(map(len, wanted))
 
-    def draw(logits: torch.Tensor, uniforms: np.ndarray) -> tuple[list[int], list[float]]:
+    def draw(logits: torch.Tensor, uniforms: np.ndarray, temperature: float) -> tuple[list[int], list[float]]:
         token = next(left)
         return [token], [float(logits.log_softmax(-1)[0, token])]
 
-    one._draw = draw
+    one.engine._draw = draw
 
 
 def converse(one: Any, wanted: list[list[int]], talk: Conversation) -> list[Tokens]:

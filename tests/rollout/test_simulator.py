@@ -195,4 +195,4 @@ def test_copies_of_a_conversation_say_what_each_would_have_said_alone():
             assert mine.tokens.context == theirs.tokens.context
             np.testing.assert_allclose(mine.tokens.logprobs, theirs.tokens.logprobs, atol=1e-4)
         agent.forget([11, 12, 13])
-    assert not agent._live and not agent._rows
+    assert not agent._live and not agent.engine._rows

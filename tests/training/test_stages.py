@@ -210,7 +210,7 @@ def test_keys_and_values_are_given_back_before_an_update(
         return found
 
     def noted(*args: Any, **kwargs: Any) -> dict[str, float]:
-        held.append(agents[-1]._cache)
+        held.append(agents[-1].engine._cache)
         return update(*args, **kwargs)
 
     monkeypatch.setattr(stages, "make_policy", made)
