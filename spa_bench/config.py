@@ -25,6 +25,10 @@ SMOLLM2 = "smollm2"
 """Name of the chat model that `spa-bench data get smollm2` puts into the data cache."""
 
 
+CHAT_API: Literal["chat-api"] = "chat-api"
+"""Name of the engine that gives text and no tokens."""
+
+
 class Section(BaseModel):
     """A frozen group of settings that knows no other keys and no number that is infinite or none."""
 
@@ -89,6 +93,10 @@ class ModelConfig(Section):
         None, description="`enable_thinking` of chat templates that have it (Qwen3); default: the template's own"
     )
     max_new_tokens: int | None = Field(None, ge=1, description="longest reply; default: action 16, react 256")
+    engine: Literal["transformers", "chat-api"] = Field(
+        "transformers", description="what samples the replies, see docs/agents.md; `chat-api` for `eval` only"
+    )
+    engine_options: dict[str, Any] = Field(default_factory=dict, description="arguments of the engine's constructor")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "fp32", "bf16"] = Field(
         "auto",

@@ -187,6 +187,8 @@ class Reply:
 
     text: str
     tokens: Tokens | None = None
+    error: str | None = None
+    """Why there is none, where that is outside the agent's control: the episode ends here, see `Trajectory.error`."""
 
 
 class TextEnv(gym.Env[str, str], ABC):
@@ -318,6 +320,10 @@ class Agent(ABC):
 
     def forget(self, ids: Sequence[int]) -> None:  # noqa: B027 - scripted agents keep nothing
         """These conversations are over: free what was kept for them."""
+
+    def spent(self) -> dict[str, Any]:
+        """What replies have cost since the last call, for the record of a run; empty where they are free."""
+        return {}
 
 
 def derive_seed(*parts: object) -> int:

@@ -76,20 +76,42 @@ def build(room: Literal["rewards"], name: str, /, **options: Any) -> RewardMetho
 def build(room: Room, name: str, /, **options: Any) -> Any:
     """An instance made with these constructor arguments; UserError names one that is unknown, missing or mistyped."""
     cls = find(room, name)
+    _refuse_wrong(f"{SINGULAR[room]} {name}", cls, options)
+    if room != "rewards":
+        return cls(**options)
+    with method_call(name, "its constructor", code=cls):
+        return cls(**options)
+
+
+ENGINES = {"chat-api": "chat_api.ChatAPI"}
+"""Engine -> module and class in `agents/engines`. `chat-api` is an agent, as it takes messages and gives text."""
+
+
+def engine(name: str, options: Mapping[str, Any], /, **given: Any) -> Any:
+    """The engine of that name (for `chat-api` the agent), made with a user's options and with what the run gives.
+
+    UserError names an option that is unknown, the run's own or mistyped.
+    """
+    module, _, kind = ENGINES[name].partition(".")
+    cls = getattr(importlib.import_module(f"spa_bench.agents.engines.{module}"), kind)
+    if own := sorted(given.keys() & options.keys()):
+        raise UserError(f"engine {name}: {own[0]} is no option of the engine; it is the run's own")
+    _refuse_wrong(f"engine {name}", cls, {**given, **options})
+    return cls(**given, **options)
+
+
+def _refuse_wrong(what: str, cls: type[Any], options: Mapping[str, Any]) -> None:
+    """UserError for constructor arguments that are unknown, missing or mistyped."""
     parameters = inspect.signature(cls).parameters.values()
     known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
         for option in options:
             if option not in known:
-                raise UserError(f"{SINGULAR[room]} {name} has no option {option!r}{_known(option, known)}")
+                raise UserError(f"{what} has no option {option!r}{_known(option, known)}")
     missing = [p.name for p in parameters if p.name in known and p.default is p.empty and p.name not in options]
     if missing:
-        raise UserError(f"{SINGULAR[room]} {name} needs {', '.join(missing)}")
-    _refuse_mistyped(f"{SINGULAR[room]} {name}", cls, options)
-    if room != "rewards":
-        return cls(**options)
-    with method_call(name, "its constructor", code=cls):
-        return cls(**options)
+        raise UserError(f"{what} needs {', '.join(missing)}")
+    _refuse_mistyped(what, cls, options)
 
 
 SIMPLE: dict[Any, str] = {

@@ -213,6 +213,9 @@ class Grower:
 
     def _choose(self, tree: Tree, tries: list[Path]) -> None:
         """Close what is over, go on with the best of the others, keep the rest for later; of equal actions one."""
+        for path in [path for path in tries if path.episode.error is not None]:
+            self._close(tree, path)
+        tries = [path for path in tries if path.episode.error is None]
         rewards = [0.0]
         if len(tries) > 1:
             rewards = [float(steps[-1]) for steps in self.rewards([path.episode.trajectory() for path in tries])]

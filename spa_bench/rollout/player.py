@@ -45,6 +45,8 @@ class Episode:
     terminated: bool = False
     truncated: bool = False
     branch: int = 0
+    error: str | None = None
+    """Why there was no reply."""
 
     @property
     def over(self) -> bool:
@@ -65,6 +67,7 @@ class Episode:
             goal=self.info["goal"],
             character=self.request.character,
             branch=self.branch,
+            error=self.error,
         )
 
 
@@ -130,7 +133,11 @@ def resume(prefix: Trajectory, index: int, seed: int, env: TextEnv, state: Any, 
 
 
 def advance(game: Game, agent: Agent, replies: Sequence[Reply]) -> None:
-    """Send a reply of each character to the world and record the steps."""
+    """Send a reply of each character to the world and record the steps; where one has none the game ends here."""
+    if failed := [reply.error for reply in replies if reply.error is not None]:
+        for episode in game.episodes:
+            episode.error, episode.truncated = failed[0], True
+        return
     actions = [agent.prompt.parse(reply.text) for reply in replies]
     results = game.env.step_all(actions)
     for episode, reply, action, result in zip(game.episodes, replies, actions, results, strict=True):

@@ -17,7 +17,8 @@ class PlayedOn:
     """`method.Simulator` over the worlds of a player and one agent; counts what it spends.
 
     A world must be deterministic: raises UserError where the recorded actions lead to other observations, and where
-    several characters act at once, because the others' actions are not in the record.
+    several characters act at once, because the others' actions are not in the record. Also where an agent has no reply:
+    what a method makes of these episodes knows no errors.
     """
 
     def __init__(self, player: Player, agent: Agent) -> None:
@@ -50,6 +51,8 @@ class PlayedOn:
             play_out(games, self.agent, turns=steps)
             found |= {which: game.episodes[0].trajectory() for which, game in zip(chunk, games, strict=True)}
         played = [found[index, n] for index in range(len(prefixes)) for n in range(samples)]
+        if failed := [trajectory.error for trajectory in played if trajectory.error is not None]:
+            raise UserError(f"an episode could not be continued ({failed[0]}): start the run again, and it goes on")
         self.env_steps += sum(trajectory.played for trajectory in played)
         own = [step.tokens for trajectory in played for step in trajectory.steps[trajectory.branch :] if step.tokens]
         self.tokens += sum(tokens.size for tokens in own)

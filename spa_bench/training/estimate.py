@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from spa_bench.config import RunConfig
-from spa_bench.training import start
+from spa_bench.training import sizes
 from spa_bench.training.policy import DTYPES, LOGITS, choose_device, choose_dtype
 
 if TYPE_CHECKING:
@@ -227,13 +227,13 @@ class Estimate:
 
 def estimate(config: RunConfig, characters: int = 1) -> Estimate:
     """Of a model other than the embedded one; UserError where its configuration cannot be loaded."""
-    shape = start.shape(config.model.name)
+    shape = sizes.shape(config.model.name)
     device = choose_device(config.model.device)
     dtype = choose_dtype(config.model.dtype, device, shape.hidden_size, embedded=False)
     network, size = Network.of(shape), DTYPES[dtype].itemsize
-    games = start.live_games(config, DTYPES[dtype], characters)
+    games = sizes.live_games(config, DTYPES[dtype], characters)
     recompute = config.model.gradient_checkpointing is not False
-    context = start.full_context(config)
+    context = sizes.full_context(config)
     tokens = max(config.ppo.microbatch, context)
     torch.set_num_threads(config.model.threads)
     measured = probe(shape, device, DTYPES[dtype], games)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench import registry
-from spa_bench.config import RunConfig
+from spa_bench.config import CHAT_API, RunConfig
 from spa_bench.core import UserError, derive_seed
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
@@ -40,6 +40,7 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
     on would train on wrong numbers.
     """
     trackers.check(track)
+    start.needs_tokens(config)
     method = make_method(config)
     if method.kl_in_reward and not method.uses_critic:
         raise UserError(
@@ -163,6 +164,8 @@ def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Pa
         player: Any = start.load_policy(common, last_policy(checkpoint))
     elif agent in registry.names("agents"):
         player = registry.build("agents", agent, prompt=common.prompt)
+    elif config.model.engine == CHAT_API:
+        player = start.behind_interface(common)
     else:
         embedded = config.model.name == "embedded"
         player = start.load_policy(common, start.warm_start(common, progress) if embedded else None)

@@ -68,6 +68,8 @@ class Evaluation:
             for burst in bursts(self.logged(played, "eval", 0), self.common.chunk):
                 wins += sum(trajectory.success for _, trajectory in burst)
                 stage.advance(len(burst), success=wins / (stage.done + len(burst)))
+                if spent := agent.spent():
+                    self.folder.metrics.append({"kind": "spent", "stage": "evaluate"} | spent)
         self.stage("evaluate", clock)
 
     def stage(self, name: str, clock: Clock, **figures: Any) -> None:

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from spa_bench import registry
-from spa_bench.config import EMBEDDED, RunConfig
+from spa_bench.config import CHAT_API, EMBEDDED, RunConfig
 from spa_bench.core import (
+    Agent,
     Conversation,
     Message,
     Reply,
@@ -44,12 +45,10 @@ from spa_bench.training.code import world_code
 from spa_bench.training.memory import enough_memory, free_memory
 from spa_bench.training.model_content import identify, place
 from spa_bench.training.policy import DTYPES, choose_device, choose_dtype
+from spa_bench.training.sizes import EMBEDDED_CONTEXT, hidden_size, live_games
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-EMBEDDED_CONTEXT = 2048
-"""Tokens that the embedded model has where `model.context` is not set."""
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class LanguageModel(Protocol):
@@ -134,9 +133,12 @@ class Start:
 
     @cached_property
     def model(self) -> dict[str, str]:
-        """What the configured model holds; empty for the embedded one, which code, world and settings decide."""
+        """What the configured model holds; empty for the embedded one, which code, world and settings decide, and for
+        one behind an interface, which nobody knows.
+        """
         name = self.config.model.name
-        return {} if name == "embedded" else identify(name, self.prompt, self.env.instructions, **self.reading)
+        known = name != EMBEDDED and self.config.model.engine != CHAT_API
+        return {} if not known else identify(name, self.prompt, self.env.instructions, **self.reading)
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -168,48 +170,12 @@ def begin(config: RunConfig) -> Start:
     train = fixed_shuffle(env.tasks("train"))[: config.world.train_tasks]
     panel = fixed_shuffle(env.tasks(config.eval.split))[: config.eval.tasks]
     device = choose_device(config.model.device)
+    if config.model.engine == CHAT_API:
+        return Start(config, make_env, Player(make_env, config.batch), train, panel, device, "fp32", env.characters)
     embedded = config.model.name == EMBEDDED
     dtype = choose_dtype(config.model.dtype, device, hidden_size(config), embedded=embedded)
     player = Player(make_env, live_games(config, DTYPES[dtype], env.characters))
     return Start(config, make_env, player, train, panel, device, dtype, env.characters)
-
-
-def hidden_size(config: RunConfig) -> int:
-    """Width of the configured model; UserError where its configuration cannot be loaded."""
-    return config.model.hidden if config.model.name == EMBEDDED else int(shape(config.model.name).hidden_size)
-
-
-def shape(name: str) -> PretrainedConfig:
-    """The configuration of a model's text part; UserError where it cannot be loaded."""
-    from transformers import AutoConfig
-
-    try:
-        found: PretrainedConfig = AutoConfig.from_pretrained(place(name)).get_text_config()
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot load model {name!r}: {str(error).strip().splitlines()[0]}") from None
-    return found
-
-
-def live_games(config: RunConfig, dtype: torch.dtype, characters: int) -> int:
-    """`batch`, or as many games as `model.cache_bytes` holds at full context, one at least."""
-    model = config.model
-    if model.name == EMBEDDED:
-        token = 2 * model.layers * model.hidden * dtype.itemsize
-    else:
-        kind: Any = registry.find("agents", "causal-lm")
-        token = kind.token_bytes(shape(model.name), dtype)
-    game = characters * (full_context(config) + 1) * token  # a slot of each row takes what padding writes
-    return max(1, min(config.batch, model.cache_bytes // game))
-
-
-def full_context(config: RunConfig) -> int:
-    """`model.context`, or what the model has where that is not set."""
-    if config.model.context is not None:
-        return config.model.context
-    if config.model.name == EMBEDDED:
-        return EMBEDDED_CONTEXT
-    kind: Any = registry.find("agents", "causal-lm")
-    return int(kind.own_context(shape(config.model.name)))
 
 
 def quiet_libraries() -> None:
@@ -231,13 +197,23 @@ def fixed_shuffle(tasks: Iterable[Task]) -> tuple[Task, ...]:
     return tuple(sorted(tasks, key=lambda task: hashlib.sha256(task.key.encode()).digest()))
 
 
+def needs_tokens(config: RunConfig) -> None:
+    """Refuse an engine that gives text alone."""
+    if config.model.engine == CHAT_API:
+        raise UserError("model.engine=chat-api gives text and no tokens, for `eval --model` only: use another engine")
+
+
 def load_policy(start: Start, folder: Path | None) -> LanguageModel:
     """The policy from a saved folder, or fresh from the configuration."""
+    needs_tokens(start.config)
     model = start.config.model
     kind: Any = registry.find("agents", "causal-lm")
-    longest = model.max_new_tokens or (16 if start.prompt.name == "action" else 256)
     context = EMBEDDED_CONTEXT if model.context is None and model.name == EMBEDDED else model.context
-    limits = start.reading | {"context": context, "max_new_tokens": longest, "halves": model.name != "embedded"}
+    limits = start.reading | {
+        "context": context,
+        "max_new_tokens": longest_reply(start),
+        "halves": model.name != "embedded",
+    }
     limits["dtype"] = DTYPES[start.dtype]
     if folder is not None or model.name != "embedded":
         told = model.name != "embedded"
@@ -251,6 +227,20 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
         agent = kind.embedded(texts, start.prompt, seed=seed, **shape, **limits)
     agent.model.to(start.device)
     return cast(LanguageModel, agent)
+
+
+def longest_reply(start: Start) -> int:
+    """`model.max_new_tokens`, or what the form of a reply needs."""
+    return start.config.model.max_new_tokens or (16 if start.prompt.name == "action" else 256)
+
+
+def behind_interface(start: Start) -> Agent:
+    """The agent that asks a server for text; UserError for wrong options."""
+    model = start.config.model
+    if model.name == EMBEDDED:
+        raise UserError("model.engine=chat-api needs the name that the server knows its model by: give it with --model")
+    given = {"prompt": start.prompt, "model": model.name, "max_new_tokens": longest_reply(start)}
+    return cast(Agent, registry.engine(CHAT_API, model.engine_options, **given))
 
 
 def warm_start(start: Start, progress: Progress) -> Path:
@@ -373,6 +363,8 @@ def _record(
     with progress.stage(name, total=len(requests), unit="episodes") as stage:
         wins = 0
         for burst in bursts(start.player.play(requests, cast(Any, agent)), start.chunk):
+            if failed := [trajectory.error for _, trajectory, _ in burst if trajectory.error is not None]:
+                raise UserError(f"{name}: an episode has no end ({failed[0]}): start again when this is mended")
             journal.extend(to_row(trajectory) | {"index": request.index} for request, trajectory, _ in burst)
             wins += sum(trajectory.success for _, trajectory, _ in burst)
             stage.advance(len(burst), success=wins / (stage.done + len(burst)))
@@ -387,7 +379,8 @@ def _identity(start: Start) -> list[Any]:
     # Where a world has no digest of its data, their place stands for them.
     place = {"data": None} if start.content else {}
     world = [config.world.model_dump() | place, start.content, tasks, *([start.world_code] if start.world_code else [])]
-    model = [config.model.model_dump() | {"name": None}, start.model]
+    settings = config.model.model_dump(exclude={"engine", "engine_options"})  # nothing is sampled
+    model = [settings | {"name": None}, start.model]
     prompt = [start.prompt.name, start.prompt_hash]
     machine = [start.device.type, start.dtype, versions, known["source"]]
     return [config.env, world, model, config.seed, prompt, *machine]

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from tiny import SETTINGS, config, language_model
+from unanswered import Unanswered
 
 from spa_bench import registry
-from spa_bench.core import Floats, TextEnv, Trajectory, UserError
+from spa_bench.core import Conversation, Floats, TextEnv, Trajectory, UserError
 from spa_bench.method import RewardMethod
 from spa_bench.rollout.branching import BARREN, Grower, Harvest, branches
 from spa_bench.rollout.player import Request
@@ -348,3 +349,28 @@ def test_3spo_runs_and_updates_between_steps(tmp_path):
     assert [row["updates"] for row in iterations] == [2, 2]
     trained = [row for row in Journal(path / "episodes.jsonl").read()[0] if row["stage"] == "train"]
     assert sum("parent" in row for row in trained) > 20
+
+
+def test_a_try_without_a_reply_is_closed_with_its_error_and_the_others_go_on():
+    worlds = [world() for _ in range(2)]
+    gone: list[int] = []
+
+    def fails(talk: Conversation) -> bool:
+        if talk.id % 3 == 0:
+            gone.append(talk.id)
+        return talk.id % 3 == 0
+
+    def rewards(group: Sequence[Trajectory]) -> list[Floats]:
+        assert all(trajectory.error is None for trajectory in group)
+        return by_action(group)
+
+    inner = registry.build("agents", "random", prompt=registry.prompt("action"))
+    grower = Grower(games(worlds[0]), worlds, Unanswered(inner, fails), lambda state: 3, rewards, wanted=2)
+    (harvest,) = grower.harvests(60, 1)
+    failed = [t for _, _, t in grower.records() if t.error is not None]
+    assert len(failed) == len(gone) > 10 and not any(t.success for t in failed)
+    assert sum(t.played for _, _, t in grower.records()) == 60 - len(gone)
+    assert [t.error for t in harvest.finished].count("gone") == len(gone)
+    silent = Grower(games(worlds[0]), worlds, Unanswered(inner, lambda talk: True), lambda state: 3, rewards, wanted=2)
+    (harvest,) = silent.harvests(30, 1)
+    assert harvest.news == [] and {t.error for t in harvest.finished} == {"gone"}

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
+from unanswered import Unanswered
 
 from spa_bench import registry
 from spa_bench.core import Agent, Conversation, Reply, Task, TextEnv, Trajectory, derive_seed
 from spa_bench.rollout.player import Player, Request, seated
+from spa_bench.runs.episodes import from_row, to_row
 
 OPTIONS = {"train": 60, "valid": 20, "max_steps": 8}
 
@@ -155,3 +157,18 @@ def test_an_episode_that_the_world_ended_is_no_success_unless_the_world_says_so(
     played = [t for _, t, _ in Player(make_shop, 8).play(requests, Hasty())]
     assert sum(t.terminated and 0 < t.outcome < 1 for t in played) > 10
     assert [t.success for t in played] == [t.outcome == 1.0 for t in played]
+
+
+@pytest.mark.parametrize("characters", [1, 2])
+def test_an_episode_without_a_reply_ends_there_with_an_error_and_no_other_is_touched(characters: int) -> None:
+    """The second game's last character has no reply to its third page: its game ends, with two steps for each."""
+    last = 2 * characters - 1
+    one = Unanswered(agent(), lambda talk: talk.id == last and talk.turn == 2)
+    tasks = make(characters).tasks("train")[:4]
+    played = [t for _, t, _ in Player(lambda: make(characters), 3).play(requests(tasks, characters), one)]
+    whole = play(characters, 3, 4)
+    failed = played[characters : 2 * characters]
+    assert all(t.error == "gone" and t.truncated and not t.terminated and not t.success for t in failed)
+    assert [t.steps for t in failed] == [t.steps[:2] for t in whole[characters : 2 * characters]]
+    assert played[:characters] + played[2 * characters :] == whole[:characters] + whole[2 * characters :]
+    assert from_row(to_row(failed[0])) == failed[0]

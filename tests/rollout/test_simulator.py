@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import config, language_model
+from unanswered import Unanswered
 
 from spa_bench import registry
 from spa_bench.core import Agent, TextEnv, Tokens, Trajectory, UserError
@@ -196,3 +197,11 @@ def test_copies_of_a_conversation_say_what_each_would_have_said_alone():
             np.testing.assert_allclose(mine.tokens.logprobs, theirs.tokens.logprobs, atol=1e-4)
         agent.forget([11, 12, 13])
     assert not agent._live and not agent.engine._rows
+
+
+def test_what_cannot_be_continued_stops_the_run_instead_of_counting_as_a_failure():
+    agent = registry.build("agents", "random", prompt=registry.prompt("action"))
+    prefixes = [t.until(1) for t in wanderers(maker("alfworld")())]
+    simulator = PlayedOn(Player(maker("alfworld"), 4), Unanswered(agent, lambda talk: talk.id == 1 and talk.turn == 3))
+    with pytest.raises(UserError, match="could not be continued \\(gone\\)"):
+        simulator(prefixes, 2, 0)

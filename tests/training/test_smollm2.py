@@ -23,8 +23,8 @@ from spa_bench import registry
 from spa_bench.commands.options import Flags
 from spa_bench.core import Conversation, Message, UserError
 from spa_bench.files import TEMPORARY, Lock, data_folder
+from spa_bench.training import sizes, start
 from spa_bench.training import smollm2 as data
-from spa_bench.training import start
 from spa_bench.training.model_content import identify
 
 CONTENT = b"GGUF" + bytes(range(256))
@@ -333,7 +333,7 @@ def test_greedy_replies_make_sense_and_are_the_same_alone_and_together(smollm2: 
 def test_by_name_and_by_path_it_is_the_same_model(smollm2_by_name: Path, tmp_path: Path):
     folder = smollm2_by_name
     common = start.begin(config(model={"name": "smollm2", "threads": 1, "dtype": "fp32"}))
-    assert start.hidden_size(common.config) == 576
+    assert sizes.hidden_size(common.config) == 576
     assert common.model == identify(str(folder), common.prompt, common.env.instructions)
     copy = tmp_path / "copy"
     copy.mkdir()

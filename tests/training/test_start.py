@@ -12,9 +12,12 @@ import pytest
 import torch
 from strategies import task
 from tiny import SETTINGS, config, language_model
+from unanswered import Unanswered
 
+from spa_bench import registry
+from spa_bench.core import UserError
 from spa_bench.runs.progress import Progress
-from spa_bench.training import start, warm_start
+from spa_bench.training import sizes, start, warm_start
 
 
 def test_an_evaluation_set_is_known_by_its_tasks_and_settings_and_not_by_where_its_data_lie() -> None:
@@ -126,11 +129,23 @@ def test_fewer_games_are_live_where_their_keys_and_values_would_take_more_than_a
     model = SETTINGS["model"]
     for allowed, games in ((10 * 131_328, 10), (10 * 131_328 - 1, 9), (1, 1), (10**9, 16)):
         own = config(model=model | {"cache_bytes": allowed})
-        assert start.live_games(own, torch.float32, 1) == games
+        assert sizes.live_games(own, torch.float32, 1) == games
     own = config(model=model | {"cache_bytes": 10 * 131_328})
-    assert start.live_games(own, torch.bfloat16, 1) == 16
-    assert start.live_games(own, torch.float32, 2) == 5
+    assert sizes.live_games(own, torch.bfloat16, 1) == 16
+    assert sizes.live_games(own, torch.float32, 2) == 5
     assert start.begin(own).player.batch == 10
     language_model(layers=1).save(tmp_path)
     saved = config(model=model | {"cache_bytes": 10 * 131_328, "name": str(tmp_path)})
-    assert start.live_games(saved, torch.float32, 1) == 10
+    assert sizes.live_games(saved, torch.float32, 1) == 10
+
+
+def test_exploration_with_an_episode_without_an_end_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path))
+    common = start.begin(config())
+    broken = Unanswered(registry.build("agents", "random", prompt=common.prompt), lambda talk: talk.id == 2)
+    monkeypatch.setattr(start, "load_policy", lambda *_: broken)
+    with pytest.raises(UserError, match=r"explore: an episode has no end \(gone\)"):
+        start.explore(common, tmp_path / "policy", Progress("quiet"))
+    assert not list(tmp_path.rglob("explore.jsonl"))
