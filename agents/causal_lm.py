@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Self
 import torch
 
 from spa_bench.agents.chat import DATE, Chat, template_of
-from spa_bench.agents.engines import Engine, Prompt, Sampling
+from spa_bench.agents.engines import Engine, Prompt, Sampled, Sampling
+from spa_bench.agents.engines.agreement import check
 from spa_bench.agents.engines.transformers import TransformersEngine
 from spa_bench.agents.model_limits import generation_ends, own_context
 from spa_bench.agents.row_cache import token_bytes
@@ -37,6 +38,8 @@ class CausalLM(Agent):
     `temperature` 0 is greedy; log-probs are then those of temperature 1. `told` says whether the model is given the
     world's instructions (a model cloned from demonstrations needs none). `context` None is the model's own, up to
     `model_limits.LONGEST`; `history`, `halves` and `thinking` are those of `transcript.Bookkeeper` and `chat.Chat`.
+    `engine` None samples with the model itself. Another one is given the model's weights before a reply wherever it has
+    others, and what it samples then is scored with the model.
     """
 
     own_context = staticmethod(own_context)
@@ -55,6 +58,7 @@ class CausalLM(Agent):
         history: History = "sampled",
         halves: bool = True,
         thinking: bool | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self.model, self.tokenizer, self.prompt = model, tokenizer, prompt
         self.chat = Chat(tokenizer, generation_ends(model), thinking)
@@ -63,7 +67,7 @@ class CausalLM(Agent):
         head = len(self.opening("", ""))
         self.books = Bookkeeper(self.chat, longest, max_new_tokens, history, halves, head)
         self._live: dict[int, _Live] = {}
-        self.engine: Engine = TransformersEngine(model, longest)
+        self.engine: Engine = engine or TransformersEngine(model, longest)
 
     @classmethod
     def load(
@@ -77,6 +81,7 @@ class CausalLM(Agent):
         history: History = "sampled",
         halves: bool = True,
         thinking: bool | None = None,
+        engine: Engine | None = None,
         revision: str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Self:
@@ -97,7 +102,7 @@ class CausalLM(Agent):
             ) from None
         return cls(
             model, tokenizer, prompt, context=context, max_new_tokens=max_new_tokens, told=told,
-            history=history, halves=halves, thinking=thinking,
+            history=history, halves=halves, thinking=thinking, engine=engine,
         )  # fmt: skip
 
     @classmethod
@@ -115,6 +120,7 @@ class CausalLM(Agent):
         history: History = "template",
         halves: bool = False,
         thinking: bool | None = None,
+        engine: Engine | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Self:
         """The built-in default: tokenizer from the world's texts, weights from the seed.
@@ -129,7 +135,7 @@ class CausalLM(Agent):
             weight.data = weight.data.to(dtype)
         return cls(
             model, tokenizer, prompt, context=context, max_new_tokens=max_new_tokens, told=False,
-            history=history, halves=halves, thinking=thinking,
+            history=history, halves=halves, thinking=thinking, engine=engine,
         )  # fmt: skip
 
     @classmethod
@@ -165,8 +171,11 @@ class CausalLM(Agent):
         sampling = Sampling(self.books.max_new_tokens, self.temperature, self.chat.ends)
         replies = []
         for conversation, (context, restart, _), sampled in zip(
-            conversations, read, self.engine.generate([prompt for *_, prompt in read], sampling), strict=True
+            conversations, read, self._generated([prompt for *_, prompt in read], sampling), strict=True
         ):
+            if sampled.error is not None:
+                replies.append(Reply("", error=sampled.error))
+                continue
             live = self._live[conversation.id]
             live.transcript.said(sampled.ids)
             tokens = Tokens(tuple(context), sampled.ids, sampled.logprobs, restart)
@@ -192,8 +201,10 @@ class CausalLM(Agent):
         self.engine.forget(ids)
 
     def release(self) -> None:
-        """Free the engine's memory, where no conversation is under way."""
+        """Free the engine's memory, where no conversation is under way; the weights may change now."""
         self.engine.release()
+        if self.engine.holds is self:
+            self.engine.holds = None
 
     def tokenise(self, instructions: str, trajectory: Trajectory) -> list[Tokens]:
         """A scripted episode as this model would have produced it: one Tokens per step, log-probs zero.
@@ -213,6 +224,16 @@ class CausalLM(Agent):
             turns.append(Tokens(tuple(context), reply, (0.0,) * len(reply), restart))
             messages.append(Message("assistant", self.chat.reply(reply)))  # with the thought that the prompt opened
         return turns
+
+    def _generated(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Sampled]:
+        """Replies of the engine, sampled with this model's weights; UserError where they were not."""
+        if not self.engine.copies or self.engine.holds is self:
+            return self.engine.generate(prompts, sampling)
+        self.engine.load(self.model)
+        replies = self.engine.generate(prompts, sampling)
+        check(self.model, prompts, replies, sampling.temperature)
+        self.engine.holds = self if any(reply.ids for reply in replies) else None  # scored, or not
+        return replies
 
     def _advance(self, conversation: Conversation) -> tuple[list[int], bool, Prompt]:
         """Ids of the context of the reply to come, whether a sequence starts, and what the engine is given.

@@ -29,6 +29,10 @@ CHAT_API: Literal["chat-api"] = "chat-api"
 """Name of the engine that gives text and no tokens."""
 
 
+OUTSIDE = ("vllm", "server")
+"""Engines with weights of their own."""
+
+
 class Section(BaseModel):
     """A frozen group of settings that knows no other keys and no number that is infinite or none."""
 
@@ -93,7 +97,7 @@ class ModelConfig(Section):
         None, description="`enable_thinking` of chat templates that have it (Qwen3); default: the template's own"
     )
     max_new_tokens: int | None = Field(None, ge=1, description="longest reply; default: action 16, react 256")
-    engine: Literal["transformers", "chat-api"] = Field(
+    engine: Literal["transformers", "vllm", "server", "chat-api"] = Field(
         "transformers", description="what samples the replies, see docs/agents.md; `chat-api` for `eval` only"
     )
     engine_options: dict[str, Any] = Field(default_factory=dict, description="arguments of the engine's constructor")

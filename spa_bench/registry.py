@@ -83,8 +83,9 @@ def build(room: Room, name: str, /, **options: Any) -> Any:
         return cls(**options)
 
 
-ENGINES = {"chat-api": "chat_api.ChatAPI"}
-"""Engine -> module and class in `agents/engines`. `chat-api` is an agent, as it takes messages and gives text."""
+ENGINES = {"chat-api": "chat_api.ChatAPI", "server": "server.ServerEngine", "vllm": "vllm.VLLMEngine"}
+"""Engine -> module and class in `agents/engines`, but for the default, which agents make themselves. `chat-api` is an
+agent, as it takes messages and gives text."""
 
 
 def engine(name: str, options: Mapping[str, Any], /, **given: Any) -> Any:

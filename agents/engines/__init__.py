@@ -8,12 +8,12 @@ reply included, unless it is `new`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Sampled:
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     """Natural logarithms, under the distribution that was drawn from; as many as ids."""
+    error: str | None = None
+    """Why there is no reply."""
 
 
 class Engine(ABC):
@@ -55,6 +57,8 @@ class Engine(ABC):
 
     copies: ClassVar[bool] = True
     """It has weights of its own, which the trainer's must be loaded into whenever they change."""
+    holds: object = None
+    """The agent whose weights those are; None where they are older than its model's."""
 
     @abstractmethod
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Sampled]:
@@ -67,8 +71,8 @@ class Engine(ABC):
         """These conversations are over."""
 
     @abstractmethod
-    def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Sample with these from now on: all weights of the model by their names in transformers."""
+    def load(self, model: PreTrainedModel) -> None:
+        """Sample with this model's weights from now on."""
 
     def release(self) -> None:  # noqa: B027
         """Free the memory of the cache where no conversation is under way; the next call takes it again."""

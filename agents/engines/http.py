@@ -158,6 +158,8 @@ class Client:
         if not 200 <= status < 300:
             told = self._clean(content.decode("utf-8", "replace"))
             raise ServerError(f"status {status} from {self.place.hostname}: {told}", status=status)
+        if not content:  # of what has nothing to say
+            return None
         try:
             return json.loads(content)
         except (ValueError, RecursionError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -89,14 +89,10 @@ class TransformersEngine(Engine):
                 self._rows[live.row] = last
                 self._live[last].row = live.row
 
-    def load(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
-        """Copy them into the network that it samples with; UserError where names or shapes are others."""
-        own = dict(self.model.named_parameters(remove_duplicate=False))
-        with torch.no_grad():
-            for name, weight in weights:
-                if name not in own or own[name].shape != weight.shape:
-                    raise UserError(f"weight {name} {tuple(weight.shape)} is none of the model's")
-                own[name].copy_(weight)
+    def load(self, model: PreTrainedModel) -> None:
+        """Copy its weights into the network that replies are sampled with."""
+        if model is not self.model:
+            self.model.load_state_dict(model.state_dict())
 
     def release(self) -> None:
         """Free the memory of the cache, where no conversation is under way."""

@@ -28,6 +28,7 @@ PINNED = {
     "panel": "another evaluation set",
     "content": "other tasks under the same names: another catalogue or set of games",
     "model": "another model under the same name: other weights, tokenizer or template",
+    "engine": "another inference engine, or another version of it",
     "buckets": "other limits of short and long tasks",
     "prompt": "another prompt",
     "world_code": "another version of the world's code",

@@ -207,6 +207,7 @@ def facts(common: start.Start, model: Mapping[str, str]) -> dict[str, Any]:
         "panel": common.panel_hash,
         "content": common.content,
         **({"model": dict(model)} if model else {}),
+        **({"engine": common.engine.facts()} if common.engine is not None else {}),
         **({"world_code": common.world_code} if common.world_code else {}),
         "panel_tasks": len(common.panel),
         "train_tasks": len(common.train),

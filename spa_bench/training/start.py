@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from spa_bench import registry
-from spa_bench.config import CHAT_API, EMBEDDED, RunConfig
+from spa_bench.config import CHAT_API, EMBEDDED, OUTSIDE, RunConfig
 from spa_bench.core import (
     Agent,
     Conversation,
@@ -45,7 +45,7 @@ from spa_bench.training.code import world_code
 from spa_bench.training.memory import enough_memory, free_memory
 from spa_bench.training.model_content import identify, place
 from spa_bench.training.policy import DTYPES, choose_device, choose_dtype
-from spa_bench.training.sizes import EMBEDDED_CONTEXT, hidden_size, live_games
+from spa_bench.training.sizes import EMBEDDED_CONTEXT, full_context, hidden_size, live_games
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -140,6 +140,14 @@ class Start:
         known = name != EMBEDDED and self.config.model.engine != CHAT_API
         return {} if not known else identify(name, self.prompt, self.env.instructions, **self.reading)
 
+    @cached_property
+    def engine(self) -> Any:
+        """What samples the replies in place of the policy's own network, or None; it waits for the first weights."""
+        model = self.config.model
+        if model.engine not in OUTSIDE:
+            return None
+        return registry.engine(model.engine, model.engine_options, context=full_context(self.config))
+
     @property
     def reading(self) -> dict[str, Any]:
         """How the chat template is used: `history`, and `thinking`."""
@@ -214,7 +222,7 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
         "max_new_tokens": longest_reply(start),
         "halves": model.name != "embedded",
     }
-    limits["dtype"] = DTYPES[start.dtype]
+    limits |= {"dtype": DTYPES[start.dtype], "engine": start.engine}
     if folder is not None or model.name != "embedded":
         told = model.name != "embedded"
         revision = None if folder is not None else start.model.get("revision")
@@ -257,6 +265,8 @@ def explore(start: Start, policy_folder: Path, progress: Progress) -> Path:
     """Folder with the warm start's episodes on train tasks (`explore.jsonl`) and the evaluation set (`panel.jsonl`)."""
     config = start.config
     identity = [policy_folder.name, config.explore.model_dump(), config.eval.model_dump(), config.ppo.temperature]
+    if start.engine is not None:
+        identity += [start.engine.facts(), config.model.engine_options]
     key = _digest([*identity, config.batch, start.panel_hash])[:16]
     with cache_entry(cache_root(), "explore", key) as entry:
         if not entry.ready:

@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from tiny import language_model
 
+from spa_bench.agents.engines import Prompt, Sampling
+from spa_bench.agents.engines.transformers import TransformersEngine
+
 Answer = tuple[int, dict[str, str], bytes]
 """Status, headers, body."""
 
@@ -27,6 +30,8 @@ class Served:
         self.busy = self.most = 0
         self.lock = threading.Lock()
         self.answer: Callable[[str, Any], Answer] = self.completion
+        self.version, self.longest, self.stale = "0.31.0", 512, False
+        """What the token endpoints say of themselves; `stale`: new weights are not taken, without a word."""
 
     def completion(self, path: str, body: Any) -> Answer:
         """The reply of the model, greedy, and what it took."""
@@ -41,8 +46,45 @@ class Served:
             )[0, len(ids) :].tolist()
         message = {"role": "assistant", "content": chat.text(said)}
         usage = {"prompt_tokens": len(ids), "completion_tokens": len(said), "total_tokens": len(ids) + len(said)}
-        content = {"model": "tiny-1", "choices": [{"index": 0, "message": message}], "usage": usage}
-        return 200, {"Content-Type": "application/json"}, json.dumps(content).encode()
+        return _json({"model": "tiny-1", "choices": [{"index": 0, "message": message}], "usage": usage})
+
+    def tokens(self, path: str, body: Any) -> Answer:
+        """The endpoints of vLLM and SGLang that take and give token ids; replies are sampled with the tiny model."""
+        if path in ("/version", "/server_info"):
+            return _json({"version": self.version})
+        if path == "/v1/models":
+            return _json({"data": [{"id": "tiny-1", "max_model_len": self.longest}]})
+        if path == "/collective_rpc":
+            self._take(body["kwargs"]["weights_path"])
+            return _json({"results": [None]})
+        if path == "/update_weights_from_disk":
+            self._take(body["model_path"])
+            return _json({"success": True, "message": ""})
+        if path == "/reset_prefix_cache":
+            return 200, {}, b""
+        own = body["sampling_params"] if path == "/generate" else body
+        longest = own["max_new_tokens" if path == "/generate" else "max_tokens"]
+        seed = own["sampling_seed" if path == "/generate" else "seed"]
+        ids = body["input_ids" if path == "/generate" else "prompt"]
+        sampling = Sampling(longest, own["temperature"], frozenset(own["stop_token_ids"]))
+        with self.lock:
+            engine = TransformersEngine(self.agent.model, 512)
+            (said,) = engine.generate([Prompt(0, ids, seed)], sampling)
+        if path == "/generate":
+            triples = [[logprob, token, None] for token, logprob in zip(said.ids, said.logprobs, strict=True)]
+            return _json({"text": "", "meta_info": {"output_token_logprobs": triples}})
+        choice = {"text": "", "token_ids": said.ids, "logprobs": {"token_logprobs": said.logprobs}}
+        return _json({"model": body["model"], "choices": [choice]})
+
+    def _take(self, folder: str) -> None:
+        from transformers import AutoModelForCausalLM
+
+        if not self.stale:
+            self.agent.model = AutoModelForCausalLM.from_pretrained(folder)
+
+
+def _json(content: Any) -> Answer:
+    return 200, {"Content-Type": "application/json"}, json.dumps(content).encode()
 
 
 @contextmanager
@@ -54,8 +96,12 @@ def serving() -> Iterator[Served]:
         def log_message(self, *args: object) -> None:
             pass
 
+        def do_GET(self) -> None:
+            self.do_POST()
+
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            sent = self.rfile.read(int(self.headers["Content-Length"] or 0))
+            body = json.loads(sent) if sent else None
             with served.lock:
                 served.requests.append((self.path, dict(self.headers), body))
                 served.busy += 1

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +266,7 @@ def test_what_is_kept_of_a_conversation_by_hand() -> None:
 
 def test_a_prompt_with_a_memory_is_shown_as_it_is_and_shorter_where_that_is_too_long(server: Served) -> None:
     one = agent(server)
-    one.prompt, (talk,) = registry.prompt("verl-agent"), talks(1)
+    one.prompt, (talk,) = replace(registry.prompt("verl-agent"), memory=2), talks(1)  # type: ignore[type-var]
     talk.goal, talk.admissible = "put a mug in shelf", ["look"]
     for turn in range(3):
         talk.messages += [Message("assistant", f"a{turn}"), Message("user", f"u{turn}")]
