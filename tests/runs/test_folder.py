@@ -15,7 +15,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -349,12 +349,8 @@ def test_a_run_with_a_setting_that_is_gone_is_told_as_another_versions(tmp_path:
         RunFolder.open(tmp_path, CONFIG, {})
 
 
-VALUES = (
-    *(True, False, 1, 2, 64, 0.5, 0.25),
-    *("x", "action", "bf16", "cuda", "token", "tokens", "valid_seen", "official"),
-    {"option": 1},
-)
-"""Of these, each setting takes one that is not its default."""
+VALUES = (True, False, 1, 2, 64, 0.5, 0.25, "x", {"option": 1})
+"""Of these, and of the words that it names, each setting takes one that is not its default."""
 
 
 def leaves(values: Mapping[str, Any], at: str = "") -> Iterator[str]:
@@ -364,10 +360,19 @@ def leaves(values: Mapping[str, Any], at: str = "") -> Iterator[str]:
         yield from leaves(value, f"{at}{key}.") if inner else [at + key]
 
 
+def words(annotation: Any) -> list[str]:
+    """The texts among the literals of a type."""
+    inner = get_args(annotation)
+    return [one for one in inner if isinstance(one, str)] + [word for one in inner for word in words(one)]
+
+
 def otherwise(setting: str) -> RunConfig:
     """The configuration with another value there."""
     *sections, key = setting.split(".")
-    for value in VALUES:
+    kind: Any = RunConfig
+    for section in sections:
+        kind = kind.model_fields[section].annotation
+    for value in (*VALUES, *words(kind.model_fields[key].annotation)):
         values: dict[str, Any] = CONFIG.model_dump()
         node = values
         for section in sections:
