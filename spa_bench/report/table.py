@@ -273,8 +273,8 @@ def _at_an_end(done: Sequence[Run]) -> list[str]:
     starts = {run.seed: valid(run, WARM_START) for run in done}
     shares = {seed: _over(won, lambda episode: episode.success) for seed, won in sorted(starts.items()) if won}
     notes = []
-    for name, distance in (("floor", lambda share: share), ("ceiling", lambda share: 1 - share)):
-        near = {seed: share for seed, share in shares.items() if distance(share) <= NEAR}
+    for name, end in (("floor", 0.0), ("ceiling", 1.0)):
+        near = {seed: share for seed, share in shares.items() if abs(share - end) <= NEAR}
         if near:
             told = ", ".join(f"{100 * share:.1f} %" for share in near.values())
             notes.append(
