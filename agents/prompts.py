@@ -1,9 +1,9 @@
 r"""Reply formats: how an agent is told to answer, and how its answer is read.
 
 `action` is one line, for small and cloned models, and repeats the task in every turn; `react` is a thought and an
-action, and leaves the task at the beginning; `eto` and `spa` are the same reply, with the examples as a conversation;
-`verl-agent` is `<think>` and `<action>`, with a memory of some turns; `code-fence` is a thought and one block of code.
-What is said is ours; only the forms are theirs. The rules of reading:
+action, and leaves the task at the beginning; `eto` and `spa` are the same reply, to instructions in a message of their
+own; `verl-agent` is `<think>` and `<action>`, with a memory of some turns; `code-fence` is a thought and one block of
+code. What is said is ours; only the forms are theirs. The rules of reading:
 
 1. Thoughts in tags are not read (`thoughts`).
 2. The action stands behind a label, in tags or in a block, as the format says. Of several labels the first counts, not
@@ -54,6 +54,9 @@ _TURN_ENDS = (
 _WRAPPED = {mark: mark for mark in "`\"'*"} | {"\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 
 
+NEXT = "That task is done. Now another one."
+"""Stands between an example and what follows it."""
+
 Example = tuple[tuple[str, str], ...]
 """An episode as it is shown: pages, and the replies to them."""
 
@@ -74,10 +77,10 @@ class Prompt:
     steps of 8 demonstrations the embedded default solved 55 % of held-out ALFWorld tasks with it, 15 % without."""
 
     conversational: bool = False
-    """Instructions are a message of their own, answered with `OK`, and so is each turn of an example; pages after the
-    first are marked as observations. The form in which ETO and SPA prompt."""
+    """Instructions are a message of their own, answered with `OK`, and pages after the first are marked as
+    observations. The form in which ETO and SPA prompt."""
     examples: tuple[Example, ...] = ()
-    """Worked examples of other tasks."""
+    """Worked examples of other tasks, shown as turns before the first one."""
     memory: int | None = None
     """A reply is shown the first page, so many of the last turns and the current page; None: the whole conversation."""
     lists: bool = False
@@ -86,23 +89,27 @@ class Prompt:
     """A reply without a command is answered with the form of a reply."""
 
     def system(self, instructions: str) -> str:
-        """The world's instructions, then the form of a reply, then the examples unless they are a conversation."""
-        told = f"{instructions}\n\n{self.form}"
-        if not self.examples or self.conversational:
-            return told
-        shown = [
-            f"Example {number}, of another task:\n\n" + "\n\n".join(f"{page}\n\n{reply}" for page, reply in example)
-            for number, example in enumerate(self.examples, 1)
-        ]
-        return "\n\n".join([told, *shown, "Now it is your turn, with a task of your own."])
+        """The world's instructions, then the form of a reply."""
+        return f"{instructions}\n\n{self.form}"
 
     def opening(self, instructions: str, observation: str) -> list[Message]:
-        """One user message; where it is a conversation, the instructions, `OK`, the examples, and the first page."""
-        if not self.conversational:
-            return [Message("user", f"{self.system(instructions)}\n\n{observation}")]
-        turns = [(self.system(instructions), "OK"), *(turn for example in self.examples for turn in example)]
-        talk = [message for told, said in turns for message in (Message("user", told), Message("assistant", said))]
-        return [*talk, Message("user", observation)]
+        """The messages before the first reply; examples are turns of the conversation, as the replies to come.
+
+        Shown as text within one message they did not help: of 32 replies of SmolLM2-135M without training 0 had the
+        form, and 32 after the same example as a conversation.
+        """
+        shown = [list(example) for example in self.examples]
+        if self.conversational:
+            first = [(self.system(instructions), "OK")]
+            return _talk([*first, *(turn for example in shown for turn in example)], observation)
+        openings = [example[0][0] for example in shown] + [observation]
+        openings = [f"{self.system(instructions)}\n\n{openings[0]}", *(f"{NEXT}\n\n{page}" for page in openings[1:])]
+        turns = [
+            turn
+            for page, example in zip(openings, shown, strict=False)
+            for turn in ((page, example[0][1]), *example[1:])
+        ]
+        return _talk(turns, openings[-1])
 
     def later(self, observation: str, goal: str, malformed: bool = False) -> str:
         """What the agent reads after a step; a world that repeats the task itself is not made to say it twice."""
@@ -151,7 +158,7 @@ class Prompt:
         """Everything that decides what an agent is told: the system text alone, where nothing else is in use."""
         told = self.system(instructions)
         used = {
-            "examples": self.examples if self.conversational else (),
+            "examples": self.examples,
             "conversational": self.conversational,
             "memory": self.memory,
             "lists": self.lists,
@@ -172,6 +179,12 @@ class Prompt:
     def parse(self, reply: str) -> str:
         """The action, by the rules above; empty where there is none."""
         return unwrapped(self.read(spoken(reply)))
+
+
+def _talk(turns: Sequence[tuple[str, str]], last: str) -> list[Message]:
+    """Pages and replies as messages, and a last page."""
+    told = [message for page, reply in turns for message in (Message("user", page), Message("assistant", reply))]
+    return [*told, Message("user", last)]
 
 
 def labelled(text: str) -> str:

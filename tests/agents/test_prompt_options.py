@@ -21,15 +21,32 @@ def contents(messages: list[Message]) -> list[tuple[str, str]]:
     return [(message.role, message.content) for message in messages]
 
 
-def test_examples_stand_between_the_form_and_the_first_page() -> None:
+def test_examples_are_turns_before_the_first_page() -> None:
     prompt = replace(PROMPTS["action"], examples=(EXAMPLE, EXAMPLE[:1]))
-    (first,) = prompt.opening("Rules.", "Page.")
-    assert first.content == (
-        "Rules.\n\nAnswer with one line:\nAction: <command>\n\n"
-        "Example 1, of another task:\n\nA room.\n\nAction: look\n\nA desk.\nTask: x\n\nAction: go to desk\n\n"
-        "Example 2, of another task:\n\nA room.\n\nAction: look\n\n"
-        "Now it is your turn, with a task of your own.\n\nPage."
-    )
+    another = "That task is done. Now another one.\n\n"
+    assert contents(prompt.opening("Rules.", "Page.")) == [
+        ("user", "Rules.\n\nAnswer with one line:\nAction: <command>\n\nA room."),
+        ("assistant", "Action: look"),
+        ("user", "A desk.\nTask: x"),
+        ("assistant", "Action: go to desk"),
+        ("user", f"{another}A room."),
+        ("assistant", "Action: look"),
+        ("user", f"{another}Page."),
+    ]
+    assert contents(PROMPTS["action"].opening("Rules.", "Page.")) == [
+        ("user", "Rules.\n\nAnswer with one line:\nAction: <command>\n\nPage.")
+    ]
+
+
+def test_a_memory_goes_with_examples() -> None:
+    prompt = replace(PROMPTS["verl-agent"], examples=(EXAMPLE,), memory=1)
+    talk = prompt.opening("Rules.", "Page 0.")
+    head = len(talk)
+    talk += [Message("assistant", "<action>go 0</action>"), Message("user", "Page 1.")]
+    view = next(iter(prompt.views(talk, "", [], head)))
+    assert view[:-1] == talk[: head - 1]
+    assert view[-1].content.startswith("That task is done. Now another one.\n\nPage 0.\n\nYou have taken 1 steps.")
+    assert view[-1].content.endswith("You did: go 0\n\nStep 2, now. You see: Page 1.")
 
 
 @pytest.mark.parametrize("name", ["eto", "spa"])
