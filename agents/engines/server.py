@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from spa_bench.agents.engines import Engine, Prompt, Sampled, Sampling
 from spa_bench.agents.engines.http import Client, ServerError
+from spa_bench.agents.engines.weights import save_untied
 from spa_bench.core import UserError
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class ServerEngine(Engine):
         if self.weights is None:
             return
         folder = self.weights / f"weights-{self._loads:06d}"
-        model.save_pretrained(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_untied(model, folder)
         try:
             if self.kind == "vllm":
                 self._asked(

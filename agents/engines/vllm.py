@@ -6,7 +6,6 @@ output layer that is tied to the embedding as it was, without a word, so vLLM is
 
 from __future__ import annotations
 
-import copy
 import importlib
 import os
 import tempfile
@@ -14,10 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors.torch import save_file
-
 from spa_bench.agents.engines import Engine, Prompt, Sampled, Sampling
+from spa_bench.agents.engines.weights import save_untied, untied
 from spa_bench.core import UserError
 
 if TYPE_CHECKING:
@@ -106,25 +103,6 @@ class VLLMEngine(Engine):
         if self._asleep:
             self._llm.wake_up()
             self._asleep = False
-
-
-def untied(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """All weights by name; one that has two names is there twice."""
-    return {name: weight.detach() for name, weight in model.state_dict().items()}
-
-
-def save_untied(model: PreTrainedModel, folder: Path) -> None:
-    """A model for vLLM with the same logits, whose output layer has weights of its own."""
-    config = copy.deepcopy(model.config)
-    config.tie_word_embeddings = config.get_text_config().tie_word_embeddings = False
-    config.architectures = [type(model).__name__]
-    config.save_pretrained(folder)
-    weights = {name: weight.cpu().contiguous() for name, weight in untied(model).items()}
-    seen: set[int] = set()
-    for name, weight in weights.items():  # safetensors has no weight twice
-        weights[name] = weight.clone() if weight.data_ptr() in seen else weight
-        seen.add(weight.data_ptr())
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def arguments(seed: int, sampling: Sampling) -> dict[str, Any]:

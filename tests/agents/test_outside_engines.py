@@ -23,7 +23,8 @@ from spa_bench.agents.engines import Prompt, Sampled, Sampling
 from spa_bench.agents.engines.agreement import apart
 from spa_bench.agents.engines.server import ServerEngine, checked, read_sglang, read_vllm
 from spa_bench.agents.engines.transformers import TransformersEngine
-from spa_bench.agents.engines.vllm import arguments, save_untied, untied
+from spa_bench.agents.engines.vllm import arguments
+from spa_bench.agents.engines.weights import save_untied, untied
 from spa_bench.core import Conversation, Message, UserError
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
