@@ -140,7 +140,7 @@ def of_table(line: Any) -> dict[str, Any]:
 
 def test_each_recorded_run_has_the_numbers_of_its_table():
     frame = load_results(RESULTS)
-    assert len(frame) == 20
+    assert len(frame) == 24
     for path in sorted(RESULTS.glob("runs/*/*/*")):
         (table,) = tables([path])
         rows = rows_of(frame, run="/".join(path.parts[-3:])).set_index("stage")
@@ -166,7 +166,7 @@ def test_means_over_seeds_are_those_of_the_whole_table():
             got = {name: rows[name].mean() for name in of_table(line)} | dict(pooled) | {"errors": rows.errors.sum()}
             assert got == pytest.approx(of_table(line), nan_ok=True)
             seen += 1
-    assert seen == 5
+    assert seen == 6
 
 
 def test_the_label_and_what_is_left_out_are_as_in_the_table(tmp_path: Path):

@@ -340,6 +340,6 @@ def test_by_name_and_by_path_it_is_the_same_model(smollm2_by_name: Path, tmp_pat
     for file in folder.iterdir():
         (copy / file.name).symlink_to(file)
     assert common.model == identify(str(copy), common.prompt, common.env.instructions)
-    assert set(common.model) == {"weights", "files", "rendered", "template_date"}
+    assert set(common.model) == {"weights", "files", "rendered", "template", "example", "template_date"}
     loaded: Any = start.load_policy(common, None)
     assert torch.equal(loaded.model.get_input_embeddings().weight, agent(folder).model.get_input_embeddings().weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import sys
 from pathlib import Path
@@ -26,6 +27,12 @@ TINY = {
 def resident() -> int:
     """Bytes in memory now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def most() -> int:
+    """The most bytes that were in memory; `ru_maxrss` would hold those of the process that started this one."""
+    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return 1024 * int(line)
 
 
 def built(shape: dict[str, Any], dtype: str, recompute: bool) -> Policy:
@@ -62,4 +69,4 @@ if __name__ == "__main__":
     updated(TINY, 8, 2, told["dtype"], told["recompute"])  # what libraries take once is not counted
     before = resident()
     updated(**told)
-    print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before))
+    print(json.dumps(most() - before))

@@ -159,7 +159,8 @@ def test_a_run_records_the_label() -> None:
         train=(),
         world_code="",
         device=SimpleNamespace(type="cpu"),
-        precision="float32",
+        dtype="fp32",
+        engine=None,
     )
     assert experiment.facts(cast(Start, common), {})["protocol"] == PROTOCOLS["verl-agent"].label
     assert isinstance(TextEnv.protocol, property)
