@@ -21,7 +21,7 @@ Deviations: none of the formula. The paper speaks of steps where it gives the we
   paper's rate for all, contributions would stay equal (embedded model, rate of a Hub model: SD 4 % of their mean); so
   the MLP has a rate of its own, and a note below the table says where contributions hardly differ. More explored
   episodes (explore.tasks, explore.samples) come nearer to the paper, as they take more steps. learning_rate sets one
-  rate for both. backbone=frozen trains the MLP alone.
+  rate for both. backbone=frozen trains the MLP alone. With model.adapter=lora the backbone is tuned by an adapter.
 Conserves return: no; the contributions are fitted to the outcome but not forced to add up to it, and the bonus adds
   beta for every grounded step.
 Needs: explored episodes and a tuned copy of the warm start (a forward and backward pass per episode at fit, and a

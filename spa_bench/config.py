@@ -118,6 +118,19 @@ class ModelConfig(Section):
         description="keep only each layer's input for the backward pass, and compute the rest again: about a third "
         "slower, a fraction of the memory; auto: not for the embedded model",
     )
+    adapter: Literal["none", "lora"] = Field(
+        "none",
+        description="what is trained: all weights, or a LoRA adapter beside them (`pip install spa-bench[lora]`)",
+    )
+    lora_rank: int = Field(16, ge=1, description="TRL's default (ModelConfig); Hu et al. 2022: 1 to 64")
+    lora_alpha: int = Field(
+        32, ge=1, description="the adapter's product counts alpha / rank times. TRL's default, and Schulman et al. 2025"
+    )
+    lora_targets: str = Field(
+        "all-linear",
+        description="layers with an adapter: all linear ones but the output layer (Dettmers et al. 2023, Schulman et "
+        "al. 2025), or names such as `q_proj,v_proj`. Without dropout: what is sampled is what is trained",
+    )
     threads: int = Field(
         2,
         ge=1,
@@ -230,6 +243,10 @@ OTHER_MODELS: Mapping[str, Mapping[str, Any]] = {
 """Section -> key -> value: defaults for every model but the embedded one, which is thousands of times smaller. The warm
 start's rate is that of SPA's scripts, PPO's that of StepTool, both for 3B models. A microbatch is what 80 GB hold
 beside 1.5 billion weights (`doctor --model`)."""
+
+LORA: Mapping[str, Mapping[str, Any]] = {"warm_start": {"learning_rate": 2e-4}, "ppo": {"learning_rate": 1e-4}}
+"""The same with `model.adapter=lora`, where these win: ten times the rates, as Schulman et al. 2025 ("LoRA Without
+Regret") found best for adapters of any rank. The embedded model keeps its own."""
 
 
 def build(values: Mapping[str, Any]) -> RunConfig:

@@ -35,7 +35,7 @@ class Backbone(Protocol):
     """That of the warm start (`warm_start.learning_rate`): a scale for the method's own."""
 
     def weights(self) -> dict[str, Any]:
-        """A copy of the warm start's weights, by name; the output layer is not among them."""
+        """A copy of the warm start's weights, by name, without the output layer; under LoRA of a new adapter's."""
 
     def place(self, weights: Mapping[str, Any]) -> dict[str, Any]:
         """The weights on the network's device: `encode` moves those that lie elsewhere at every call.

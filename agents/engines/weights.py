@@ -18,8 +18,15 @@ if TYPE_CHECKING:
 
 
 def untied(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """All weights by name; one that has two names is there twice."""
-    return {name: weight.detach() for name, weight in model.state_dict().items()}
+    """All weights by name; one that has two names is there twice, and an adapter is merged into those beside it."""
+    found = {name: weight.detach() for name, weight in model.state_dict().items() if ".lora_" not in name}
+    for name, layer in model.named_modules():
+        if callable(product := getattr(layer, "get_delta_weight", None)):  # a layer of peft
+            own = f"{name}.base_layer.weight"
+            with torch.no_grad():
+                found[own] = sum((product(adapter) for adapter in layer.active_adapters), found[own].float())
+            found[own] = found[own].to(layer.weight.dtype)
+    return {name.replace(".base_layer.", "."): weight for name, weight in found.items()}
 
 
 def save_untied(model: PreTrainedModel, folder: Path) -> None:

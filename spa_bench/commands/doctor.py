@@ -174,7 +174,8 @@ def _get(env: str) -> str:
 
 
 def _extras() -> Iterator[Check]:
-    for extra, package in (("reference", "textworld"), ("test", "pytest")):
+    purposes = (("lora", "peft", "model.adapter=lora"), ("reference", "textworld", "development"))
+    for extra, package, purpose in (*purposes, ("test", "pytest", "development")):
         version = installed(package)
-        fix = "" if version else f"only for development: pip install 'spa-bench[{extra}]'"
+        fix = "" if version else f"only for {purpose}: pip install 'spa-bench[{extra}]'"
         yield Check(f"extra {extra}", "good" if version else "note", version or "not installed", fix)

@@ -1,7 +1,7 @@
 """From command-line options to a checked configuration, without loading torch.
 
-Order of precedence: defaults, then the world's own, then those for models other than the embedded one, then the file of
-`--config`, then `--set`, then the options with names of their own.
+Order of precedence: defaults, then the world's own, then those for models other than the embedded one and for adapters,
+then the file of `--config`, then `--set`, then the options with names of their own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench import registry
-from spa_bench.config import EMBEDDED, OTHER_MODELS, ModelConfig, RunConfig, build, from_file, override
+from spa_bench.config import EMBEDDED, LORA, OTHER_MODELS, ModelConfig, RunConfig, build, from_file, override
 from spa_bench.core import UserError
 from spa_bench.training.model_content import known_as
 
@@ -58,12 +58,19 @@ class Flags:
         if "reward" not in values:
             raise UserError(f"no --reward: choose one of {', '.join(registry.names('rewards'))}")
         worlds = registry.find("environments", str(values["env"])).settings
-        models = {} if _section(values, "model").get("name", EMBEDDED) == EMBEDDED else OTHER_MODELS
+        layers = (worlds, *_models(_section(values, "model")), values)
+        sections = {name for layer in layers[:-1] for name in layer}
         own = {
-            section: {**worlds.get(section, {}), **models.get(section, {}), **_section(values, section)}
-            for section in worlds.keys() | models.keys()
+            name: {key: value for layer in layers for key, value in _section(layer, name).items()} for name in sections
         }
         return build(values | own)
+
+
+def _models(model: Mapping[str, Any]) -> list[Mapping[str, Mapping[str, Any]]]:
+    """Defaults by section that this model has."""
+    if model.get("name", EMBEDDED) == EMBEDDED:
+        return []
+    return [OTHER_MODELS, LORA] if model.get("adapter") == "lora" else [OTHER_MODELS]
 
 
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -102,15 +109,17 @@ def check(config: RunConfig) -> None:
 SHAPE = ("hidden", "layers", "heads")
 """Settings of the embedded model alone."""
 
+ADAPTER = ("lora_rank", "lora_alpha", "lora_targets")
+"""Settings of an adapter alone."""
+
 
 def in_force(config: RunConfig) -> dict[str, Any]:
-    """The settings from which a run can be built again; the embedded model's shape only where it is the model."""
-    values = config.model_dump(mode="json")
-    if config.model.name != EMBEDDED:
-        usual = ModelConfig()
-        for key in SHAPE:
-            if values["model"][key] == getattr(usual, key):  # one that was set is part of the run's name: it stays
-                del values["model"][key]
+    """The settings from which a run can be built again; those of the embedded model, or an adapter, where it is one."""
+    values, usual = config.model_dump(mode="json"), ModelConfig()
+    idle = (SHAPE if config.model.name != EMBEDDED else ()) + (ADAPTER if config.model.adapter == "none" else ())
+    for key in idle:
+        if values["model"][key] == getattr(usual, key):  # one that was set is part of the run's name: it stays
+            del values["model"][key]
     return values
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from spa_bench.core import Trajectory
+from spa_bench.training import adapter
 from spa_bench.training.batches import Sequences, microbatches, pack
 from spa_bench.training.policy import Policy
 from spa_bench.training.pricing import Reference
@@ -33,23 +34,34 @@ class _TurnEnds(nn.Module):
 
 
 class Tunable:
-    """The frozen reference's network.
+    """The frozen reference's network; under LoRA an adapter of the policy's shape beside it.
 
-    For small models. Beside the policy and the reference, a fit holds up to seven times as many numbers as the network
-    has: the weights that it began with, those that it tunes, their gradient, two moments of Adam, and the weights of
-    the chosen epoch (two of these while a better one takes their place). After it the method holds one copy.
+    Without LoRA for small models. Beside the policy and the reference, a fit holds up to seven times as many numbers as
+    the network, or the adapter, has: the weights that it began with, those that it tunes, their gradient, two moments
+    of Adam, and the weights of the chosen epoch (two of these while a better one takes their place). After it the
+    method holds one copy.
     """
 
     def __init__(self, reference: Reference, learning_rate: float) -> None:
         self.reference, self.learning_rate = reference, learning_rate
         self.tokens = 0
         """Read for the method, in passes of its own: its overhead."""
-        self._network = _TurnEnds(reference.policy)
-        self._names = {name for name, _ in self._network.named_parameters()}
+        policy = reference.policy
+        self.adapted = policy.bare
+        """What is tuned is a copy of the policy's adapter."""
+        self._network = _TurnEnds(Policy(policy.model, recompute=policy.recompute) if self.adapted else policy)
+        self._names = set(self._tuned())
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the warm start's weights in fp32, by name: small steps would be lost on weights of bf16."""
-        return {name: weight.detach().to(torch.float32, copy=True) for name, weight in self._network.named_parameters()}
+        """A copy of the warm start's weights in fp32, by name: small steps would be lost on weights of bf16.
+
+        Of an adapter's B, which the policy may have trained, zeros: with them the network is the warm start.
+        """
+        copies = {name: weight.detach().to(torch.float32, copy=True) for name, weight in self._tuned().items()}
+        return {name: copy.zero_() if self.adapted and adapter.is_b(name) else copy for name, copy in copies.items()}
+
+    def _tuned(self) -> dict[str, Tensor]:
+        return adapter.weights(self._network) if self.adapted else dict(self._network.named_parameters())
 
     def place(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weights on the network's device, by name; those that are there are not copied."""

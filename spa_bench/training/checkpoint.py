@@ -1,4 +1,7 @@
-"""Everything an interrupted run needs to resume: weights, value head, optimiser, method. Safetensors and JSON only."""
+"""What an interrupted run needs to resume: weights or adapter, value head, optimiser, method.
+
+Safetensors and JSON only.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,13 @@ import safetensors.torch
 import torch
 
 from spa_bench.config import PPOConfig
+from spa_bench.training import adapter
 from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.masters import MasterAdamW
 from spa_bench.training.policy import Policy
 
 if TYPE_CHECKING:
-    from spa_bench.training.start import LanguageModel
+    from spa_bench.training.language_model import LanguageModel
 
 MASTER = "master."
 """Before the number of an fp32 master among the optimiser's tensors."""
@@ -43,9 +47,17 @@ def save(
     optimizer: MasterAdamW,
     method: CheckedMethod,
     row: dict[str, Any],
+    *,
+    origin: Path | None = None,
 ) -> None:
-    """Fill a checkpoint folder; `row` is the iteration's metrics."""
-    agent.save(folder / "policy")
+    """Fill a checkpoint folder; `row` is the iteration's metrics.
+
+    Of a policy with an adapter that alone, and the one of the warm start, whose folder is `origin`.
+    """
+    if origin is None:
+        agent.save(folder / "policy")
+    else:
+        adapter.save_policy(policy.model, folder / "policy", origin)
     safetensors.torch.save_file(policy.value.state_dict(), folder / "value.safetensors")
     moments = {
         f"{index}.{name}": torch.as_tensor(value).contiguous()

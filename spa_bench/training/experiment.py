@@ -24,7 +24,7 @@ from spa_bench.runs import provenance, trackers
 from spa_bench.runs.folder import RunFolder, config_hash, read_run, run_path
 from spa_bench.runs.names import reward_label, reward_name
 from spa_bench.runs.progress import Progress, about, seconds_left
-from spa_bench.training import ppo, start
+from spa_bench.training import adapter, ppo, start
 from spa_bench.training.budget import least_steps
 from spa_bench.training.checked_method import extra_information
 from spa_bench.training.code import reward_code
@@ -202,8 +202,9 @@ def make_method(config: RunConfig) -> RewardMethod:
 
 def facts(common: start.Start, model: Mapping[str, str]) -> dict[str, Any]:
     """What `run.json` says beside the configuration; `model` is what the model holds, empty where settings tell all."""
-    env = common.make_env()
-    return provenance.facts() | {
+    env, known = common.make_env(), provenance.facts()
+    known["versions"] |= adapter.versions(common.config.model)
+    return known | {
         "panel": common.panel_hash,
         "content": common.content,
         **({"model": dict(model)} if model else {}),

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from spa_bench.core import derive_seed
 from spa_bench.rollout.simulator import PlayedOn
-from spa_bench.training import pricing, start
+from spa_bench.training import adapter, pricing, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.batches import Limit
 from spa_bench.training.masters import MasterAdamW
@@ -22,15 +23,24 @@ SmolLM2-135M in bf16, 131 sampled tokens: sampler and trainer 0.049 on average (
 
 
 def make_policy(common: start.Start, folder: Path) -> tuple[start.LanguageModel, Policy]:
-    """The agent that plays the model saved in `folder`, and the policy that is trained: the same weights."""
+    """The agent that plays the model saved in `folder`, and the policy that is trained: the same weights.
+
+    Under LoRA a warm start gets the adapter that PPO trains; a saved policy has its own.
+    """
     agent = start.load_policy(common, folder)
     agent.temperature = common.config.ppo.temperature
+    if common.config.model.adapter == "lora" and not adapter.weights(agent.model):
+        adapter.attach(agent.model, common.config.model, derive_seed(common.config.seed, "adapter", "ppo") % 2**32)
     return agent, Policy(agent.model, temperature=agent.temperature, recompute=common.recompute)
 
 
 def make_reference(common: start.Start, policy: Policy) -> pricing.Reference:
-    """The warm start, frozen."""
-    return pricing.Reference(policy.requires_grad_(False), Limit.of(common.config.ppo))
+    """The warm start, frozen: this policy's network, or under LoRA the same one, shared, without its adapter."""
+    if common.config.model.adapter == "lora":
+        frozen = Policy(policy.model, temperature=policy.temperature, bare=True)
+    else:
+        frozen = policy.requires_grad_(False)
+    return pricing.Reference(frozen, Limit.of(common.config.ppo))
 
 
 @dataclass
@@ -43,6 +53,8 @@ class Learner:
     reference: pricing.Reference
     simulator: PlayedOn
     backbone: Tunable
+    origin: Path | None = None
+    """Under LoRA the warm start's folder: checkpoints hold the adapters alone."""
 
     def extra(self) -> dict[str, int]:
         """The method's overhead, in tokens and environment steps, since the last call."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from spa_bench.core import UserError
+from spa_bench.training import adapter
 from spa_bench.training.batches import Joined, Sequences, join, visible
 
 if TYPE_CHECKING:
@@ -42,10 +43,15 @@ class Policy(nn.Module):
     weights; log-probs, entropy and the value head are fp32.
     """
 
-    def __init__(self, model: PreTrainedModel, *, temperature: float = 1.0, recompute: bool = False) -> None:
-        """With `recompute` the backward pass computes the layers again, which keep their inputs only."""
+    def __init__(
+        self, model: PreTrainedModel, *, temperature: float = 1.0, recompute: bool = False, bare: bool = False
+    ) -> None:
+        """With `recompute` the backward pass computes the layers again, which keep their inputs only.
+
+        A `bare` one reads the model without its adapter; it is never trained.
+        """
         super().__init__()
-        self.model, self.recompute = model, recompute
+        self.model, self.recompute, self.bare = model, recompute, bare
         width = model.config.get_text_config().hidden_size
         self.value = nn.Linear(width, 1).to(model.device)
         nn.init.zeros_(self.value.weight)
@@ -106,7 +112,8 @@ class Policy(nn.Module):
                 "position_ids": torch.from_numpy(batch.positions).to(self.device),
                 "attention_mask": visible(torch.from_numpy(batch.branches).to(self.device)),
             }
-        states: Tensor = self.model.base_model(input_ids=tokens, use_cache=False, **apart).last_hidden_state
+        with adapter.off(self.model) if self.bare else contextlib.nullcontext():
+            states: Tensor = self.model.base_model(input_ids=tokens, use_cache=False, **apart).last_hidden_state
         return states
 
 

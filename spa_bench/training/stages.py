@@ -130,11 +130,14 @@ class Run(Evaluation):
         self._copy_panel(explored)
         self.stage("explore", clock)
 
-        reference = make_reference(self.common, make_policy(self.common, policy_folder)[1])
+        adapted = self.config.model.adapter == "lora"
+        frozen = None if adapted else make_policy(self.common, policy_folder)[1]
         agent, policy, optimizer, done = self._restore(policy_folder)
+        reference = make_reference(self.common, policy if frozen is None else frozen)
         simulator = PlayedOn(self.common.player, cast(Agent, agent))
         backbone = Tunable(reference, self.config.warm_start.learning_rate)
-        learner = Learner(agent, policy, optimizer, reference, simulator, backbone)
+        origin = policy_folder if adapted else None
+        learner = Learner(agent, policy, optimizer, reference, simulator, backbone, origin)
         self.method.encoder, self.method.backbone, self.method.simulator = reference.encode, backbone, simulator
         episodes = [episode for episode in start.read_episodes(explored / "explore.jsonl") if episode.steps]
         self.resumed = done + 1
@@ -232,7 +235,9 @@ class Run(Evaluation):
             name: value if not isinstance(value, float) or np.isfinite(value) else None for name, value in row.items()
         }
         with self.folder.checkpoint(iteration) as folder:
-            checkpoint.save(folder, learner.agent, learner.policy, learner.optimizer, self.checked, row)
+            checkpoint.save(
+                folder, learner.agent, learner.policy, learner.optimizer, self.checked, row, origin=learner.origin
+            )
         self.folder.metrics.append(row)
         self.folder.prune(keep=1)
         return row
@@ -366,4 +371,4 @@ def used(budget: Budget) -> int:
 
 def weights_hash(folder: Path) -> str:
     """sha256 over the saved weights: equal for all methods of one comparison."""
-    return content_hash(sorted(folder.glob("*.safetensors")))
+    return content_hash(sorted(folder.rglob("*.safetensors")))

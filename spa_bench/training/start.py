@@ -13,70 +13,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from spa_bench import registry
 from spa_bench.config import CHAT_API, EMBEDDED, OUTSIDE, RunConfig
-from spa_bench.core import (
-    Agent,
-    Conversation,
-    Message,
-    Reply,
-    ReplyFormat,
-    Task,
-    TextEnv,
-    Tokens,
-    Trajectory,
-    UserError,
-    derive_seed,
-)
+from spa_bench.core import Agent, ReplyFormat, Task, TextEnv, Trajectory, UserError, derive_seed
 from spa_bench.files import cache_entry, cache_root
 from spa_bench.rollout.player import Player, Request
 from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.runs.provenance import facts
-from spa_bench.training import prompting
+from spa_bench.training import adapter, prompting
 from spa_bench.training.batches import pack
 from spa_bench.training.code import world_code
+from spa_bench.training.language_model import LanguageModel as LanguageModel
 from spa_bench.training.memory import enough_memory, free_memory
 from spa_bench.training.model_content import identify, place
 from spa_bench.training.policy import DTYPES, choose_device, choose_dtype
 from spa_bench.training.sizes import EMBEDDED_CONTEXT, full_context, hidden_size, live_games
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-class LanguageModel(Protocol):
-    """What training asks of a language-model agent."""
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    prompt: ReplyFormat
-    temperature: float
-    uses_expert: bool
-
-    def opening(self, instructions: str, observation: str) -> list[Message]:
-        """The messages before the first reply."""
-
-    def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
-        """One reply per conversation."""
-
-    def forget(self, ids: Sequence[int]) -> None:
-        """Free what was kept for these conversations."""
-
-    def release(self) -> None:
-        """Free what is kept for conversations, where none is under way."""
-
-    def tokenise(self, instructions: str, trajectory: Trajectory) -> list[Tokens]:
-        """A scripted episode as this model would have produced it."""
-
-    def save(self, folder: Path) -> None:
-        """Weights as safetensors, and the tokenizer."""
 
 
 @dataclass
@@ -173,6 +131,8 @@ def begin(config: RunConfig) -> Start:
     """Make the world, and fix the train tasks and the evaluation set; nothing is played yet."""
     torch.set_num_threads(config.model.threads)
     quiet_libraries()
+    if config.model.adapter == "lora":
+        adapter.require_peft()
     make_env = world(config)
     env = make_env()
     train = fixed_shuffle(env.tasks("train"))[: config.world.train_tasks]
@@ -212,9 +172,10 @@ def needs_tokens(config: RunConfig) -> None:
 
 
 def load_policy(start: Start, folder: Path | None) -> LanguageModel:
-    """The policy from a saved folder, or fresh from the configuration."""
+    """The policy from a saved folder, or fresh from the configuration; under LoRA the folder holds adapters."""
     needs_tokens(start.config)
     model = start.config.model
+    saved = folder if model.adapter == "none" else adapter.base_in(folder)
     kind: Any = registry.find("agents", "causal-lm")
     context = EMBEDDED_CONTEXT if model.context is None and model.name == EMBEDDED else model.context
     limits = start.reading | {
@@ -223,10 +184,10 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
         "halves": model.name != "embedded",
     }
     limits |= {"dtype": DTYPES[start.dtype], "engine": start.engine}
-    if folder is not None or model.name != "embedded":
+    if saved is not None or model.name != "embedded":
         told = model.name != "embedded"
-        revision = None if folder is not None else start.model.get("revision")
-        agent = kind.load(str(folder or place(model.name)), start.prompt, told=told, revision=revision, **limits)
+        revision = None if saved is not None else start.model.get("revision")
+        agent = kind.load(str(saved or place(model.name)), start.prompt, told=told, revision=revision, **limits)
     else:
         shape = {"hidden": model.hidden, "layers": model.layers, "heads": model.heads}
         shown = [start.prompt.render("look", "so"), start.prompt.later("", "look")]
@@ -234,6 +195,8 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
         seed = derive_seed(start.config.seed, "weights") % 2**32
         agent = kind.embedded(texts, start.prompt, seed=seed, **shape, **limits)
     agent.model.to(start.device)
+    if folder is not None and model.adapter == "lora":
+        adapter.restore(agent.model, folder, start.model)
     return cast(LanguageModel, agent)
 
 
@@ -343,6 +306,9 @@ def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
 
     config = start.config
     agent = load_policy(start, None)
+    lora = config.model.adapter == "lora"
+    if lora and config.model.name != EMBEDDED:
+        adapter.attach(agent.model, config.model, derive_seed(config.seed, "adapter", "warm start") % 2**32)
     instructions = start.make_env().instructions
     shown = [
         Demonstration(
@@ -362,7 +328,10 @@ def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
             agent.model, agent.tokenizer, shown, config.warm_start,
             recompute=start.recompute, seed=seed, on_step=show,
         )  # fmt: skip
-    agent.save(folder)
+    if lora:
+        adapter.save_start(agent, folder, start.model)
+    else:
+        agent.save(folder)
     (folder / "warm_start.json").write_text(json.dumps(figures))
 
 
@@ -385,6 +354,7 @@ def _identity(start: Start) -> list[Any]:
     config = start.config
     known = facts()
     versions = {name: known["versions"][name] for name in ("torch", "transformers", "trl", "tokenizers")}
+    versions |= adapter.versions(config.model)
     tasks = [task.key for task in start.train]
     # Where a world has no digest of its data, their place stands for them.
     place = {"data": None} if start.content else {}

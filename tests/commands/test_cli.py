@@ -23,6 +23,7 @@ from written_runs import write_run
 
 import spa_bench.training
 from spa_bench import registry
+from spa_bench.commands import doctor
 from spa_bench.commands.cli import main
 from spa_bench.commands.doctor import examine
 from spa_bench.commands.options import Flags, to_toml
@@ -127,7 +128,7 @@ def test_a_dry_run_prints_settings_that_can_be_read_back(tmp_path: Path):
     assert build(json.loads(invoke("run", *words, "--dry-run", "--json").stdout)) == config
 
 
-def test_a_dry_run_shows_the_shape_of_the_embedded_model_only_where_it_is_the_model():
+def test_a_dry_run_shows_the_shape_of_the_embedded_model_and_of_an_adapter_only_where_there_is_one():
     def shown(model: str, *assignments: str) -> dict[str, Any]:
         sets = [word for assignment in assignments for word in ("--set", assignment)]
         words = ("run", "--env", "alfworld", "--reward", "sparse", "--model", model, *sets, "--dry-run", "--json")
@@ -138,6 +139,9 @@ def test_a_dry_run_shows_the_shape_of_the_embedded_model_only_where_it_is_the_mo
     shape = {"hidden", "layers", "heads"}
     assert shape <= shown("embedded").keys() and not shape & shown("some/model").keys()
     assert shape & shown("some/model", "model.hidden=64").keys() == {"hidden"}  # the name of the run depends on it
+    adapter = {"lora_rank", "lora_alpha", "lora_targets"}
+    assert adapter <= shown("embedded", "model.adapter=lora").keys() and not adapter & shown("embedded").keys()
+    assert adapter & shown("some/model", "model.lora_rank=8").keys() == {"lora_rank"}
 
 
 values = st.recursive(
@@ -171,7 +175,7 @@ def test_a_dry_run_of_several_names_each_and_every_part_can_be_read_back(tmp_pat
     for part in parts:
         (tmp_path / "one.toml").write_text(f"# run {part}")
         found.append(build(from_file(tmp_path / "one.toml")))
-    assert [config.model_dump() for config in found] == json.loads(invoke(*words, "--dry-run", "--json").stdout)
+    assert found == [build(one) for one in json.loads(invoke(*words, "--dry-run", "--json").stdout)]
     assert "#" not in invoke(*words[:4], "sparse", "--seeds", "1", "--dry-run").stdout
 
 
@@ -540,6 +544,13 @@ def test_the_doctor_finds_this_machine_fit(tmp_path: Path, monkeypatch: pytest.M
     assert checks["official data of alfworld"]["fix"] == "spa-bench data get alfworld"
     assert checks["official data of webshop"]["fix"] == "spa-bench data get webshop --from FOLDER"
     assert "cpu" in checks["torch device"]["found"] or "cuda" in checks["torch device"]["found"]
+
+
+def test_the_doctor_says_what_an_absent_extra_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "installed", lambda name: None)
+    fixes = {check.name: check.fix for check in examine(tmp_path)}
+    assert fixes["extra lora"] == "only for model.adapter=lora: pip install 'spa-bench[lora]'"
+    assert fixes["extra test"] == "only for development: pip install 'spa-bench[test]'"
 
 
 def test_the_doctor_suggests_nothing_for_a_world_without_official_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

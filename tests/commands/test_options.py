@@ -60,6 +60,22 @@ def test_options_of_the_name_win_over_those_of_set_and_leave_the_others():
     assert flags.config(reward="spa:alpha=2").reward_options == {"alpha": 2, "beta": 4}
 
 
+def rates(**flags: Any) -> tuple[float, float]:
+    found = Flags(env="alfworld", **flags).config(reward="spa")
+    return found.warm_start.learning_rate, found.ppo.learning_rate
+
+
+def test_an_adapter_has_ten_times_the_rates_of_a_whole_model_and_the_embedded_one_keeps_its_own(tmp_path: Path):
+    lora = "model.adapter=lora"
+    assert rates(model="some/model") == pytest.approx((2e-5, 1e-5))
+    assert rates(model="some/model", assignments=[lora]) == pytest.approx((2e-4, 1e-4))
+    assert rates(model="some/model", assignments=[lora, "ppo.learning_rate=3e-6"]) == pytest.approx((2e-4, 3e-6))
+    assert rates(assignments=[lora]) == rates()
+    (tmp_path / "own.toml").write_text('[model]\nname = "some/model"\nadapter = "lora"\n[ppo]\nwarmup = 5\n')
+    found = Flags(env="alfworld", file=tmp_path / "own.toml").config(reward="spa")
+    assert (found.ppo.learning_rate, found.ppo.warmup, found.ppo.microbatch) == (1e-4, 5, 16_384)
+
+
 def test_compare_takes_one_method_with_several_options_and_a_training_budget():
     words = ["compare", "--env", "alfworld", "--reward", "spa,spa:bonus=sum", "--seeds", "1", "--match", "env-steps"]
     shown = CliRunner().invoke(app, [*words, "--dry-run", "--json"])
