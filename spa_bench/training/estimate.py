@@ -1,7 +1,8 @@
 """What a run will take: memory by part, from the model's configuration alone, and time, from a probe of one layer.
 
 No weights are loaded: the parameters are counted on the meta device, and the probe's are random. Exact for layers as
-Llama, Qwen2, Qwen3, Mistral and SmolLM2 have them, with all weights trained; for others a guide.
+Llama, Qwen2, Qwen3, Mistral and SmolLM2 have them, with all weights trained or an adapter beside all linear ones; for
+others a guide.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from spa_bench.config import RunConfig
-from spa_bench.training import sizes
+from spa_bench.config import ModelConfig, RunConfig
+from spa_bench.training import adapter, sizes
 from spa_bench.training.policy import DTYPES, LOGITS, choose_device, choose_dtype
 
 if TYPE_CHECKING:
@@ -72,39 +73,83 @@ class Network:
             normed=any(name.endswith("q_norm.weight") for name in names),
         )
 
-    def kept(self, size: int) -> int:
+    def kept(self, size: int, lora: Lora | None = None) -> int:
         """Bytes that one layer keeps for the backward pass, of each token; a number of its dtype has `size`.
 
         Two norms (the input in fp32, and twice in its dtype), queries, keys, values and what attention makes of them,
         and four of the inner width (gate, its activation, up, their product); for each norm and head one number more.
+        Frozen weights need neither what a norm multiplies nor what a layer reads; adapters read it in fp32, in a copy
+        each where it is not, and keep what their first matrix makes of it.
         """
         heads = self.heads * self.keys // self.queries
-        norms = 2 * (self.hidden * (FP32 + 2 * size) + FP32)
+        weighed = 0 if lora else size
+        norms = 2 * (self.hidden * (FP32 + weighed) + FP32)
         if self.normed:
-            norms += (self.queries + self.keys) * (FP32 + size) + FP32 * (self.heads + heads)
-        return norms + size * (2 * self.queries + 2 * self.keys + 4 * self.inner) + FP32 * self.heads
+            norms += (self.queries + self.keys) * (FP32 + weighed) + FP32 * (self.heads + heads)
+        attention = 2 * size * (self.queries + self.keys) + FP32 * self.heads
+        read = 2 * self.hidden + self.inner
+        copied = lora is not None and size < FP32
+        read = FP32 * lora.read if lora and copied else size * read
+        return norms + attention + 3 * size * self.inner + read + (FP32 * lora.ranks if lora else 0)
 
 
-def parts(network: Network, size: int, tokens: int, *, recompute: bool, games: int, context: int) -> dict[str, int]:
+@dataclass(frozen=True)
+class Lora:
+    """The numbers of an adapter that decide what it takes."""
+
+    parameters: int
+    read: int
+    """Width of what is read, over all adapted layers of one block of the network."""
+    ranks: int
+    """Their ranks, added up."""
+
+    @classmethod
+    def of(cls, config: PretrainedConfig, settings: ModelConfig) -> Lora | None:
+        """Of the configured adapter; None without one, UserError where it does not fit the model."""
+        from transformers import AutoModelForCausalLM
+
+        if settings.adapter == "none":
+            return None
+        adapter.require_peft()
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+            adapter.attach(model, settings, seed=0)
+        found = adapter.weights(model)
+        firsts = [weight for name, weight in found.items() if not adapter.is_b(name)]
+        blocks = config.num_hidden_layers
+        return cls(
+            parameters=sum(weight.numel() for weight in found.values()),
+            read=sum(weight.shape[1] for weight in firsts) // blocks,
+            ranks=sum(weight.shape[0] for weight in firsts) // blocks,
+        )
+
+
+def parts(
+    network: Network, size: int, tokens: int, *, recompute: bool, games: int, context: int, lora: Lora | None = None
+) -> dict[str, int]:
     """Bytes of each part; `size` is that of a weight, `tokens` those of a microbatch, `games` those live at once.
 
     Gradients and Adam's moments are fp32, and so are masters, where weights are not. A logit is there three times in
     fp32. In the backward pass of a layer three gradients of the inner width are there at once, and the gradient of the
     output layer, which waits for that of the embedding where they share their weights.
+    An adapter is fp32, with gradients and moments of its own numbers only; the reference is the network without it.
     """
-    weights, layer = network.parameters * size, tokens * network.kept(size)
+    weights, layer = network.parameters * size, tokens * network.kept(size, lora)
+    trained = lora.parameters if lora else network.parameters
     inputs = network.layers * tokens * network.hidden * size
     norm = tokens * network.hidden * (FP32 + 2 * size)
+    at_work = 3 * tokens * network.inner * (FP32 if lora else size) + (0 if lora else 2 * network.head * size)
     at_once = min(tokens, max(1, LOGITS // network.vocabulary)) * network.vocabulary
     return {
         "weights": weights,
-        "masters": 0 if size == FP32 else network.parameters * FP32,
-        "gradients": network.parameters * FP32,
-        "Adam": 2 * network.parameters * FP32,
-        "reference": weights,
+        "adapter": lora.parameters * FP32 if lora else 0,
+        "masters": 0 if size == FP32 or lora else trained * FP32,
+        "gradients": trained * FP32,
+        "Adam": 2 * trained * FP32,
+        "reference": 0 if lora else weights,
         "activations": (inputs if recompute else network.layers * layer) + norm,
         "logits": 3 * FP32 * at_once,
-        "one layer": (layer if recompute else 0) + 3 * tokens * network.inner * size + 2 * network.head * size,
+        "one layer": (layer if recompute else 0) + at_work,
         "key-value cache": games * (context + 1) * 2 * network.layers * network.keys * size,
         "sampling": games * (network.vocabulary * 28 + min(PROMPT, context) * 4 * network.inner * size),
     }
@@ -115,7 +160,7 @@ def peak(found: Mapping[str, int]) -> tuple[int, str]:
 
     An update and the games are never at the same time, nor are the logits and the backward pass of a layer.
     """
-    always = sum(found[name] for name in ("weights", "masters", "Adam", "reference"))
+    always = sum(found[name] for name in ("weights", "adapter", "masters", "Adam", "reference"))
     update = always + found["gradients"] + found["activations"] + max(found["logits"], found["one layer"])
     games = always + found["key-value cache"] + found["sampling"]
     return max((update, "in an update"), (games, "while games are played"))
@@ -140,8 +185,10 @@ class Probe:
     """Of one step of all live games, a token each."""
 
 
-def probe(config: PretrainedConfig, device: torch.device, dtype: torch.dtype, games: int) -> Probe:
-    """Measure one layer with random weights."""
+def probe(
+    config: PretrainedConfig, device: torch.device, dtype: torch.dtype, games: int, settings: ModelConfig
+) -> Probe:
+    """Measure one layer with random weights, and with an adapter where that is configured."""
     from transformers import AutoModel
 
     small = copy.deepcopy(config)
@@ -151,6 +198,8 @@ def probe(config: PretrainedConfig, device: torch.device, dtype: torch.dtype, ga
     with torch.random.fork_rng(devices=[]):
         model = AutoModel.from_config(small, dtype=dtype).to(device)  # type: ignore[no-untyped-call]
     weights = sum(weight.numel() for name, weight in model.named_parameters() if "embed" not in name)
+    if settings.adapter == "lora":
+        adapter.attach(model, settings, seed=0)
 
     def forward(rows: int, length: int) -> torch.Tensor:
         ids = torch.zeros(rows, length, dtype=torch.long, device=device)
@@ -231,16 +280,17 @@ def estimate(config: RunConfig, characters: int = 1) -> Estimate:
     device = choose_device(config.model.device)
     dtype = choose_dtype(config.model.dtype, device, shape.hidden_size, embedded=False)
     network, size = Network.of(shape), DTYPES[dtype].itemsize
+    lora = Lora.of(shape, config.model)
     games = sizes.live_games(config, DTYPES[dtype], characters)
     recompute = config.model.gradient_checkpointing is not False
     context = sizes.full_context(config)
     tokens = max(config.ppo.microbatch, context)
     torch.set_num_threads(config.model.threads)
-    measured = probe(shape, device, DTYPES[dtype], games)
+    measured = probe(shape, device, DTYPES[dtype], games, config.model)
     return Estimate(
         name=config.model.name,
         dtype=dtype,
-        memory=parts(network, size, tokens, recompute=recompute, games=games, context=context),
+        memory=parts(network, size, tokens, recompute=recompute, games=games, context=context, lora=lora),
         seconds=iteration_seconds(network, measured, config, recompute=recompute, games=games),
         iterations=config.ppo.iterations,
         room=available(device),

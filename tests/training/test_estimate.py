@@ -13,8 +13,9 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from spa_bench.training import estimate
-from spa_bench.training.estimate import Network, parts, peak
+from spa_bench.config import ModelConfig
+from spa_bench.training import adapter, estimate
+from spa_bench.training.estimate import Lora, Network, parts, peak
 
 SMALL = {
     "vocab_size": 96, "hidden_size": 64, "intermediate_size": 176, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -47,16 +48,34 @@ def kept(model: Any, tokens: int) -> int:
         (Qwen3ForCausalLM, Qwen3Config, {"head_dim": 24}),
     ],
 )
-def test_what_a_layer_keeps_of_a_token_is_known_to_the_byte(kind: Any, config: Any, more: Any, dtype: Any) -> None:
+@pytest.mark.parametrize("own", [ModelConfig(), ModelConfig(adapter="lora", lora_rank=3)], ids=["whole", "lora"])
+def test_what_a_layer_keeps_of_a_token_is_known_to_the_byte(
+    kind: Any, config: Any, more: Any, dtype: Any, own: ModelConfig
+) -> None:
     found = []
     for layers in (1, 2):
         model = kind(config(**SMALL, num_hidden_layers=layers, **more)).eval()
         for weight in model.parameters():
             weight.data = weight.data.to(dtype)
+        if own.adapter == "lora":
+            adapter.attach(model, own, 0)
         found.append(kept(model, 64) / 64)
-    network = Network.of(config(**SMALL, num_hidden_layers=2, **more))
-    assert network.kept(dtype.itemsize) == found[1] - found[0]
-    assert network.parameters == sum(weight.numel() for weight in model.parameters())
+    shape = config(**SMALL, num_hidden_layers=2, **more)
+    network, lora = Network.of(shape), Lora.of(shape, own)
+    assert network.kept(dtype.itemsize, lora) == found[1] - found[0]
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    assert (network.parameters if lora is None else lora.parameters) == trained
+
+
+def test_of_an_adapter_masters_gradients_and_moments_are_its_own_and_the_reference_is_no_second_model() -> None:
+    network = Network(10**9, 10**8, 2048, 16, 5504, 16, 2048, 512, 2**15, normed=False)
+    found = parts(network, 2, 4096, recompute=True, games=10, context=1023, lora=Lora(10**7, 20_000, 112))
+    sizes = [found[name] // 10**7 for name in ("weights", "adapter", "masters", "gradients", "Adam", "reference")]
+    assert sizes == [200, 4, 0, 4, 8, 0]
+    most, _ = peak(found)
+    assert most == 2 * 10**9 + 16 * 10**7 + found["activations"] + max(found["logits"], found["one layer"])
+    whole = parts(network, 2, 4096, recompute=True, games=10, context=1023)
+    assert {name for name in found if found[name] == whole[name]} >= {"logits", "key-value cache", "sampling"}
 
 
 def test_parts_by_hand() -> None:
@@ -84,17 +103,23 @@ def test_parts_by_hand() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
 @pytest.mark.parametrize(
-    ("hidden", "layers", "vocabulary", "length", "recompute", "dtype"),
-    [(256, 6, 8192, 1024, False, "fp32"), (512, 4, 16384, 512, True, "fp32"), (512, 4, 16384, 512, True, "bf16")],
+    ("hidden", "layers", "vocabulary", "length", "recompute", "dtype", "rank"),
+    [
+        (256, 6, 8192, 1024, False, "fp32", 0),
+        (512, 4, 16384, 512, True, "fp32", 0),
+        (512, 4, 16384, 512, True, "bf16", 0),
+        (512, 4, 1024, 1024, True, "bf16", 16),
+        (256, 6, 1024, 1024, False, "bf16", 16),
+    ],
 )
 def test_the_memory_of_an_update_is_within_15_percent_of_the_estimate(
-    hidden: int, layers: int, vocabulary: int, length: int, recompute: bool, dtype: str
+    hidden: int, layers: int, vocabulary: int, length: int, recompute: bool, dtype: str, rank: int
 ) -> None:
     shape = {
         "hidden_size": hidden, "num_hidden_layers": layers, "vocab_size": vocabulary, "intermediate_size": 3 * hidden,
         "num_attention_heads": hidden // 64, "num_key_value_heads": hidden // 128, "tie_word_embeddings": True,
     }  # fmt: skip
-    told = {"shape": shape, "length": length, "rows": 2, "recompute": recompute, "dtype": dtype}
+    told = {"shape": shape, "length": length, "rows": 2, "recompute": recompute, "dtype": dtype, "rank": rank}
     command = [sys.executable, str(Path(__file__).parent / "updated.py"), json.dumps(told)]
     # Freed blocks below its threshold are kept by glibc: of the first of these models, whose tensors have 2 to 8 MB,
     # another 28 %. Larger models have few of those.
@@ -102,7 +127,9 @@ def test_the_memory_of_an_update_is_within_15_percent_of_the_estimate(
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=500, env=threshold)
     measured = json.loads(done.stdout)
     size = {"fp32": 4, "bf16": 2}[dtype]
-    found = parts(Network.of(LlamaConfig(**shape)), size, 2 * length, recompute=recompute, games=0, context=length)
+    own = LlamaConfig(**shape)
+    lora = Lora.of(own, ModelConfig(adapter="lora", lora_rank=rank)) if rank else None
+    found = parts(Network.of(own), size, 2 * length, recompute=recompute, games=0, context=length, lora=lora)
     assert peak(found)[0] == pytest.approx(measured, rel=0.15)
 
 
@@ -118,6 +145,18 @@ def test_an_estimate_of_a_saved_model_names_what_to_lower_where_it_does_not_fit(
     found = estimate.estimate(own)
     assert found.fits and len(found.lines()) == 2
     assert all(seconds > 0 for seconds in found.seconds.values())
+    adapted = own.model_copy(update={"model": own.model.model_copy(update={"adapter": "lora"})})
+    assert "adapter" in estimate.estimate(adapted).lines()[0] and "adapter" not in found.lines()[0]
+    seen: list[int] = []
+    attach = adapter.attach
+
+    def noted(model: Any, *args: Any, **more: Any) -> None:
+        seen.append(model.config.num_hidden_layers)
+        attach(model, *args, **more)
+
+    monkeypatch.setattr(adapter, "attach", noted)
+    assert estimate.estimate(adapted).memory["Adam"] < found.memory["Adam"]
+    assert seen == [2, 1]  # counted in all of its layers, and timed in one
     monkeypatch.setattr(estimate, "available", lambda device: 10**6)
     assert not estimate.estimate(own).fits
     assert estimate.estimate(own).lines()[0].endswith(": too much")

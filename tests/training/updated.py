@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from spa_bench.config import PPOConfig
-from spa_bench.training import checkpoint, ppo, pricing
+from spa_bench.config import ModelConfig, PPOConfig
+from spa_bench.training import adapter, checkpoint, ppo, pricing
 from spa_bench.training.batches import Limit, Sequences
 from spa_bench.training.policy import DTYPES, Policy
 
@@ -42,10 +42,14 @@ def built(shape: dict[str, Any], dtype: str, recompute: bool) -> Policy:
     return Policy(model, recompute=recompute)
 
 
-def updated(shape: dict[str, Any], length: int, rows: int, dtype: str, recompute: bool) -> None:
-    """Two updates, each of two microbatches whose tokens are all sampled ones."""
-    policy, reference = (built(shape, dtype, recompute) for _ in range(2))
-    reference.requires_grad_(False)
+def updated(shape: dict[str, Any], length: int, rows: int, dtype: str, recompute: bool, rank: int = 0) -> None:
+    """Two updates, each of two microbatches whose tokens are all sampled ones; with a rank, of an adapter."""
+    policy = built(shape, dtype, recompute)
+    if rank:
+        adapter.attach(policy.model, ModelConfig(adapter="lora", lora_rank=rank), seed=0)
+        reference = Policy(policy.model, bare=True)
+    else:
+        reference = built(shape, dtype, recompute).requires_grad_(False)
     optimizer = checkpoint.make_optimizer(policy, PPOConfig())
     rng = np.random.default_rng(0)
     places = np.stack([np.zeros(length - 1, dtype=np.int64), np.arange(1, length)], axis=1)
@@ -66,7 +70,9 @@ if __name__ == "__main__":
     told = json.loads(sys.argv[1])
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    updated(TINY, 8, 2, told["dtype"], told["recompute"])  # what libraries take once is not counted
+    updated(
+        TINY, 8, 2, told["dtype"], told["recompute"], told.get("rank", 0)
+    )  # what libraries take once is not counted
     before = resident()
     updated(**told)
     print(json.dumps(most() - before))
