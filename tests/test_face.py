@@ -87,6 +87,7 @@ def test_a_type_checker_sees_the_types_and_what_is_unknown(tmp_path: Path):
 WRITTEN = (
     "spa_bench.agents.chat.Chat",
     "spa_bench.agents.embedded.train_tokenizer",
+    "spa_bench.agents.engines.weights.save_untied",
     "spa_bench.agents.prompts.PROMPTS",
     "spa_bench.agents.rationale.reason",
     "spa_bench.agents.transcript.Bookkeeper",

@@ -18,7 +18,7 @@ from spoken import Fixed, batch, sampled, spoken
 from tiny import SETTINGS, config, language_model
 from torch import nn
 
-from spa_bench.agents.engines.vllm import untied
+from spa_bench.agents.engines.weights import untied
 from spa_bench.config import ModelConfig, PPOConfig
 from spa_bench.core import Floats, UserError
 from spa_bench.method import RewardMethod
