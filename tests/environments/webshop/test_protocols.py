@@ -15,6 +15,7 @@ import pytest
 import webshop_shop
 
 from spa_bench.commands import official as door
+from spa_bench.config import build
 from spa_bench.core import TextEnv, UserError
 from spa_bench.environments.webshop import data, generate, protocols, reward, verify
 from spa_bench.environments.webshop.catalogue import Catalogue
@@ -151,6 +152,7 @@ def test_official_products_without_a_noun_tagger_are_said_to_be_approximate(name
 
 def test_a_run_records_the_label() -> None:
     common: Any = SimpleNamespace(
+        config=build({"env": "webshop", "reward": "sparse"}),
         make_env=lambda: world("verl-agent"),
         prompt_hash="",
         content="",
