@@ -220,6 +220,19 @@ class Lock:
             self._handle = None
 
 
+@contextmanager
+def sole_maker(target: Path) -> Iterator[None]:
+    """Holds the lock beside `target`, below a folder that is made where it is absent; UserError where it is held."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = Lock(target.with_name(f".{target.name}.lock"))
+    if not lock.acquire(wait=False):
+        raise UserError(f"{target} is being made by {lock.holder()}: wait for it")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 if sys.platform == "win32":
 
     def _take(handle: int, *, wait: bool) -> bool:

