@@ -50,18 +50,18 @@ def training(runs: ArrayLike, grain: float = 0.0) -> Training | None:
     """
     table = np.asarray(runs, dtype=np.float64)
     there = ~np.isnan(table)
-    beside = _pooled(table, there, grain, shared=True)
+    means = np.where(there, table, 0.0).sum(1) / np.maximum(1, there.sum(1))
+    usual = _usual(means, grain)
+    beside = _pooled(table, there, usual, shared=True)
     if beside is None:
         return None
     free = np.maximum(0, there.sum(1) - 1)
     several = free > 0
-    means = _means(table, there)
     squares = np.where(there, (table - means[:, None]) ** 2, 0.0).sum(1)
     each = np.divide(_certain(squares), free, where=several, out=np.zeros_like(squares))
-    usual = _usual(means, grain)
     compared = several & ((means > 0) & (means < 1) | (grain == 0))
     if _equal(((each + grain**2 / 12) / usual)[compared], free[compared]):
-        own = _pooled(table, there, grain, shared=False)
+        own = _pooled(table, there, usual, shared=False)
         assert own is not None  # as less is left beside what seeds share
         (within, within_free), (residual, residual_free) = own, beside
         whole = np.ones_like(usual)
@@ -71,25 +71,20 @@ def training(runs: ArrayLike, grain: float = 0.0) -> Training | None:
     return Training(False, own, freedom, own, freedom)
 
 
-def _means(table: Floats, there: np.ndarray) -> Floats:
-    """(rows,) means of runs; 0 where there is none."""
-    return np.asarray(np.where(there, table, 0.0).sum(1) / np.maximum(1, there.sum(1)))
-
-
 def _usual(means: Floats, grain: float) -> Floats:
     """(rows,) of what the variance is a multiple of."""
     share = np.clip(means, grain / 2, 1 - grain / 2)
     return share * (1 - share) if grain else np.ones_like(means)
 
 
-def _pooled(table: Floats, there: np.ndarray, grain: float, *, shared: bool) -> tuple[float, float] | None:
+def _pooled(table: Floats, there: np.ndarray, usual: Floats, *, shared: bool) -> tuple[float, float] | None:
     """The factor of all rows and its degrees of freedom; None where nothing is left.
 
     Least squares of the row's mean and, where `shared`, of a value for each seed times the row's sqrt(p (1 - p)). Sum
     of squares of what is left over its expectation for a factor of 1; degrees of freedom after Satterthwaite (1946).
     """
     row, seed = np.nonzero(there)
-    usual = _usual(_means(table, there), grain)[row]
+    usual = usual[row]
     places = np.arange(len(row))
     design = np.zeros((len(row), sum(table.shape)))
     design[places, row] = 1
