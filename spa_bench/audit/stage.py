@@ -19,6 +19,7 @@ from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment, start
 from spa_bench.training.backbone import Tunable
+from spa_bench.training.language_model import LanguageModel
 from spa_bench.training.learner import make_policy, make_reference
 
 LOOPS = (0, 1, 2, 3)
@@ -75,7 +76,7 @@ class Stage:
     """All that the methods share."""
 
     common: start.Start
-    agent: start.LanguageModel
+    agent: LanguageModel
     explored: list[list[Trajectory]]
     """Of each fit: first those that a run with this seed has, then as many of the same tasks with other seeds."""
     trajectories: list[Trajectory]
@@ -127,7 +128,7 @@ def _roomy(common: start.Start) -> TextEnv:
     return env
 
 
-def _explored(common: start.Start, warm: start.LanguageModel, again: int, progress: Progress) -> list[Trajectory]:
+def _explored(common: start.Start, warm: LanguageModel, again: int, progress: Progress) -> list[Trajectory]:
     """Episodes of the warm start as a run explores them, with seeds of their own for each number `again`."""
     config = common.config
     tasks = common.train_tasks(config.explore.tasks)
@@ -135,7 +136,7 @@ def _explored(common: start.Start, warm: start.LanguageModel, again: int, progre
     return _played(common, warm, requests, "explore for another fit", progress)
 
 
-def fresh(common: start.Start, agent: start.LanguageModel, size: Size, progress: Progress) -> list[Trajectory]:
+def fresh(common: start.Start, agent: LanguageModel, size: Size, progress: Progress) -> list[Trajectory]:
     """Episodes of the policy on training tasks that were not explored, as far as there are any."""
     first = common.config.explore.tasks
     tasks = [common.train[(first + n) % len(common.train)] for n in range(size.tasks)]
@@ -144,7 +145,7 @@ def fresh(common: start.Start, agent: start.LanguageModel, size: Size, progress:
 
 
 def _played(
-    common: start.Start, agent: start.LanguageModel, requests: Sequence[Request], name: str, progress: Progress
+    common: start.Start, agent: LanguageModel, requests: Sequence[Request], name: str, progress: Progress
 ) -> list[Trajectory]:
     with progress.stage(name, total=len(requests)) as bar:
         played = []
@@ -170,7 +171,7 @@ def _recorded(folder: Path, size: Size) -> list[Trajectory]:
     return [trajectory for same in [*groups.values()][: size.tasks] for trajectory in same]
 
 
-def _probes(common: start.Start, agent: start.LanguageModel, trajectories: Sequence[Trajectory], size: Size) -> Probes:
+def _probes(common: start.Start, agent: LanguageModel, trajectories: Sequence[Trajectory], size: Size) -> Probes:
     """Probe episodes from the first usable episode of each of the first `size.probes` tasks."""
     env = common.make_env()
     first = {t.task.key: t for t in reversed(trajectories) if t.steps and t.error is None}

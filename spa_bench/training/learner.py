@@ -13,6 +13,7 @@ from spa_bench.rollout.simulator import PlayedOn
 from spa_bench.training import adapter, pricing, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.batches import Limit
+from spa_bench.training.language_model import LanguageModel
 from spa_bench.training.masters import MasterAdamW
 from spa_bench.training.policy import Policy
 
@@ -22,7 +23,7 @@ SmolLM2-135M in bf16, 131 sampled tokens: sampler and trainer 0.049 on average (
 0.11 at most, which is a ratio off by 0.12; scoring and the update's own pass over the same batch exactly."""
 
 
-def make_policy(common: start.Start, folder: Path) -> tuple[start.LanguageModel, Policy]:
+def make_policy(common: start.Start, folder: Path) -> tuple[LanguageModel, Policy]:
     """The agent that plays the model saved in `folder`, and the policy that is trained: the same weights.
 
     Under LoRA a warm start gets the adapter that PPO trains; a saved policy has its own.
@@ -47,7 +48,7 @@ def make_reference(common: start.Start, policy: Policy) -> pricing.Reference:
 class Learner:
     """The state that training changes, and the method's overhead."""
 
-    agent: start.LanguageModel
+    agent: LanguageModel
     policy: Policy
     optimizer: MasterAdamW
     reference: pricing.Reference

@@ -55,9 +55,10 @@ def with_examples(prompt: ReplyFormat, player: Player, requests: Sequence[Reques
     agent = registry.build("agents", "expert", prompt=prompt)
     won = [t for _, t, _ in player.play(requests, agent) if t.success and t.steps and not t.character]
     won.sort(key=len)
-    seen: set[str] = set()
-    first = [t for t in won if not (t.task.kind in seen or seen.add(t.task.kind))]  # type: ignore[func-returns-value]
-    found = [*first, *(t for t in won if t not in first)][:wanted]
+    first: dict[str, Trajectory] = {}
+    for trajectory in won:
+        first.setdefault(trajectory.task.kind, trajectory)
+    found = [*first.values(), *(t for t in won if t not in first.values())][:wanted]
     if len(found) < wanted:
         raise UserError(
             f"the expert solves {len(found)} of {len(requests)} train tasks: set model.examples={len(found)}"
@@ -68,8 +69,7 @@ def with_examples(prompt: ReplyFormat, player: Player, requests: Sequence[Reques
 
 def _shown(prompt: ReplyFormat, trajectory: Trajectory) -> tuple[tuple[str, str], ...]:
     """Pages as an agent reads them, and the replies."""
-    pages = [
-        prompt.later(step.observation, trajectory.goal) if number else step.observation
+    return tuple(
+        (prompt.later(step.observation, trajectory.goal) if number else step.observation, step.reply)
         for number, step in enumerate(trajectory.steps)
-    ]
-    return tuple((page, step.reply) for page, step in zip(pages, trajectory.steps, strict=True))
+    )

@@ -30,6 +30,7 @@ from spa_bench.training import checkpoint, metrics, ppo, pricing, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.budget import Budget, least_steps, so_far
 from spa_bench.training.checked_method import CheckedMethod
+from spa_bench.training.language_model import LanguageModel
 from spa_bench.training.learner import TOLERANCES, Learner, make_policy, make_reference
 from spa_bench.training.memory import enough_memory
 from spa_bench.training.policy import Policy
@@ -163,7 +164,7 @@ class Run(Evaluation):
             if index not in have:
                 self.log(trajectory, "warm_start", 0, index)
 
-    def _restore(self, policy_folder: Path) -> tuple[start.LanguageModel, Policy, Any, int]:
+    def _restore(self, policy_folder: Path) -> tuple[LanguageModel, Policy, Any, int]:
         """Policy and optimiser as of the last complete checkpoint, and its number (0: the warm start)."""
         latest = self.folder.latest_checkpoint()
         number, folder = latest if latest is not None else (0, None)

@@ -30,11 +30,11 @@ from spa_bench.runs.provenance import facts
 from spa_bench.training import adapter, prompting
 from spa_bench.training.batches import pack
 from spa_bench.training.code import world_code
-from spa_bench.training.language_model import LanguageModel as LanguageModel
+from spa_bench.training.language_model import LanguageModel
 from spa_bench.training.memory import enough_memory, free_memory
 from spa_bench.training.model_content import identify, place
 from spa_bench.training.policy import DTYPES, choose_device, choose_dtype
-from spa_bench.training.sizes import EMBEDDED_CONTEXT, full_context, hidden_size, live_games
+from spa_bench.training.sizes import full_context, hidden_size, live_games
 
 
 @dataclass
@@ -110,7 +110,7 @@ class Start:
     def reading(self) -> dict[str, Any]:
         """How the chat template is used: `history`, and `thinking`."""
         model = self.config.model
-        automatic = "template" if model.name == "embedded" else "sampled"
+        automatic = "template" if model.name == EMBEDDED else "sampled"
         return {"history": automatic if model.history == "auto" else model.history, "thinking": model.thinking}
 
     def train_tasks(self, count: int) -> list[Task]:
@@ -177,17 +177,17 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
     model = start.config.model
     saved = folder if model.adapter == "none" else adapter.base_in(folder)
     kind: Any = registry.find("agents", "causal-lm")
-    context = EMBEDDED_CONTEXT if model.context is None and model.name == EMBEDDED else model.context
+    other = model.name != EMBEDDED
     limits = start.reading | {
-        "context": context,
+        "context": full_context(start.config),
         "max_new_tokens": longest_reply(start),
-        "halves": model.name != "embedded",
+        "halves": other,
+        "dtype": DTYPES[start.dtype],
+        "engine": start.engine,
     }
-    limits |= {"dtype": DTYPES[start.dtype], "engine": start.engine}
-    if saved is not None or model.name != "embedded":
-        told = model.name != "embedded"
+    if saved is not None or other:
         revision = None if saved is not None else start.model.get("revision")
-        agent = kind.load(str(saved or place(model.name)), start.prompt, told=told, revision=revision, **limits)
+        agent = kind.load(str(saved or place(model.name)), start.prompt, told=other, revision=revision, **limits)
     else:
         shape = {"hidden": model.hidden, "layers": model.layers, "heads": model.heads}
         shown = [start.prompt.render("look", "so"), start.prompt.later("", "look")]
