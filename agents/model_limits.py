@@ -19,15 +19,24 @@ def generation_ends(model: PreTrainedModel) -> list[int]:
     return [] if ends is None else [int(end) for end in (ends if isinstance(ends, list) else [ends])]
 
 
+FULL, SLIDING = "full_attention", "sliding_attention"
+"""Kinds of layers, in transformers' words."""
+
+
+def layer_kinds(config: PretrainedConfig) -> set[str]:
+    """The kinds of the model's layers; empty for models that have one kind and do not name it."""
+    return set(getattr(config, "layer_types", None) or ())
+
+
 def sliding_window(config: PretrainedConfig) -> int | None:
-    """How far back a layer of the model looks at the least; None where all of them look at everything."""
+    """How many tokens a layer of the model sees at the least, its own with them; None where all see everything."""
     window: int | None = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None)
-    return None if kinds is not None and set(kinds) <= {"full_attention"} else window
+    kinds = layer_kinds(config)
+    return None if kinds and SLIDING not in kinds else window
 
 
 def own_context(config: PretrainedConfig) -> int:
     """The longest sequence that the model was made for, up to `LONGEST`."""
     text = config.get_text_config()
-    known = (getattr(text, "max_position_embeddings", None), sliding_window(text), LONGEST)
+    known = (getattr(text, "max_position_embeddings", None), LONGEST)
     return min(int(length) for length in known if length)

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, CacheLayerMixin
+
+from spa_bench.agents.model_limits import sliding_window
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -56,8 +59,8 @@ class _Batch:
     """(n, width): the packed tokens, padded on the right."""
     real: Tensor | None
     """Which of the n * width are asked for; None where all are."""
-    mask: Tensor
-    """(n, 1, width, prefix + slots): 0 where a query may look, else -inf."""
+    masks: Mapping[int | None, Tensor]
+    """By a layer's window, None without one: (n, 1, width, prefix + slots), 0 where a query may look, else -inf."""
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]
@@ -94,16 +97,17 @@ class _Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]
             new[: old.shape[0], :, : old.shape[2]] = old
             setattr(self, name, new)
 
-    def attend(self, batch: _Batch, query: Tensor, scaling: float) -> Tensor:
+    def attend(self, batch: _Batch, query: Tensor, scaling: float, window: int | None) -> Tensor:
         """Of (n, heads, width, d) queries; a single token of each row is read without copies of keys and values."""
+        mask = batch.masks[window]
         keys, values = (x[batch.rows, :, : batch.slots] for x in (self.keys, self.values))
         if query.shape[2] == 1:
-            return self._single(query, keys, values, batch.mask, scaling)
+            return self._single(query, keys, values, mask, scaling)
         if self.prefix is not None:
             shared = (x.expand(len(query), *x.shape) for x in self.prefix)
             keys, values = (torch.cat(pair, 2) for pair in zip(shared, (keys, values), strict=True))
         grouped = query.reshape(len(query), keys.shape[1], -1, query.shape[3])  # keys are not copied for each head
-        mask = batch.mask.repeat(1, 1, query.shape[1] // keys.shape[1], 1)
+        mask = mask.repeat(1, 1, query.shape[1] // keys.shape[1], 1)
         found = torch.nn.functional.scaled_dot_product_attention(grouped, keys, values, mask, scale=scaling)
         return found.reshape(query.shape)
 
@@ -146,6 +150,8 @@ class PackedRows(Cache):
         self.written = (torch.zeros(0), torch.zeros(0))
         self.batches: list[_Batch] = []
         config = model.config.get_text_config()
+        window = sliding_window(config)
+        self.windows = [None] if window is None or window >= most else [None, window]
         self.row_layers = [_Layer(self) for _ in range(config.num_hidden_layers)]
         super().__init__(layers=list(self.row_layers))
 
@@ -248,18 +254,27 @@ class PackedRows(Cache):
         offsets = np.arange(sizes[0])
         real = offsets < size[:, None]
         longest = max(self.lengths[chunk.row] for chunk in chunks)
-        seen = np.empty((*real.shape, self.prefix_length + longest), dtype=bool)
-        seen[..., : self.prefix_length] = (np.arange(self.prefix_length) < shared[:, None])[:, None]
-        seen[..., self.prefix_length :] = np.arange(longest) <= (begin[:, None] + offsets)[..., None]
-        mask = torch.zeros(seen.shape, dtype=self.model.dtype).masked_fill_(~torch.from_numpy(seen), -torch.inf)
         device = self.model.device
         return _Batch(
             rows=torch.from_numpy(rows).to(device) if apart else slice(int(rows[0]), int(rows[-1]) + 1),
             slots=longest,
             taken=torch.from_numpy(taken[:, None] + np.minimum(offsets, np.maximum(size - 1, 0)[:, None])).to(device),
             real=None if real.all() else torch.from_numpy(np.flatnonzero(real)).to(device),
-            mask=mask[:, None].to(device),
+            masks={window: self._mask(begin[:, None] + offsets, shared, longest, window) for window in self.windows},
         )
+
+    def _mask(self, slots: NDArray[np.int64], shared: NDArray[np.int64], longest: int, window: int | None) -> Tensor:
+        """What queries in these slots, (n, width), of rows with so much of the prefix, (n,), may look at."""
+        prefix = np.arange(self.prefix_length) < shared[:, None, None]
+        seen = np.empty((*slots.shape, self.prefix_length + longest), dtype=bool)
+        seen[..., : self.prefix_length] = prefix
+        seen[..., self.prefix_length :] = np.arange(longest) <= slots[..., None]
+        if window is not None:
+            first = slots[..., None] - window  # the last slot out of sight; the prefix comes before slot 0
+            seen[..., : self.prefix_length] &= np.arange(self.prefix_length) > first + shared[:, None, None]
+            seen[..., self.prefix_length :] &= np.arange(longest) > first
+        mask = torch.zeros(seen.shape, dtype=self.model.dtype).masked_fill_(~torch.from_numpy(seen), -torch.inf)
+        return mask[:, None].to(self.model.device)
 
 
 def passes(chunks: Mapping[int, Sequence[int]]) -> Iterator[list[_Chunk]]:
@@ -296,9 +311,8 @@ def together(sizes: Sequence[int]) -> list[slice]:
     return [*found, slice(first, len(sizes))]
 
 
-KNOWN = {"cache", "past_key_values", "position_ids", "use_cache", "sliding_window", "is_causal", "cache_position"}
-"""What models tell their attention beside what is used here, and what changes nothing: the engine is given no model
-whose window is shorter than its context."""
+KNOWN = {"cache", "past_key_values", "position_ids", "use_cache", "is_causal", "cache_position"}
+"""What models tell their attention beside what is used here, and what changes nothing."""
 
 
 def attention(
@@ -310,6 +324,7 @@ def attention(
     *,
     packed: PackedRows,
     scaling: float | None = None,
+    sliding_window: int | None = None,
     dropout: float = 0.0,
     **others: Any,
 ) -> tuple[Tensor, None]:
@@ -321,9 +336,11 @@ def attention(
         raise ValueError(f"attention with {', '.join(unknown)}")
     layer = packed.row_layers[int(module.layer_idx)]  # type: ignore[arg-type]
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    window = sliding_window if sliding_window in packed.windows else None  # a longer one hides nothing
     found = []
     for batch in packed.batches:
-        answer = layer.attend(batch, query[0][:, batch.taken].transpose(0, 1), scaling).transpose(1, 2).flatten(0, 1)
+        asked = query[0][:, batch.taken].transpose(0, 1)
+        answer = layer.attend(batch, asked, scaling, window).transpose(1, 2).flatten(0, 1)
         found.append(answer if batch.real is None else answer[batch.real])
     return torch.cat(found)[None], None
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spa_bench.agents.engines.packed import cache_argument
+from spa_bench.agents.model_limits import FULL, SLIDING, layer_kinds, sliding_window
 from spa_bench.agents.row_cache import RowCache, split
 
 if TYPE_CHECKING:
@@ -78,11 +79,9 @@ class PaddedRows:
         for row, chunk in enumerate(chunks):
             ids[row, : len(chunk)] = torch.tensor(chunk, dtype=torch.long)
         mask, positions = self.cache.feed(counts, width, rows)
-        if self.model.config.get_text_config()._attn_implementation == "eager":  # it adds what it is given
-            mask = torch.zeros(mask.shape, dtype=self.model.dtype, device=device).masked_fill_(~mask, -torch.inf)
         hidden = self.model.base_model(
             input_ids=ids.to(device),
-            attention_mask=mask,
+            attention_mask=self._by_kind(mask, positions),
             position_ids=positions,
             use_cache=True,
             **{self.argument: self.cache},
@@ -91,3 +90,19 @@ class PaddedRows:
         head: torch.nn.Module = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
         logits: Tensor = head(hidden[ends])
         return logits.float()
+
+    def _by_kind(self, mask: Tensor, positions: Tensor) -> Tensor | dict[str, Tensor]:
+        """The mask as the model takes it: for each kind of layer, where it names them and some see a window only."""
+        config = self.model.config.get_text_config()
+        window = sliding_window(config)
+        if window is None or mask.shape[3] <= window:
+            return self._added(mask)
+        near = torch.arange(mask.shape[3], device=mask.device) > positions[:, None, :, None] - window
+        windowed = self._added(mask & near)
+        return {FULL: self._added(mask), SLIDING: windowed} if layer_kinds(config) else windowed
+
+    def _added(self, mask: Tensor) -> Tensor:
+        """Eager attention adds what it is given; others take truth values."""
+        if self.model.config.get_text_config()._attn_implementation != "eager":
+            return mask
+        return torch.zeros(mask.shape, dtype=self.model.dtype, device=mask.device).masked_fill_(~mask, -torch.inf)

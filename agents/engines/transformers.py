@@ -16,7 +16,7 @@ from spa_bench.agents.engines.packed import PackedRows
 from spa_bench.agents.engines.padded import PaddedRows
 from spa_bench.agents.engines.prefixes import SHARED, Held, common, longest_common
 from spa_bench.agents.engines.prepacked import PrepackedWeights, available
-from spa_bench.agents.model_limits import sliding_window
+from spa_bench.agents.model_limits import FULL, SLIDING, layer_kinds
 from spa_bench.core import UserError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class TransformersEngine(Engine):
         self._cache: PackedRows | PaddedRows | None = None
         self._prefix: list[int] = []
         self._weights: PrepackedWeights | None = None
-        self._refuse_short_window()
+        self._refuse_other_layers()
         wide = model.config.get_text_config().hidden_size >= WIDE if packed is None else packed
         self.packed = wide and self._follows(packed=True)
         if not self.packed and not self._follows(packed=False):
@@ -261,13 +261,10 @@ class TransformersEngine(Engine):
             tokens = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
         return tokens, logp.gather(1, tokens[:, None])[:, 0]
 
-    def _refuse_short_window(self) -> None:
-        window = sliding_window(self.model.config.get_text_config())
-        if window is not None and window < self.context:
-            raise UserError(
-                f"the model looks back {window} tokens only, and the cache keeps all of {self.context}: "
-                f"set model.context={window}, or choose another model"
-            )
+    def _refuse_other_layers(self) -> None:
+        """The check by numbers is short: it sees no window, and no layers that look at a part of what is before."""
+        if others := sorted(layer_kinds(self.model.config.get_text_config()) - {FULL, SLIDING}):
+            raise UserError(f"the model has layers of {', '.join(others)}, for which there is no cache: choose another")
 
     @torch.inference_mode()
     def _follows(self, *, packed: bool) -> bool:

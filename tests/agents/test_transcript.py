@@ -308,7 +308,7 @@ def test_replies_without_tokens_are_read_as_they_are_taught() -> None:
     assert restart and ids == KEEPER.chat.encode(KEEPER.chat.prompt(talk))
 
 
-@pytest.mark.parametrize(("own", "window", "want"), [(512, None, 512), (131072, None, 8192), (8192, 1024, 1024)])
+@pytest.mark.parametrize(("own", "window", "want"), [(512, None, 512), (131072, None, 8192), (32768, 1024, 8192)])
 def test_the_context_is_the_models_own_up_to_a_bound(own: int, window: int | None, want: int) -> None:
     one = language_model(context=512)
     one.model.config.max_position_embeddings = own

@@ -26,7 +26,7 @@ from spa_bench.runs.progress import Progress
 from spa_bench.training import start
 from spa_bench.training.batches import pack
 
-EPISODES, BATCH = 16, 8
+EPISODES, BATCH = 4, 2
 
 
 @pytest.fixture(scope="module")
