@@ -32,6 +32,9 @@ of SmolLM2-135M and Qwen2.5-0.5B: 0.09 to 0.21; in models a third as wide up to 
 OBSERVATION, REPLY, PROMPT = 60, 32, 512
 """Tokens of an observation, of a reply where `model.max_new_tokens` allows for it, and of a first prompt: assumed, as
 the worlds' own and the model's are only known when it plays."""
+TURNS = 7
+"""Of a demonstration, assumed. The searching expert's in the built-in tasks have 10 in ALFWorld, 6 in WebShop and in
+VirtualHome; in SmolLM2's tokens, with `model.prompt=action`, they are 890, 1,170 and 720 long."""
 
 
 @dataclass(frozen=True)
@@ -244,11 +247,24 @@ def _seconds(work: Callable[[], Any], device: torch.device, budget: float = 1.0)
     return min(took)
 
 
+def reply_tokens(config: RunConfig) -> int:
+    """Of one reply: a command alone is short."""
+    most = config.model.max_new_tokens or (16 if config.model.prompt == "action" else REPLY)
+    return min(most, REPLY)
+
+
+def warm_start_seconds(network: Network, measured: Probe, config: RunConfig, *, recompute: bool) -> float:
+    """Of the passes over demonstrations of `TURNS` turns; the expert's play comes to little beside them."""
+    settings = config.warm_start
+    tokens = settings.episodes * settings.epochs * (PROMPT + TURNS * (OBSERVATION + reply_tokens(config)))
+    return network.parameters * tokens * (measured.train + (measured.read if recompute else 0.0))
+
+
 def iteration_seconds(
     network: Network, measured: Probe, config: RunConfig, *, recompute: bool, games: int
 ) -> dict[str, float]:
-    """Seconds of one iteration by stage: `ppo.env_steps` steps of `OBSERVATION` and `REPLY` tokens each."""
-    reply = min(config.model.max_new_tokens or REPLY, REPLY)
+    """Seconds of one iteration by stage: `ppo.env_steps` steps of `OBSERVATION` and `reply_tokens` each."""
+    reply = reply_tokens(config)
     steps, settings = config.ppo.env_steps, config.ppo
     tokens = steps * (OBSERVATION + reply)
     each = network.parameters * tokens
@@ -267,8 +283,13 @@ class Estimate:
     name: str
     dtype: str
     memory: dict[str, int]
+    warm_start: float
+    """Seconds."""
     seconds: dict[str, float]
+    """Of one iteration, by stage."""
     iterations: int
+    reply: int
+    """Tokens that a reply is taken to have."""
     room: int
     """Bytes of memory there are."""
 
@@ -286,8 +307,9 @@ class Estimate:
         return [
             f"memory of {self.name} in {self.dtype}, GB: {sizes}; at most {most / GB:.3g} {when}, "
             f"of {self.room / GB:.3g}" + ("" if self.fits else ": too much"),
-            f"time, min: {minutes:.3g} an iteration ({share}), {minutes * self.iterations:.3g} for {self.iterations}; "
-            f"a step taken as {OBSERVATION} tokens of observation and {REPLY} of reply",
+            f"time, min: {self.warm_start / 60:.3g} for the warm start, {minutes:.3g} an iteration ({share}), "
+            f"{minutes * self.iterations:.3g} for {self.iterations}; a step taken as {OBSERVATION} tokens of page and "
+            f"{self.reply} of reply, a demonstration as {PROMPT} tokens and {TURNS} steps; evaluation comes on top",
         ]
 
 
@@ -315,12 +337,14 @@ def estimate(config: RunConfig, characters: int = 1) -> Estimate:
     games = sizes.live_games(config, DTYPES[dtype], characters)
     recompute = config.model.gradient_checkpointing is not False
     torch.set_num_threads(config.model.threads)
-    measured = probe(shape, device, DTYPES[dtype], games, config.model)
+    measured, network = probe(shape, device, DTYPES[dtype], games, config.model), Network.of(shape)
     return Estimate(
         name=config.model.name,
         dtype=dtype,
         memory=taken,
-        seconds=iteration_seconds(Network.of(shape), measured, config, recompute=recompute, games=games),
+        warm_start=warm_start_seconds(network, measured, config, recompute=recompute),
+        seconds=iteration_seconds(network, measured, config, recompute=recompute, games=games),
         iterations=config.ppo.iterations,
+        reply=reply_tokens(config),
         room=available(device),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from spa_bench.config import ModelConfig
+from spa_bench.config import ModelConfig, build
 from spa_bench.training import adapter, estimate, packing
 from spa_bench.training.estimate import KEPT, Lora, Network, parts, peak
 from spa_bench.training.prefixes import lay_out, tokens_of
@@ -186,6 +187,17 @@ def test_an_update_takes_what_the_estimate_says_within_15_percent(
     assert peak(found)[0] == pytest.approx(took, rel=0.15)
 
 
+def test_seconds_of_a_warm_start_by_hand() -> None:
+    """10 demonstrations twice, each of 512 + 7 * (60 + 16) tokens, of a network of a million weights."""
+    own = build({"env": "a", "reward": "b", "model": {"prompt": "action"}, "warm_start": {"episodes": 10, "epochs": 2}})
+    network = dataclasses.replace(Network.of(LlamaConfig(hidden_size=64, num_hidden_layers=1)), parameters=10**6)
+    measured = estimate.Probe(train=3e-9, read=1e-9, write=1.0)
+    seconds = estimate.warm_start_seconds(network, measured, own, recompute=True)
+    assert seconds == pytest.approx(20 * 1044 * 1e6 * 4e-9)
+    assert estimate.warm_start_seconds(network, measured, own, recompute=False) == pytest.approx(0.75 * seconds)
+    assert estimate.reply_tokens(build({"env": "a", "reward": "b", "model": {"prompt": "react"}})) == 32
+
+
 def test_an_estimate_of_a_saved_model_names_what_to_lower_where_it_does_not_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +210,7 @@ def test_an_estimate_of_a_saved_model_names_what_to_lower_where_it_does_not_fit(
     found = estimate.estimate(own)
     assert found.fits and len(found.lines()) == 2
     assert all(seconds > 0 for seconds in found.seconds.values())
+    assert "for the warm start" in found.lines()[1]
     adapted = own.model_copy(update={"model": own.model.model_copy(update={"adapter": "lora"})})
     assert "adapter" in estimate.estimate(adapted).lines()[0] and "adapter" not in found.lines()[0]
     seen: list[int] = []
