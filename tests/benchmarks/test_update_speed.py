@@ -47,6 +47,7 @@ def conversations(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.mark.minutes
+@pytest.mark.timeout(0)
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("way", ["update", "clone", "trl", "trl-padding-free"])
 def test_update(benchmark: Any, smollm2: Path, conversations: Path, way: str, dtype: str) -> None:
