@@ -8,18 +8,17 @@ Below `runs`, because worlds keep downloads and generated tasks by the same rule
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
+from spa_bench import manifest
 from spa_bench.core import UserError
 from spa_bench.terminal import printable_line
 
@@ -30,9 +29,6 @@ else:
 
 TEMPORARY = ".tmp-"
 """Names that start so are unfinished or on their way out: never read, and removed by the next owner of the lock."""
-
-BLOCK = 1 << 20
-"""Bytes of a file that are in memory at once while it is hashed."""
 
 PATIENCE = 1.0
 """Seconds that a process waits for another one's lock before it says so."""
@@ -66,25 +62,6 @@ def simple_name(name: str, what: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,199}", name) or name.endswith("."):
         raise UserError(f"{what} {name!r} cannot name a folder: use letters, digits, '-' and '_'")
     return name
-
-
-def content_hash(paths: Iterable[Path]) -> str:
-    """sha256 over the bytes of these files, one after another, in hex.
-
-    They are read once in a process, in blocks, and again where size or time of change says so.
-    """
-    stamps = [(path.resolve(), path.stat()) for path in paths]
-    return _hashed(tuple((str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in stamps))
-
-
-@lru_cache(64)
-def _hashed(stamps: tuple[tuple[str, int, int, int], ...]) -> str:
-    digest = hashlib.sha256()
-    for path, *_ in stamps:
-        with open(path, "rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def sync(path: Path) -> None:
@@ -122,11 +99,12 @@ def write_whole(path: Path, text: str) -> None:
 
 
 @contextmanager
-def folder_whole(final: Path, *, durable: bool = True) -> Iterator[Path]:
+def folder_whole(final: Path, *, durable: bool = True, in_place: bool = False) -> Iterator[Path]:
     """Yields an empty folder beside `final`; on clean exit it is synced and takes that name, else it is removed.
 
     A folder that already has the name is replaced. The caller holds a lock that covers `final`. Without `durable` the
     files are not synced one by one: for thousands of small files whose content is checked whenever they are read.
+    With `in_place` a folder that has the name keeps it, and is given the files one by one.
     """
     build = final.with_name(f"{TEMPORARY}{final.name}")
     remove(build)
@@ -135,12 +113,32 @@ def folder_whole(final: Path, *, durable: bool = True) -> Iterator[Path]:
         yield build
         if durable:
             sync(build)
-        remove(final)
-        os.replace(build, final)
+        if in_place and final.is_dir():
+            _give_files(build, final)
+        else:
+            if in_place:
+                final.unlink(missing_ok=True)
+            remove(final)
+            os.replace(build, final)
     except BaseException:
         shutil.rmtree(build, ignore_errors=True)
         raise
     sync_names(final.parent)
+
+
+def _give_files(build: Path, final: Path) -> None:
+    """Move each file to its place in `final`, where readers find the old one or the new one, and remove all others."""
+    made = {path.relative_to(build): path.is_dir() for path in sorted(build.rglob("*"))}
+    for path in sorted(final.rglob("*"), reverse=True):
+        folder = path.is_dir() and not path.is_symlink()
+        if made.get(path.relative_to(final)) != folder:
+            path.rmdir() if folder else path.unlink()
+    for name, folder in made.items():
+        if folder:
+            (final / name).mkdir(exist_ok=True)
+        else:
+            os.replace(build / name, final / name)
+    shutil.rmtree(build)
 
 
 def remove(folder: Path) -> None:
@@ -271,22 +269,36 @@ class CacheEntry:
 def cache_entry(root: Path, kind: str, key: str, *, durable: bool = True) -> Iterator[CacheEntry]:
     """The folder `<root>/<kind>/<key>`, made once: of two processes the second says that it waits, then finds it ready.
 
-    `key` holds, or is a digest of, everything that decides the content. `durable` as in `folder_whole`. An exception
-    inside leaves no entry behind.
+    `key` holds, or is a digest of, everything that decides the content. `durable` as in `folder_whole`; without it the
+    files are compared with their list once in a process, else whenever the entry is asked for. An entry that differs
+    from its list is made again, and one line on standard error says so; whoever reads it meanwhile finds every file.
+    An exception inside leaves everything as it was.
     """
     final = root / simple_name(kind, "cache kind") / simple_name(key, "cache key")
     final.parent.mkdir(parents=True, exist_ok=True)
-    if final.is_dir():
+    if _wrong(final, durable) is None:
         yield CacheEntry(True, final, final)
         return
     lock = Lock(final.with_name(f"{final.name}.lock"))
     lock.acquire(wait=True)
     try:
-        if final.is_dir():
+        wrong = _wrong(final, durable)
+        if wrong is None:
             lock.release()
             yield CacheEntry(True, final, final)
             return
-        with folder_whole(final, durable=durable) as build:
+        if wrong:
+            said = f"cache entry {kind}/{key} is damaged or of an earlier version ({wrong}): it is made again"
+            print(printable_line(said), file=sys.stderr, flush=True)
+        with folder_whole(final, durable=durable, in_place=True) as build:
             yield CacheEntry(False, final, build)
+            manifest.write(build)
     finally:
         lock.release()
+
+
+def _wrong(final: Path, durable: bool) -> str | None:
+    """What is wrong with an entry, in a few words; empty where there is none, None where it can be read."""
+    if final.is_dir():
+        return manifest.fault(final) if durable else manifest.fault_once(final)
+    return "it is no folder" if os.path.lexists(final) else ""

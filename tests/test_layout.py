@@ -139,6 +139,7 @@ LAYERS = (
     ("method_errors",),
     ("method",),
     ("credit", "stats", "files"),
+    ("manifest",),
     ("core", "terminal", "version"),
 )
 """Top to bottom; packages of one layer do not import each other. The same list is in docs/architecture.md."""

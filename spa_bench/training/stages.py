@@ -17,7 +17,7 @@ import numpy as np
 
 from spa_bench.config import RunConfig
 from spa_bench.core import Agent, Floats, Task, Trajectory, UserError, derive_seed
-from spa_bench.files import content_hash
+from spa_bench.manifest import content_hash
 from spa_bench.method import RewardMethod
 from spa_bench.rollout.branching import Grower, branches
 from spa_bench.rollout.player import Request

@@ -19,11 +19,12 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from edited import run_json
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import max_examples
 
-from spa_bench import files
+from spa_bench import files, manifest
 from spa_bench.config import RunConfig, build
 from spa_bench.core import Step, Task, Tokens, Trajectory, UserError
 from spa_bench.files import cache_entry, cache_root
@@ -342,7 +343,7 @@ def test_a_strange_run_json_is_a_user_error(tmp_path: Path, content: str):
 def test_a_run_with_a_setting_that_is_gone_is_told_as_another_versions(tmp_path: Path):
     with RunFolder.open(tmp_path, CONFIG, {}):
         pass
-    stored = json.loads((tmp_path / "run.json").read_text())
+    stored = run_json(tmp_path)
     stored["config"]["ppo"]["value_coef"] = 0.1
     (tmp_path / "run.json").write_text(json.dumps(stored))
     with pytest.raises(UserError, match=r"written by another version of spa-bench: unknown setting ppo\.value_coef"):
@@ -525,27 +526,27 @@ def test_a_short_wait_is_not_spoken_of(tmp_path: Path, capsys: pytest.CaptureFix
 @max_examples(40)
 def test_the_hash_of_files_is_that_of_their_bytes_in_order(contents: list[bytes], block: int):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "BLOCK", block)
+        patch.setattr(manifest, "BLOCK", block)
         paths = [Path(folder) / str(number) for number in range(len(contents))]
         for path, content in zip(paths, contents, strict=True):
             path.write_bytes(content)
-        assert files.content_hash(paths) == hashlib.sha256(b"".join(contents)).hexdigest()
+        assert manifest.content_hash(paths) == hashlib.sha256(b"".join(contents)).hexdigest()
 
 
 def test_a_large_file_is_hashed_once_in_blocks_and_again_when_it_changes(tmp_path: Path):
     path = tmp_path / "weights"
     path.write_bytes(bytes(32 << 20))
-    before = files._hashed.cache_info()
+    before = manifest._remembered.cache_info()
     tracemalloc.start()
-    first = files.content_hash([path])
+    first = manifest.content_hash([path])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 << 20
-    assert files.content_hash([path]) == files.content_hash([tmp_path / "." / "weights"]) == first
-    after = files._hashed.cache_info()
+    assert manifest.content_hash([path]) == manifest.content_hash([tmp_path / "." / "weights"]) == first
+    after = manifest._remembered.cache_info()
     assert (after.misses - before.misses, after.hits - before.hits) == (1, 2)
     path.write_bytes(bytes(31 << 20) + bytes([1]) + bytes((1 << 20) - 1))
-    assert files.content_hash([path]) != first
+    assert manifest.content_hash([path]) != first
 
 
 def test_a_builder_that_fails_or_dies_leaves_no_cache_entry(tmp_path: Path):
@@ -560,7 +561,7 @@ def test_a_builder_that_fails_or_dies_leaves_no_cache_entry(tmp_path: Path):
         (entry.build / "whole").write_text("")
     with cache_entry(tmp_path, "kind", "key") as entry:
         assert entry.ready
-        assert [path.name for path in entry.path.iterdir()] == ["whole"]
+        assert sorted(path.name for path in entry.path.iterdir()) == [manifest.NAME, "whole"]
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
