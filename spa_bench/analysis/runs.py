@@ -34,6 +34,9 @@ COSTS = (
 )
 """What a run spent. `extra_*` is the method's overhead: what it alone needs."""
 
+KINDS = ("iteration", "stage", "spent", "failed", "done")
+"""Of the rows of `metrics.jsonl`."""
+
 DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """What reading the rows of another program, or of another version, ends in."""
 
@@ -76,6 +79,8 @@ class Run:
     failure: str | None
     unreadable: int
     duplicates: int
+    strange: Sequence[str] = ()
+    """What kinds rows of `metrics.jsonl` are of that nobody knows; they count as unreadable."""
     mark: str = ""
     """What tells its method from another of that name in the same table."""
 
@@ -83,6 +88,12 @@ class Run:
     def seed(self) -> int:
         """The run's seed."""
         return int(self.config["seed"])
+
+    @property
+    def missing(self) -> int:
+        """Tasks of the evaluation set that a finished run has no episode of, where it says how many there are."""
+        wanted = self.facts.get("panel_tasks") if self.finished else 0
+        return max(int(wanted or 0) - len({episode.task for episode in self.panels["eval"]}), 0)
 
     @property
     def overspent(self) -> float:
@@ -138,7 +149,7 @@ def load(path: Path) -> Run:
     """
     try:
         run = _load(path)
-        _ = (run.seed, run.method, run.label, run.limits, about(run, 0, ()))
+        _ = (run.seed, run.method, run.label, run.limits, run.missing, about(run, 0, ()))
     except DAMAGED as error:
         raise UserError(f"{path} holds what this version cannot read ({type(error).__name__}: {error})") from None
     return run
@@ -181,6 +192,7 @@ def _load(path: Path) -> Run:
     content = read_run(path)
     panels, unreadable, duplicates = _panels(Journal(path / "episodes.jsonl"))
     rows, torn = Journal(path / "metrics.jsonl").read()
+    strange = unknown_kinds(rows)
     stages = {str(row.get("stage")).replace(" ", "_"): row for row in rows if row.get("kind") == "stage"}
     failures = [str(row.get("reason", "no reason given")) for row in rows if row.get("kind") == "failed"]
     finished = any(row.get("kind") == "done" for row in rows)
@@ -197,9 +209,15 @@ def _load(path: Path) -> Run:
         warm_start_seconds=float(stages.get("warm_start", {}).get("seconds") or 0.0),
         finished=finished,
         failure=failures[-1] if failures and not finished else None,
-        unreadable=unreadable + torn,
+        unreadable=unreadable + torn + len(strange),
         duplicates=duplicates,
+        strange=sorted(set(strange)),
     )
+
+
+def unknown_kinds(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The kind of each row of `metrics.jsonl` that is none of `KINDS`: of a damaged row, or a later version's."""
+    return [repr(row.get("kind"))[:40] for row in rows if row.get("kind") not in KINDS]
 
 
 def _panels(journal: Journal) -> tuple[dict[str, list[Played]], int, int]:

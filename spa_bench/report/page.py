@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from spa_bench.analysis.groups import alike, judge
-from spa_bench.analysis.runs import DAMAGED, PANELS, find
+from spa_bench.analysis.runs import DAMAGED, PANELS, find, unknown_kinds
 from spa_bench.analysis.settings import flattened, settings_text
 from spa_bench.audit import saved
 from spa_bench.core import UserError
@@ -149,15 +149,16 @@ def _read_run(path: Path) -> tuple[dict[str, Any], list[Episode]]:
     content = read_run(path)
     episodes, unreadable, repeated = _episodes(path)
     rows, torn = Journal(path / "metrics.jsonl").read()
-    return _run(content, rows, episodes) | {"unreadable": unreadable + torn, "repeated": repeated}, episodes
+    unreadable += torn + len(unknown_kinds(rows))
+    return _run(content, rows, episodes) | {"unreadable": unreadable, "repeated": repeated}, episodes
 
 
 def _episodes(path: Path) -> tuple[list[Episode], int, int]:
     """Readable episodes, the number of other lines, and of repetitions; of two with one identity the first counts."""
-    prices = _prices(path)
+    prices, unreadable = _prices(path)
     found: dict[tuple[str, int, int], Episode] = {}
     texts: dict[str, str] = {}
-    unreadable = repeated = 0
+    repeated = 0
     for row in Journal(path / "episodes.jsonl").scan():
         try:
             one = episode(row or {}, prices.get(_place(row or {}), ()))
@@ -184,14 +185,17 @@ def _shared(one: Episode, texts: dict[str, str]) -> Episode:
     return replace(one, steps=steps, goal=same(one.goal), final=same(one.final))
 
 
-def _prices(path: Path) -> dict[tuple[Any, ...], Sequence[float]]:
-    """Step rewards by episode, where the run logged them."""
+def _prices(path: Path) -> tuple[dict[tuple[Any, ...], Sequence[float]], int]:
+    """Step rewards by episode, where the run logged them, and the number of lines that hold none."""
     found: dict[tuple[Any, ...], Sequence[float]] = {}
+    unreadable = 0
     for row in Journal(path / "prices.jsonl").scan():
         rewards = (row or {}).get("rewards")
         if row is not None and isinstance(rewards, list) and all(isinstance(one, int | float) for one in rewards):
             found.setdefault(_place(row), shortened(rewards))
-    return found
+        else:
+            unreadable += 1
+    return found, unreadable
 
 
 def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -253,6 +253,10 @@ def _notes(done: Sequence[Run], methods: Mapping[str, Sequence[Run]]) -> list[st
             notes.append(
                 f"{run.name}: {run.unreadable} unreadable lines and {run.duplicates} repeated episodes ignored"
             )
+        if run.strange:
+            notes.append(f"{run.name}: metrics.jsonl has rows of an unknown kind ({', '.join(run.strange)})")
+        if run.missing:
+            notes.append(f"{run.name}: {run.missing} tasks of the evaluation set have no episode on record")
         if errors := sum(episode.error for episode in run.panels[EVAL]):
             notes.append(f"{run.name}: {errors} episodes excluded, stopped by an error outside the agent's control")
         if skipped := int(sum(row.get("skipped") or 0 for row in run.iterations)):

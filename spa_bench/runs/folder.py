@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from spa_bench import manifest
 from spa_bench.config import RunConfig, build, decisive
 from spa_bench.core import UserError
 from spa_bench.files import Lock, folder_whole, remove, remove_unfinished, simple_name, write_whole
 from spa_bench.runs.journal import Journal, plain
 from spa_bench.runs.names import reward_name
+from spa_bench.terminal import printable_line
 
 SCHEMA = 1
 """Version of the layout of a run folder; a folder with a higher one is refused."""
@@ -87,7 +90,8 @@ class RunFolder:
         file = self.path / "run.json"
         if not file.exists():
             content = {"schema": SCHEMA, "config": config.model_dump(mode="json"), "facts": dict(facts)}
-            write_whole(file, json.dumps(content, indent=1, allow_nan=False, default=plain) + "\n")
+            content = json.loads(json.dumps(content, allow_nan=False, default=plain))
+            write_whole(file, json.dumps(content | {"sha256": _digest(content)}, indent=1) + "\n")
             return
         stored = read_run(self.path)
         wanted = json.loads(json.dumps(dict(facts), default=plain))
@@ -115,11 +119,27 @@ class RunFolder:
         """An empty folder to fill; it becomes checkpoint `number` when the context ends cleanly."""
         with folder_whole(self.checkpoints / f"{number:04d}") as folder:
             yield folder
+            manifest.write(folder)
 
     def latest_checkpoint(self) -> tuple[int, Path] | None:
-        """Number and folder of the newest complete checkpoint."""
-        found = self._checkpoints()
-        return found[-1] if found else None
+        """Number and folder of the newest good checkpoint; damaged ones are named on standard error.
+
+        UserError where there are some and all are damaged.
+        """
+        faults = []
+        for number, path in reversed(self._checkpoints()):
+            fault = manifest.fault(path)
+            if fault == manifest.NONE:
+                _say(f"checkpoint {path} cannot be checked, as an earlier version wrote it: it is taken as it is")
+                fault = None
+            if fault is None:
+                if faults:
+                    _say(f"{faults[0]}: checkpoint {number} is used in its place")
+                return number, path
+            faults.append(f"checkpoint {path} is damaged ({fault})")
+        if faults:
+            raise UserError(f"{faults[0]}, and there is no other: move {self.path} away to start again")
+        return None
 
     def prune(self, keep: int) -> None:
         """Remove all but the newest `keep` checkpoints."""
@@ -128,11 +148,12 @@ class RunFolder:
             remove(path)
 
     def _checkpoints(self) -> list[tuple[int, Path]]:
-        return sorted((int(path.name), path) for path in self.checkpoints.iterdir() if path.name.isdecimal())
+        found = self.checkpoints.glob("[0-9]*")
+        return sorted((int(path.name), path) for path in found if path.name.isdecimal() and path.is_dir())
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """The content of a folder's `run.json`: `schema`, `config`, `facts`; UserError where spa-bench did not write it."""
+    """The content of a folder's `run.json`: `schema`, `config`, `facts`; UserError where it was not written so."""
     file = path / "run.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -144,7 +165,18 @@ def read_run(path: Path) -> dict[str, Any]:
         raise UserError(f"{file} is not from spa-bench: it lacks config or facts")
     if content.get("schema") != SCHEMA:
         raise UserError(f"{file} has schema {content.get('schema')}; this spa-bench reads {SCHEMA}: upgrade spa-bench")
+    digest = content.pop("sha256", None)  # earlier versions wrote none
+    if digest not in (None, _digest(content)):
+        raise UserError(f"{file} is damaged or was edited: it does not fit its sha256; copy it again")
     return content
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def _say(line: str) -> None:
+    print(printable_line(line), file=sys.stderr, flush=True)
 
 
 def _stored_hash(stored: Mapping[str, Any], file: Path) -> str:

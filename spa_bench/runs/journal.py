@@ -1,9 +1,13 @@
-"""Append-only JSON lines: the files of episodes, metrics and rewards."""
+"""Append-only JSON lines: the files of episodes, metrics and rewards.
+
+Every line ends in the CRC-32 of what is before it, so that a row with a changed byte is told from one that was written.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,10 @@ import numpy as np
 
 from spa_bench.core import UserError
 from spa_bench.files import sync_names
+
+CHECK = b'"crc":"%08x"}'
+"""The end of a line, the check in 8 hex digits; lines of earlier versions have none."""
+LENGTH = len(CHECK % 0)
 
 
 class Journal:
@@ -60,7 +68,8 @@ class Journal:
 
     def _line(self, row: Mapping[str, Any]) -> bytes:
         try:
-            return json.dumps(row, allow_nan=False, separators=(",", ":"), default=plain).encode("ascii") + b"\n"
+            body = json.dumps(row, allow_nan=False, separators=(",", ":"), default=plain).encode("ascii")
+            return body[:-1] + (b"," if row else b"") + CHECK % zlib.crc32(body) + b"\n"
         except ValueError as error:
             raise ValueError(f"{self.path.name}: a row holds NaN, infinity or itself ({error}): {_bad(row)}") from None
 
@@ -81,6 +90,12 @@ def _repaired(handle: int) -> bytes:
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
+    line = line.strip()
+    body, check = line[:-LENGTH], line[-LENGTH:]
+    if check.startswith(CHECK[:7]) and check.endswith(CHECK[-2:]):
+        line = body.removesuffix(b",") + b"}"
+        if check != CHECK % zlib.crc32(line):
+            return None
     try:
         row = json.loads(line.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError):

@@ -160,8 +160,9 @@ def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Pa
     `checkpoint`, or the configured model as it is (for `embedded`: the warm start, as untrained weights say nothing).
     """
     common = start.begin(config)
-    if checkpoint is not None:
-        player: Any = start.load_policy(common, last_policy(checkpoint))
+    policy = None if checkpoint is None else last_policy(checkpoint)
+    if policy is not None:
+        player: Any = start.load_policy(common, policy)
     elif agent in registry.names("agents"):
         player = registry.build("agents", agent, prompt=common.prompt)
     elif config.model.engine == CHAT_API:
@@ -169,7 +170,7 @@ def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Pa
     else:
         embedded = config.model.name == "embedded"
         player = start.load_policy(common, start.warm_start(common, progress) if embedded else None)
-    origin = "" if checkpoint is None else f"-{weights_hash(last_policy(checkpoint))[:8]}"
+    origin = "" if policy is None else f"-{weights_hash(policy)[:8]}"
     path = results / "evals" / config.env / agent / f"{config.seed}-{config_hash(config)}{origin}"
     label = agent if checkpoint is None else f"{reward_name(config.reward)} (checkpoint)"
     model = common.model if checkpoint is None else read_run(checkpoint)["facts"].get("model", {})
@@ -181,16 +182,17 @@ def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Pa
 
 
 def last_policy(run_folder: Path) -> Path:
-    """The newest complete checkpoint's policy; UserError where the run has none."""
-    found = sorted((run_folder / "checkpoints").glob("[0-9]*/policy"))
-    if not found and is_finished(RunFolder(run_folder)):
+    """The newest good checkpoint's policy; UserError where the run has none."""
+    folder = RunFolder(run_folder)
+    latest = folder.latest_checkpoint()
+    if latest is None and is_finished(folder):
         raise UserError(
             f"{run_folder} has no checkpoint, as it was not trained (ppo.iterations=0): use `eval --model` or `audit` "
             "without --from for its warm start"
         )
-    if not found:
+    if latest is None:
         raise UserError(f"{run_folder} has no checkpoint: finish the run first")
-    return found[-1]
+    return latest[1] / "policy"
 
 
 def make_method(config: RunConfig) -> RewardMethod:

@@ -214,7 +214,15 @@ class Run(Evaluation):
         tokens = sum(len(step.tokens.reply) for step in steps if step.tokens is not None)
         least = least_steps(self.config.ppo.minibatches, self.common.env.max_steps, self.common.characters)
         budget = Budget(self.config.ppo, least, tokens_a_step=tokens / max(len(steps), 1))
-        return so_far(budget, self.folder.metrics.read()[0])
+        rows, _ = self.folder.metrics.read()
+        # After a damaged checkpoint training goes on from an earlier one: what came behind that is done again.
+        rows = [row for row in rows if (row.get("iteration") or 0) < self.resumed]
+        if {row["iteration"] for row in rows if row.get("kind") == "iteration"} != set(range(1, self.resumed)):
+            raise UserError(
+                f"{self.folder.metrics.path} is damaged and lacks an iteration that training would go on from: "
+                f"move {self.folder.path} away to start again"
+            )
+        return so_far(budget, rows)
 
     def _iterate(self, iteration: int, steps: int, learner: Learner) -> dict[str, Any]:
         """One iteration, and its checkpoint."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edited import run_json
+
 from spa_bench.config import build
 from spa_bench.core import Step, Task, Trajectory
 from spa_bench.runs.episodes import to_row
@@ -77,7 +79,7 @@ def damaged(results: Path) -> dict[str, Path]:
     folders["foreign"].mkdir(parents=True)
     (folders["foreign"] / "run.json").write_text('{"lr": 3}')
     folders["shapeless"] = write_run(results, "spa", seed=4)
-    content = json.loads((folders["shapeless"] / "run.json").read_text())
+    content = run_json(folders["shapeless"])
     (folders["shapeless"] / "run.json").write_text(json.dumps(content | {"config": {"seed": 4}}))
     folders["other rows"] = write_run(results, "spa", seed=5)
     row = {"stage": "eval", "iteration": 0, "index": 0, "steps": 3}

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import tiny
+from edited import run_json
 from hypothesis import given
 from hypothesis import strategies as st
 from invoked import invoke
@@ -354,7 +355,7 @@ def test_what_changes_the_settings_of_a_recorded_run_is_checked(
 @pytest.mark.parametrize("command", [["eval", "--checkpoint"], ["audit", "--from"]])
 def test_a_run_with_a_setting_that_is_gone_is_reported_and_nothing_else(command: list[str], tmp_path: Path):
     path = write_run(tmp_path, wins="1110")
-    stored = json.loads((path / "run.json").read_text())
+    stored = run_json(path)
     stored["config"]["ppo"]["value_coef"] = 0.1
     (path / "run.json").write_text(json.dumps(stored))
     found = invoke(*command, str(path))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from edited import run_json
 from hypothesis import given
 from hypothesis import strategies as st
 from made_audits import RECORDED, an_audit, priced
@@ -34,7 +35,7 @@ def names(contents: Contents) -> list[str]:
 
 def edited(path: Path, **config: Any) -> None:
     """Store another configuration in a run folder, whatever it is."""
-    content = json.loads((path / "run.json").read_text())
+    content = run_json(path)
     for key, value in config.items():
         if isinstance(value, dict):
             content["config"][key] |= value

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from edited import run_json
 from typer.testing import CliRunner
 from viewer_runs import (
     DONE,
@@ -173,7 +174,7 @@ def test_a_run_that_no_table_can_hold_is_named_and_the_others_have_one(tmp_path:
     rows, _ = Journal(path / "episodes.jsonl").read()
     bad = [row | {"outcome": "much"} if row["stage"] == "eval" else row for row in rows]
     (path / "episodes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in bad))
-    content = json.loads((path / "run.json").read_text())
+    content = run_json(path)
     del content["config"]["world"]["tasks"]
     (path / "run.json").write_text(json.dumps(content))
     found = gather([tmp_path])
