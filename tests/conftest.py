@@ -22,6 +22,10 @@ settings.register_profile("random", derandomize=False, print_blob=True, max_exam
 settings.load_profile("derandomised")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults", type=int, default=0, metavar="N", help="N kills and 5 N damaged files in tests/faults")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure() -> None:
     """Hypothesis also tries constants of the modules loaded so far, which are others in each process and with each

@@ -14,7 +14,10 @@ from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["datasets", "transformers.models.llama.modeling_llama", "trl.trainer.sft_trainer", "spa_bench.training.experiment"]
+    [
+        *("datasets", "transformers.models.llama.modeling_llama", "trl.trainer.sft_trainer"),
+        *("spa_bench.training.experiment", "spa_bench.commands.cli", "spa_bench.report.render"),
+    ]
 )
 
 

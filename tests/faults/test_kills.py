@@ -1,0 +1,51 @@
+"""Killed at any moment, as often as one likes, a command ends as if nobody had: T1, T2."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import cases
+import kills as killing
+import pytest
+from outcome import Outcome
+
+WRITES = ("replace checkpoints/0001", "replace checkpoints/0002")
+"""Where a checkpoint that is written, and on the disk, takes its name."""
+
+
+@pytest.fixture(scope="module")
+def calm(struck: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[killing.Case, Outcome, float, list[str]]:
+    """The case when nobody kills it, with seconds and calls."""
+    case = cases.case(*struck, tmp_path_factory.mktemp("kills"))
+    return case, *killing.calm(case)
+
+
+def test_t01_a_run_killed_at_random_moments_ends_as_one_that_was_not(
+    calm: Any, struck: Any, kills: int, record_property: Any
+) -> None:
+    case, wanted, seconds, _ = calm
+    told = killing.random_kills(case, wanted, seconds, kills, random.Random(f"moments {struck}"))
+    assert len(told) == kills
+    print("struck in", *told, sep="\n  ")
+    record_property("struck", told)
+
+
+def test_t02_a_run_killed_at_named_calls_ends_as_one_that_was_not(
+    calm: Any, struck: Any, kills: int, record_property: Any
+) -> None:
+    """Checkpoints between write and rename, and writes, syncs, renames and removals by lot."""
+    case, wanted, _, labels = calm
+    if struck[2] > 1:
+        pytest.skip("the order of calls of runs side by side is no fixed one")
+    assert set(WRITES) <= set(labels), f"no checkpoints among the calls: {labels}"
+    fixed = [(label, when) for label in WRITES for when in ("before", "after")]
+    lots = killing.some_calls(
+        [label for label in labels if label not in WRITES], kills, random.Random(f"calls {struck}")
+    )
+    points = sorted([*fixed, *lots], key=lambda point: (labels.index(point[0]), killing.WHEN.index(point[1])))
+    met, told, last = killing.named_kills(case, wanted, points)
+    print("struck in", *told, sep="\n  ")
+    record_property("struck", told)
+    assert set(fixed) <= set(met)
+    assert not set(WRITES) & set(last), "the last good checkpoint was not used"
