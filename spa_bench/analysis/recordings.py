@@ -6,7 +6,6 @@ steps again.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +14,16 @@ from typing import Any
 
 from spa_bench.analysis import runs
 from spa_bench.core import Trajectory, UserError
-from spa_bench.files import TEMPORARY
 from spa_bench.runs.episodes import from_row, is_number, is_whole, mistyped
 from spa_bench.runs.folder import read_run
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import run_name
+from spa_bench.runs.reading import RUN, holding, read_json
 
 AUDIT = "audit"
 """Stage of the episodes of an audit folder."""
 
-BROKEN = (UserError, *runs.DAMAGED, OverflowError, RecursionError, OSError)
+BROKEN = (UserError, *runs.DAMAGED)
 """What reading a folder ends in that is damaged or none of ours."""
 
 TEXTS = ("observation", "reply", "action", "expert_action")
@@ -61,13 +60,13 @@ class Recording:
 def find(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """The run folders and the audit folders at or below `paths`, each once; UserError where there are none."""
     wanted = list(paths)
-    below = {file.parent.resolve() for path in wanted for file in path.rglob("audit.json")}
-    audits = [path for path in below if not path.name.startswith(TEMPORARY) and not (path / "run.json").exists()]
+    played = set(holding(RUN, wanted))
+    audits = [path for path in holding("audit.json", wanted) if path not in played]
     try:
-        return runs.find(wanted), sorted(audits)
+        return runs.find(wanted), audits
     except UserError:
         if audits:
-            return [], sorted(audits)
+            return [], audits
         raise
 
 
@@ -129,7 +128,7 @@ def read_audit(path: Path, *, prices: bool = False) -> Recording:
 
 def _methods(file: Path) -> list[str]:
     """The labels of the audited methods."""
-    content = json.loads(file.read_text(encoding="utf-8"))
+    content = read_json(file)
     labels = [method["name"] for method in content["methods"]]
     if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
         raise UserError(f"{file} is no audit that this version can read: a method stands twice, or has no name")
@@ -178,7 +177,7 @@ def _episodes(file: Path, stage: str | None, left: Counter[str]) -> Iterable[tup
             known[place] = from_row(row, origin)
             if mistyped(known[place]):
                 raise TypeError(f"a value in {known[place].task.key!r} has another type")
-        except (UserError, *runs.DAMAGED, OverflowError) as error:
+        except BROKEN as error:
             raise UserError(f"{file} holds an episode that this version cannot read ({error})") from None
         yield place, parent, known[place]
 

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spa_bench.analysis.shapes import check_row, check_run
 from spa_bench.core import UserError
+from spa_bench.runs.episodes import is_number, is_whole
 from spa_bench.runs.folder import read_run
 from spa_bench.runs.iterations import given, learned
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import reward_label, reward_name, run_name
+from spa_bench.runs.reading import RUN, holding
+from spa_bench.stats.variance import LARGEST
 
 PANELS = ("warm_start", "eval")
 """Stages that play the evaluation set: before training, and after it with the final checkpoint."""
@@ -37,8 +41,11 @@ COSTS = (
 KINDS = ("iteration", "stage", "spent", "failed", "done")
 """Of the rows of `metrics.jsonl`."""
 
-DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
-"""What reading the rows of another program, or of another version, ends in."""
+DAMAGED = (
+    *(KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError),
+    *(MemoryError, OSError),
+)
+"""What reading the files of another program, or of another version, ends in beside UserError."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +140,16 @@ class Run:
 
 
 def find(paths: Iterable[Path]) -> list[Path]:
-    """The run folders at or below the given folders, each once, sorted. UserError where there is none."""
+    """The run folders at or below the given folders, each once, sorted, with those that cannot be looked into.
+
+    UserError where there is none.
+    """
     wanted = list(paths)
-    found = {file.parent.resolve() for path in wanted for file in sorted(path.rglob("run.json"))}
+    found = holding(RUN, wanted, closed=True)
     if not found:
         places = ", ".join(str(path) for path in wanted) or "an empty list"
         raise UserError(f"no run folder in {places}: give a folder of results, or one of its runs")
-    return sorted(found)
+    return found
 
 
 def load(path: Path) -> Run:
@@ -190,9 +200,12 @@ def _training_budget(ppo: Mapping[str, Any]) -> str | None:
 
 def _load(path: Path) -> Run:
     content = read_run(path)
+    check_run(content, f"{path / RUN}")
     panels, unreadable, duplicates = _panels(Journal(path / "episodes.jsonl"))
     rows, torn = Journal(path / "metrics.jsonl").read()
     strange = unknown_kinds(rows)
+    for number, row in enumerate(rows, 1):
+        check_row(row, f"{path / 'metrics.jsonl'}, row {number},")
     stages = {str(row.get("stage")).replace(" ", "_"): row for row in rows if row.get("kind") == "stage"}
     failures = [str(row.get("reason", "no reason given")) for row in rows if row.get("kind") == "failed"]
     finished = any(row.get("kind") == "done" for row in rows)
@@ -238,13 +251,18 @@ def _panels(journal: Journal) -> tuple[dict[str, list[Played]], int, int]:
 
 def _played(row: Mapping[str, Any], file: Path) -> Played:
     try:
-        steps = row["steps"]
+        steps, task = row["steps"], row["task"]
+        outcome = row["outcome"] if is_number(row["outcome"]) else math.inf
+        if not (abs(outcome) <= LARGEST and is_whole(task["expert_steps"]) and isinstance(steps, list)):
+            raise TypeError("steps are a list, outcome and expert_steps are numbers")
+        if not all(isinstance(step["grounded"], bool) for step in steps):
+            raise TypeError("grounded is true or false")
         return Played(
-            task=str(row["task"]["key"]),
-            kind=str(row["task"]["kind"]),
-            expert_steps=int(row["task"]["expert_steps"]),
+            task=str(task["key"]),
+            kind=str(task["kind"]),
+            expert_steps=task["expert_steps"],
             success=bool(row["success"]),
-            outcome=float(row["outcome"]),
+            outcome=float(outcome),
             turns=len(steps),
             grounded=sum(step["grounded"] for step in steps),
             malformed=sum(step["fault"] == "format" for step in steps),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from pydantic import TypeAdapter, ValidationError
 from spa_bench.audit import show
 from spa_bench.audit.summary import COSTS, OUTCOMES, PROBES, Audit
 from spa_bench.core import BUCKETS, Floats, Trajectory, UserError
-from spa_bench.files import TEMPORARY, folder_whole, remove
+from spa_bench.files import folder_whole, remove
 from spa_bench.runs.episodes import from_row, is_number, mistyped, to_row
 from spa_bench.runs.journal import Journal
+from spa_bench.runs.reading import SMALL, holding, opened, parsed
 
 AUDIT, EPISODES, PRICES = "audit.json", "episodes.jsonl", "prices.jsonl"
 
@@ -50,8 +51,7 @@ def save(found: Audit, results: Path) -> Path:
 
 def find(paths: Iterable[Path]) -> list[Path]:
     """The audit folders at or below the given folders, each once, sorted; none is no error."""
-    found = {file.parent.resolve() for path in paths for file in path.rglob(AUDIT)}
-    return sorted(path for path in found if not path.name.startswith(TEMPORARY))
+    return holding(AUDIT, paths)
 
 
 def load(path: Path) -> Audit:
@@ -62,16 +62,18 @@ def load(path: Path) -> Audit:
     """
     file = path / AUDIT
     try:
-        found = _shape().validate_json(file.read_bytes(), strict=True)
-        json.dumps(asdict(found), allow_nan=False)
+        with opened(file, SMALL) as content:
+            text = content.read()
+        parsed(text)  # numbers and depths that the next line lets through
+        found = _shape().validate_json(text, strict=True)
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f"{part}: " for part in (".".join(map(str, first["loc"])),) if part)
         raise UserError(f"{file} is no audit that this version can read: {where}{first['msg']}") from None
-    except ValueError:
-        raise UserError(f"{file} holds a number that is not finite: audit again") from None
+    except ValueError as error:
+        raise UserError(f"{file} is no audit that this version can read: {error}") from None
     names = [method.name for method in found.methods]
     if len(set(names)) < len(names) or any(set(method.by_length) != set(BUCKETS) for method in found.methods):
         raise UserError(f"{file} is no audit that this version can read: a method stands twice, or lacks a length")

@@ -9,6 +9,7 @@ from typing import Any
 
 from spa_bench.analysis.fits import our_forms
 from spa_bench.analysis.groups import Group, Problem, collect, problem
+from spa_bench.analysis.runs import DAMAGED
 from spa_bench.analysis.step_intervals import Improvement, Improvements, improvements, usual_baseline
 from spa_bench.audit import saved
 from spa_bench.audit import show as audit_show
@@ -123,8 +124,13 @@ def _audits(paths: Iterable[Path]) -> tuple[list[tuple[Path, Audit]], list[Probl
     for path in paths:
         try:
             audit = saved.load(path)
+            _audit_section("audit", audit, "")  # fails here, not below, where its figures cannot be shown
         except UserError as error:
             problems.append(problem(path, error))
+            continue
+        except DAMAGED as error:
+            what = f"{type(error).__name__}: {error}"
+            problems.append(Problem(path, f"{saved.AUDIT} holds what this version cannot show ({what})"))
             continue
         if (first := audits.setdefault(audit_text(audit), (path, audit)))[0] != path:
             problems.append(Problem(path, f"the same audit as {run_name(first[0])}"))

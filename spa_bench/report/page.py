@@ -25,6 +25,7 @@ from spa_bench.report.page_audits import is_audit, read_audit
 from spa_bench.report.page_episodes import FIELDS, Book, Episode, Shelf, episode, shortened
 from spa_bench.report.render import DIFFER, Section
 from spa_bench.report.table import Table
+from spa_bench.runs.episodes import is_number
 from spa_bench.runs.folder import read_run
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import reward_label, run_name
@@ -59,11 +60,11 @@ Tabulator = Callable[[Sequence[Folder]], tuple[list[dict[str, Any]], dict[Path, 
 
 def read(path: Path) -> Folder:
     """One folder of a run or an audit; an unreadable one has the reason in its entry."""
-    name = run_name(path)
-    said: dict[str, Any] = {"name": name, "kind": "audit" if is_audit(path) else "run"}
+    name, audit = run_name(path), is_audit(path)
+    said: dict[str, Any] = {"name": name, "kind": "audit" if audit else "run"}
     try:
-        about, episodes = read_audit(path) if is_audit(path) else _read_run(path)
-    except (UserError, *DAMAGED, OSError) as error:
+        about, episodes = read_audit(path) if audit else _read_run(path)
+    except (UserError, *DAMAGED) as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         return Folder(path, name, said | {"state": "unreadable", "reason": reason.replace(str(path), name)})
     bare = {key: _bare(value) for key, value in about["about"].items() if value is not None}
@@ -191,7 +192,7 @@ def _prices(path: Path) -> tuple[dict[tuple[Any, ...], Sequence[float]], int]:
     unreadable = 0
     for row in Journal(path / "prices.jsonl").scan():
         rewards = (row or {}).get("rewards")
-        if row is not None and isinstance(rewards, list) and all(isinstance(one, int | float) for one in rewards):
+        if row is not None and isinstance(rewards, list) and all(map(is_number, rewards)):
             found.setdefault(_place(row), shortened(rewards))
         else:
             unreadable += 1

@@ -5,6 +5,7 @@ Separate from the page: a run has one reward for each step, an audit one for eac
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,18 @@ from spa_bench.audit import saved
 from spa_bench.core import UserError
 from spa_bench.report.page_episodes import Episode, episode, shortened
 from spa_bench.runs.episodes import to_row
+from spa_bench.runs.reading import RUN
 
 NOT_KEPT = "written by an earlier version, without episodes"
 
 
 def is_audit(path: Path) -> bool:
     """A folder is read as an audit; one that holds a run too is read as the run."""
-    return (path / saved.AUDIT).exists() and not (path / "run.json").exists()
+    try:
+        names = os.listdir(path)
+    except OSError:
+        return False
+    return saved.AUDIT in names and RUN not in names
 
 
 def read_audit(path: Path) -> tuple[dict[str, Any], list[Episode]]:

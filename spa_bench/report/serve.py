@@ -18,6 +18,7 @@ from spa_bench.files import write_whole
 from spa_bench.report.contents import Contents
 from spa_bench.report.html import page, policy
 from spa_bench.report.page import Folder, compose, gather, read, tabulate
+from spa_bench.runs.reading import RUN, holding
 from spa_bench.terminal import printable_line
 
 FILES = ("run.json", "audit.json", "metrics.jsonl", "episodes.jsonl", "prices.jsonl")
@@ -68,11 +69,11 @@ def show(written: dict[str, Any], stream: TextIO, as_json: bool = False) -> None
         return
     size = written["bytes"] / 1e6
     audits = f"{written['audits']} audits, " if written["audits"] else ""
-    print(
+    said = (
         f"{written['file']}: {written['runs']} runs, {written['tables']} tables, {audits}"
-        f"{written['episodes']:,} episodes, {size:.1f} MB; open it in a browser",
-        file=stream,
+        f"{written['episodes']:,} episodes, {size:.1f} MB; open it in a browser"
     )
+    print(printable_line(said), file=stream)
     for note in written["notes"]:
         print(printable_line(f"- {note}"), file=stream)
 
@@ -101,8 +102,7 @@ class Live:
             return self._made
 
     def _paths(self) -> list[Path]:
-        runs = {file.parent.resolve() for file in self.results.rglob("run.json")}
-        return sorted(runs | set(find([self.results])))
+        return sorted({*holding(RUN, [self.results], closed=True), *find([self.results])})
 
     def _stamp(self, path: Path) -> Stamp:
         found = []
@@ -206,5 +206,6 @@ def server(results: Path, port: int = 0) -> Server:
 def serve(results: Path, port: int, stream: TextIO) -> None:
     """Serve until Ctrl-C."""
     with server(results, port) as found:
-        print(f"http://127.0.0.1:{found.server_address[1]}/ shows {results}; Ctrl-C ends it", file=stream, flush=True)
+        said = f"http://127.0.0.1:{found.server_address[1]}/ shows {results}; Ctrl-C ends it"
+        print(printable_line(said), file=stream, flush=True)
         found.serve_forever()

@@ -9,8 +9,8 @@ from typing import Any, TypeGuard
 
 from spa_bench.core import Step, Task, Tokens, Trajectory, UserError
 
-LARGEST = 1e308
-"""A number beyond it, or NaN, is none that a world or a method gives."""
+LARGEST = 1e100
+"""A number beyond it, or NaN, is none that a world or a method gives. Squares and sums of others are finite."""
 
 
 def to_row(trajectory: Trajectory) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from spa_bench.core import UserError
 from spa_bench.files import Lock, folder_whole, remove, remove_unfinished, simple_name, write_whole
 from spa_bench.runs.journal import Journal, plain
 from spa_bench.runs.names import reward_name
+from spa_bench.runs.reading import CHECKPOINTS, RUN, read_json
 from spa_bench.terminal import printable_line
 
 SCHEMA = 1
@@ -61,7 +62,7 @@ class RunFolder:
         self.episodes = Journal(path / "episodes.jsonl")
         self.metrics = Journal(path / "metrics.jsonl")
         self.prices = Journal(path / "prices.jsonl")
-        self.checkpoints = path / "checkpoints"
+        self.checkpoints = path / CHECKPOINTS
         self._lock = Lock(path / "lock")
 
     @classmethod
@@ -71,7 +72,7 @@ class RunFolder:
         Raises UserError where another process works in it, or where it holds another configuration.
         """
         try:
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot create {path}: {error.strerror}; choose another folder with --results") from None
         folder = cls(path)
@@ -87,7 +88,7 @@ class RunFolder:
         return folder
 
     def _pin(self, config: RunConfig, facts: Mapping[str, Any]) -> None:
-        file = self.path / "run.json"
+        file = self.path / RUN
         if not file.exists():
             content = {"schema": SCHEMA, "config": config.model_dump(mode="json"), "facts": dict(facts)}
             content = json.loads(json.dumps(content, allow_nan=False, default=plain))
@@ -153,10 +154,10 @@ class RunFolder:
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """The content of a folder's `run.json`: `schema`, `config`, `facts`; UserError where it was not written so."""
-    file = path / "run.json"
+    """The content of a folder's `run.json`: `schema`, `config`, `facts`; UserError where spa-bench did not write it."""
+    file = path / RUN
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except OSError as error:
         raise UserError(f"{path} is no run folder: cannot read run.json ({error.strerror})") from None
     except ValueError as error:

@@ -16,6 +16,10 @@ import numpy as np
 
 from spa_bench.core import UserError
 from spa_bench.files import sync_names
+from spa_bench.runs.reading import lines, opened, row_of
+
+KEPT, SCANNED = 1 << 30, 64 << 30
+"""Bytes of a file, at most: of one whose rows are all kept in memory, and of one that is read row by row."""
 
 CHECK = b'"crc":"%08x"}'
 """The end of a line, the check in 8 hex digits; lines of earlier versions have none."""
@@ -55,16 +59,28 @@ class Journal:
             ) from error
 
     def read(self) -> tuple[list[dict[str, Any]], int]:
-        """All readable rows in order, and the number of unreadable lines. Empty lines do not count."""
-        found = list(self.scan())
+        """All readable rows in order, and the number of unreadable lines. Empty lines do not count.
+
+        UserError for a file that cannot be read, or is too large to be kept in memory.
+        """
+        found = list(self.scan(KEPT))
         rows = [row for row in found if row is not None]
         return rows, len(found) - len(rows)
 
-    def scan(self) -> Iterator[dict[str, Any] | None]:
-        """As `read`, one line after another without keeping them: a row, or None for an unreadable line."""
-        if self.path.exists():
-            with self.path.open("rb") as file:
-                yield from (_parse(line) for line in file if line.strip())
+    def scan(self, most: int = SCANNED) -> Iterator[dict[str, Any] | None]:
+        """As `read`, one line after another without keeping them: a row, or None for an unreadable line.
+
+        A file that is not there has none. UserError for a file that cannot be read, or of more than `most` bytes.
+        """
+        try:
+            with opened(self.path, most) as file:
+                for line in lines(file):
+                    if line is None or line.strip():
+                        yield None if line is None else _parse(line)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise UserError(f"cannot read {self.path}: {error.strerror}") from None
 
     def _line(self, row: Mapping[str, Any]) -> bytes:
         try:
@@ -90,21 +106,14 @@ def _repaired(handle: int) -> bytes:
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
+    """The row on a line; None where there is none, or one that does not fit its check."""
     line = line.strip()
     body, check = line[:-LENGTH], line[-LENGTH:]
     if check.startswith(CHECK[:7]) and check.endswith(CHECK[-2:]):
         line = body.removesuffix(b",") + b"}"
         if check != CHECK % zlib.crc32(line):
             return None
-    try:
-        row = json.loads(line.decode("utf-8"), parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
-    return row if isinstance(row, dict) else None
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    return row_of(line)
 
 
 def plain(value: object) -> Any:

@@ -281,7 +281,7 @@ def test_what_cannot_be_reported_is_named_and_the_rest_is_reported(tmp_path: Pat
         "failed": "left out, failed (loss is NaN): {}",
         "torn": "left out: {}: {} is no run folder: cannot read run.json",
         "foreign": "left out: {}: {}/run.json is not from spa-bench",
-        "shapeless": "left out: {}: {} holds what this version cannot read (KeyError: ",
+        "shapeless": "left out: {}: {}/run.json holds what this version cannot read: config.env: ",
         "other rows": "left out: {}: {}/episodes.jsonl holds an episode that this version cannot read",
         "garbled": "{}: 1 unreadable lines",
         "newer": "left out: {}: {}/run.json has schema 99",
