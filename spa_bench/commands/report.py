@@ -48,11 +48,14 @@ def report(
         raise UserError(f"no readable run or audit in {', '.join(map(str, wanted))}: see the reasons above")
     from spa_bench.report import folder as report_folder
 
-    written = report_folder.write(found, wanted, out or wanted[0] / "report", baseline, cuts, episodes)
+    place = out or wanted[0] / "report"
+    if out is None and place.is_symlink():  # the results may be somebody else's, and lead anywhere
+        raise UserError(f"{place} is a link: name the folder to write into with --out")
+    written = report_folder.write(found, wanted, place, baseline, cuts, episodes)
     for note in written.notes:
         print(printable_line(f"not drawn: {note}"), file=sys.stderr)
-    place = written.folder / report_folder.PAGE
-    print(f"written to {written.folder}: {len(written.files)} files; open {place} in a browser", file=sys.stderr)
+    page = place / report_folder.PAGE
+    print(printable_line(f"written to {place}: {len(written.files)} files; open {page} in a browser"), file=sys.stderr)
 
 
 @command

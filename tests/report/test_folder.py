@@ -19,7 +19,7 @@ from written_runs import FACTS, damaged, write_run
 from spa_bench.audit import saved
 from spa_bench.core import UserError
 from spa_bench.report.contents import gather
-from spa_bench.report.folder import MANIFEST, PAGE, Written, _credit_map, _telling, write
+from spa_bench.report.folder import LOCK, MANIFEST, PAGE, Written, _credit_map, _telling, write
 from spa_bench.report.render import as_markdown
 
 SMALL_AUDIT = priced(RECORDED)
@@ -58,7 +58,7 @@ def test_every_table_is_there_in_three_forms_and_every_figure_in_two(reported: t
     results, written = reported
     found = gather([results])
     there = files(written.folder)
-    assert sorted([*written.files, MANIFEST]) == sorted(there)
+    assert sorted([*written.files, MANIFEST, LOCK]) == sorted(there)
     assert json.loads(there[MANIFEST])["files"] == list(written.files)
     (own,) = found.sections()
     for grid in own.grids:
