@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,9 +27,16 @@ LATEX = {
 }  # fmt: skip
 """Characters that LaTeX reads as commands, or does not have in every font."""
 
+LIVE = re.compile(r"\\|<(?=[a-z/!?])|&(?=#?\w+;)|\](?=[(\[:])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+"""What Markdown, as GitHub shows it, makes HTML, a link or a picture of, and the sign that keeps it from that."""
+
+MARKUP = {"<": "&lt;", "&": "&amp;"}
+"""Written so, as not every program takes a backslash before them."""
+
 LONGEST = 60
 """Characters of a part of a file name."""
-FORMULA = re.compile(r"\s*[=+\-@]")
+COMPUTED = "=+@−˗➕➖"
+"""What a cell begins with that a spreadsheet computes, and what some programs take for it; so do all hyphens."""
 NUMBER = re.compile(r"-|[+-]?[\d.,]+( to [+-]?[\d.,]+)?")
 """A cell that begins like a formula and is none; others are kept from being computed by a spreadsheet."""
 
@@ -47,8 +55,13 @@ class Grid:
 def markdown(grid: Grid) -> str:
     """The grid under its title."""
     lines = [grid.header, ["---", *["---:"] * (len(grid.header) - 1)], *grid.rows]
-    body = ["| " + " | ".join(printable_line(cell).replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([f"**{printable_line(grid.title)}**", "", *body])
+    body = ["| " + " | ".join(as_text(cell).replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return "\n".join([f"**{as_text(grid.title)}**", "", *body])
+
+
+def as_text(words: str) -> str:
+    """A line that Markdown shows as it is: nothing in it becomes HTML, a link or a picture."""
+    return LIVE.sub(lambda found: MARKUP.get(found[0], f"\\{found[0]}"), printable_line(words))
 
 
 def comma_separated(grid: Grid) -> str:
@@ -85,12 +98,13 @@ def boxes(grid: Grid) -> Boxes:
         pad_edge=False,
         padding=0,  # the box has a space between columns
     )
-    for place, name in enumerate(grid.header):
-        cells = [row[place] for row in grid.rows] if place else []
-        width = max(map(len, [*name.split(), *(part for cell in cells for part in _whole_parts(cell))]))
+    header, *rows = [list(map(printable_line, line)) for line in (grid.header, *grid.rows)]
+    for place, name in enumerate(header):
+        cells = [row[place] for row in rows] if place else []
+        width = max(map(len, ["", *name.split(), *(part for cell in cells for part in _whole_parts(cell))]))
         box.add_column(escape(name), justify="right" if place else "left", overflow="fold", min_width=width)
-    for row in grid.rows:
-        box.add_row(*(escape(printable_line(cell)) for cell in row))
+    for row in rows:
+        box.add_row(*map(escape, row))
     return box
 
 
@@ -110,7 +124,9 @@ def slug(text: str) -> str:
 
 def _harmless(cell: str) -> str:
     """A name that a spreadsheet would compute is marked as text."""
-    return f"'{cell}" if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell
+    first = unicodedata.normalize("NFKC", cell).lstrip()[:1]  # full-width signs as what they stand for
+    computed = first and (first in COMPUTED or unicodedata.category(first) == "Pd")
+    return f"'{cell}" if computed and not NUMBER.fullmatch(cell) else cell
 
 
 def _escaped(cell: str) -> str:

@@ -94,7 +94,7 @@ def show_sections(found: Sequence[Section], stream: TextIO) -> None:
 def as_markdown(found: Section) -> str:
     """Its grids, and its notes as a list."""
     parts = [grid_forms.markdown(grid) for grid in found.grids]
-    return "\n\n".join([*parts, "\n".join(f"- {printable_line(note)}" for note in found.notes)]).rstrip()
+    return "\n\n".join([*parts, "\n".join(f"- {grid_forms.as_text(note)}" for note in found.notes)]).rstrip()
 
 
 def markdown(table: Table, seconds: bool = True) -> str:
