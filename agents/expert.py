@@ -19,6 +19,7 @@ class Expert(Agent):
     teacher's own choice. Its thoughts are made by rule from what it has been shown (`rationale`).
     """
 
+    apart = True
     uses_expert = True
 
     def __init__(self, prompt: ReplyFormat, slip: float = 0.0, lists: bool = False) -> None:

@@ -12,6 +12,8 @@ from spa_bench.core import Agent, Conversation, Reply, ReplyFormat, derive_seed
 class Random(Agent):
     """Picks one of the admissible commands; says nothing (a format fault) where there is none."""
 
+    apart = True
+
     def __init__(self, prompt: ReplyFormat) -> None:
         self.prompt = prompt
 

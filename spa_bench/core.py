@@ -299,6 +299,9 @@ class Agent(ABC):
 
     uses_expert: ClassVar[bool] = False
     """The rollout fills in `Conversation.expert_action` before each call."""
+    apart: ClassVar[bool] = False
+    """A reply depends on its own conversation alone, to the bit: an interrupted evaluation plays only what is missing,
+    not the episodes beside it again."""
     lists: bool = False
     """The rollout records `Step.admissible`."""
     prompt: ReplyFormat

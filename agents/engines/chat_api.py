@@ -19,6 +19,8 @@ TOO_LONG = ("context_length", "context length", "maximum context", "too many tok
 class ChatAPI(Agent):
     """Sends each conversation whole. What a server does not answer ends the episode with an error."""
 
+    apart = True
+
     def __init__(
         self,
         prompt: ReplyFormat,

@@ -234,7 +234,7 @@ def unknown_kinds(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _panels(journal: Journal) -> tuple[dict[str, list[Played]], int, int]:
-    panels: dict[str, list[Played]] = {name: [] for name in PANELS}
+    panels: dict[str, list[tuple[Any, Played]]] = {name: [] for name in PANELS}
     seen: set[tuple[Any, ...]] = set()
     unreadable = duplicates = 0
     for row in journal.scan():
@@ -245,8 +245,10 @@ def _panels(journal: Journal) -> tuple[dict[str, list[Played]], int, int]:
         else:
             seen.add(identity)
             if row["stage"] in panels:
-                panels[row["stage"]].append(_played(row, journal.path))
-    return panels, unreadable, duplicates
+                panels[row["stage"]].append((row["index"], _played(row, journal.path)))
+    # Recorded as they ended, which an interruption changes: sums of numbers must not depend on it.
+    ordered = {name: [played for _, played in sorted(found, key=lambda one: one[0])] for name, found in panels.items()}
+    return ordered, unreadable, duplicates
 
 
 def _played(row: Mapping[str, Any], file: Path) -> Played:

@@ -18,6 +18,9 @@ from typing import Any
 
 from spa_bench.core import Agent, Conversation, Message, Reply, Step, Task, TextEnv, Trajectory
 
+Ended = Callable[["Request", Trajectory], None]
+"""Called with an episode that has ended, while others of its chunk are still played."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -165,7 +168,11 @@ def advance(game: Game, agent: Agent, replies: Sequence[Reply]) -> None:
 
 
 def play_chunk(
-    requests: Sequence[Request], envs: Sequence[TextEnv], agent: Agent, budget: int | None = None
+    requests: Sequence[Request],
+    envs: Sequence[TextEnv],
+    agent: Agent,
+    budget: int | None = None,
+    ended: Ended | None = None,
 ) -> tuple[list[Trajectory], int]:
     """Play one chunk, all games a step at a time, one world for each.
 
@@ -173,15 +180,23 @@ def play_chunk(
 
     With a `budget` of environment steps only the leading games whose steps fit into it are finished and returned;
     the others are given up as soon as they cannot fit any more. Order decides, not length, so the cut favours no
-    kind of episode beyond the single game that it falls into.
+    kind of episode beyond the single game that it falls into. `ended` is told of every episode when its game ends.
     """
     games = [begin(same, env, agent) for same, env in zip(seated(requests), envs, strict=True)]
-    finished = [episode.trajectory() for game in play_out(games, agent, budget) for episode in game.episodes]
+    kept = play_out(games, agent, budget, ended=ended)
+    finished = [episode.trajectory() for game in kept for episode in game.episodes]
     return finished, sum(len(episode.steps) for game in games for episode in game.episodes)
 
 
-def play_out(games: list[Game], agent: Agent, budget: int | None = None, turns: int | None = None) -> list[Game]:
+def play_out(
+    games: list[Game],
+    agent: Agent,
+    budget: int | None = None,
+    turns: int | None = None,
+    ended: Ended | None = None,
+) -> list[Game]:
     """Play games to their ends, or `turns` further steps; with a `budget`, the leading ones whose steps fit into it."""
+    _tell(games, ended)
     live = [game for game in games if not game.over]
     for _ in range(turns) if turns is not None else itertools.count():
         if not live:
@@ -199,9 +214,17 @@ def play_out(games: list[Game], agent: Agent, budget: int | None = None, turns: 
         kept = {id(game) for game in games}
         gone = [game for game in live if game.over or id(game) not in kept]
         agent.forget([episode.request.index for game in gone for episode in game.episodes])
+        _tell(gone, ended)
         live = [game for game in games if not game.over]
     agent.forget([episode.request.index for game in live for episode in game.episodes])
     return games
+
+
+def _tell(games: Iterable[Game], ended: Ended | None) -> None:
+    """Those of the games that are over."""
+    for episode in (episode for game in games if game.over for episode in game.episodes):
+        if ended is not None:
+            ended(episode.request, episode.trajectory())
 
 
 def seated(requests: Iterable[Request]) -> Iterator[tuple[Request, ...]]:
@@ -248,6 +271,7 @@ class Player:
         *,
         recorded: Mapping[int, Trajectory] | None = None,
         budget: int | None = None,
+        ended: Ended | None = None,
     ) -> Iterator[tuple[Request, Trajectory, bool]]:
         """Play requests in chunks; yields (request, trajectory, new) in request order.
 
@@ -255,13 +279,16 @@ class Player:
         of one that is partly there only the missing episodes are new. With a `budget` of environment steps `requests`
         may be endless; the episode that would exceed it, and all after it, are not yielded. An episode without steps
         counts as one, so that a budget is spent also where every task is won at its start.
+
+        Without a budget, `ended` is told of each episode that is played when it ends: in another order, before it is
+        yielded, and again of one that is recorded.
         """
         recorded = recorded or {}
         source = seated(requests)
         done = spent = 0
         while games := list(itertools.islice(source, self._together(budget, done, spent))):
             chunk = [request for game in games for request in game]
-            played, executed = self._chunk(chunk, agent, recorded, None if budget is None else budget - spent)
+            played, executed = self._chunk(chunk, agent, recorded, None if budget is None else budget - spent, ended)
             self.executed += executed
             for request, trajectory in zip(chunk, played, strict=False):
                 yield request, trajectory, request.index not in recorded
@@ -290,11 +317,16 @@ class Player:
         return self.envs[:count]
 
     def _chunk(
-        self, chunk: list[Request], agent: Agent, recorded: Mapping[int, Trajectory], budget: int | None
+        self,
+        chunk: list[Request],
+        agent: Agent,
+        recorded: Mapping[int, Trajectory],
+        budget: int | None,
+        ended: Ended | None,
     ) -> tuple[list[Trajectory], int]:
         if all(request.index in recorded for request in chunk):
             known = [recorded[request.index] for request in chunk]
             return known, sum(len(trajectory) for trajectory in known)
         games = sum(request.character == 0 for request in chunk)
-        played, executed = play_chunk(chunk, self.worlds(games), agent, budget)
+        played, executed = play_chunk(chunk, self.worlds(games), agent, budget, ended)
         return [recorded.get(r.index, trajectory) for r, trajectory in zip(chunk, played, strict=False)], executed

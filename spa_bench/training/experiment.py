@@ -28,8 +28,9 @@ from spa_bench.training import adapter, ppo, start
 from spa_bench.training.budget import least_steps
 from spa_bench.training.checked_method import extra_information
 from spa_bench.training.code import reward_code
+from spa_bench.training.evaluation import Evaluation
 from spa_bench.training.memory import enough_memory
-from spa_bench.training.stages import Evaluation, Run, weights_hash
+from spa_bench.training.stages import Run, weights_hash
 
 
 def run(config: RunConfig, results: Path, progress: Progress, track: str | None = None) -> Path:

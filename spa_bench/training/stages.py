@@ -7,9 +7,7 @@ checkpoint and the recorded episodes end.
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +20,6 @@ from spa_bench.method import RewardMethod
 from spa_bench.rollout.branching import Grower, branches
 from spa_bench.rollout.player import Request
 from spa_bench.rollout.simulator import PlayedOn
-from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.names import reward_typed
 from spa_bench.runs.progress import Progress, bursts
@@ -30,78 +27,11 @@ from spa_bench.training import checkpoint, metrics, ppo, pricing, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.budget import Budget, least_steps, so_far
 from spa_bench.training.checked_method import CheckedMethod
+from spa_bench.training.evaluation import Clock, Evaluation
 from spa_bench.training.language_model import LanguageModel
 from spa_bench.training.learner import TOLERANCES, Learner, make_policy, make_reference
 from spa_bench.training.memory import enough_memory
 from spa_bench.training.policy import Policy
-
-
-class Clock:
-    """Seconds since the last look."""
-
-    def __init__(self) -> None:
-        self.last = time.monotonic()
-
-    def lap(self) -> float:
-        """Seconds since the last lap."""
-        now = time.monotonic()
-        seconds, self.last = now - self.last, now
-        return seconds
-
-
-@dataclass
-class Evaluation:
-    """Plays the evaluation set into a folder, resumable."""
-
-    common: start.Start
-    folder: RunFolder
-    progress: Progress
-
-    def play(self, agent: Any) -> None:
-        """Each task of the evaluation set once."""
-        config, clock = self.common.config, Clock()
-        agent.temperature = config.eval.temperature
-        requests = start.make_requests(self.common, "eval", 0, self.common.panel, 1)
-        recorded = self.recorded("eval", 0)
-        with self.progress.stage("evaluate", total=len(requests), unit="episodes") as stage:
-            wins = 0
-            played = self.common.player.play(requests, agent, recorded=recorded)
-            for burst in bursts(self.logged(played, "eval", 0), self.common.chunk):
-                wins += sum(trajectory.success for _, trajectory in burst)
-                stage.advance(len(burst), success=wins / (stage.done + len(burst)))
-                if spent := agent.spent():
-                    self.folder.metrics.append({"kind": "spent", "stage": "evaluate"} | spent)
-        self.stage("evaluate", clock)
-
-    def stage(self, name: str, clock: Clock, **figures: Any) -> None:
-        """Record a stage once: a resumed run passes through it again, but it cost nothing then."""
-        rows, _ = self.folder.metrics.read()
-        if not any(row.get("kind") == "stage" and row.get("stage") == name for row in rows):
-            self.folder.metrics.append({"kind": "stage", "stage": name, "seconds": clock.lap()} | figures)
-
-    def recorded(self, stage: str, iteration: int) -> dict[int, Trajectory]:
-        """Episodes of an interrupted run, by index; of a double the first one counts."""
-        return {row["index"]: from_row(row) for row in reversed(self._rows(stage, iteration))}
-
-    def _rows(self, stage: str, iteration: int) -> list[dict[str, Any]]:
-        rows = (row for row in self.folder.episodes.scan() if row is not None)
-        return [row for row in rows if row.get("stage") == stage and row.get("iteration") == iteration]
-
-    def logged(
-        self, played: Iterable[tuple[Request, Trajectory, bool]], stage: str, iteration: int
-    ) -> Iterator[tuple[int, Trajectory]]:
-        """Index and episode of each, recorded as soon as it is there."""
-        for request, trajectory, new in played:
-            if new:
-                self.log(trajectory, stage, iteration, request.index)
-            yield request.index, trajectory
-
-    def log(self, trajectory: Trajectory, stage: str, iteration: int, index: int, parent: int | None = None) -> None:
-        """Record one episode; of a branch, `parent` is the index of the one that it left."""
-        place = {"stage": stage, "iteration": iteration, "index": index} | (
-            {} if parent is None else {"parent": parent}
-        )
-        self.folder.episodes.append(to_row(trajectory) | place)
 
 
 class Run(Evaluation):
