@@ -116,7 +116,7 @@ def test_an_episode_without_decisions_is_harmless():
 
 
 @given(walks(), GAMMA, GAMMA)
-def test_gae_is_its_definition(walk, gamma, lam):
+def test_t13_gae_is_its_definition(walk, gamma, lam):
     rewards, values = walk
     advantages, targets = credit.gae(rewards, values, gamma, lam)
     np.testing.assert_allclose(advantages, direct(rewards, values, gamma, lam), atol=1e-9)
@@ -167,7 +167,7 @@ def test_a_constant_critic_on_a_constant_reward_gives_the_known_lambda_return(si
 
 
 @given(walks(), GAMMA, GAMMA, st.integers(0, 11), st.floats(-5, 5, width=32))
-def test_a_reward_reaches_earlier_decisions_only_and_by_the_power_of_their_distance(walk, gamma, lam, at, extra):
+def test_t13_a_reward_reaches_earlier_decisions_only_and_by_the_power_of_their_distance(walk, gamma, lam, at, extra):
     rewards, values = walk
     k = at % len(rewards)
     changed = rewards.copy()
@@ -178,7 +178,7 @@ def test_a_reward_reaches_earlier_decisions_only_and_by_the_power_of_their_dista
 
 
 @given(walks(max_size=5), GAMMA, GAMMA, st.data())
-def test_tokens_of_observations_between_the_decisions_change_no_advantage(walk, gamma, lam, data):
+def test_t13_tokens_of_observations_between_the_decisions_change_no_advantage(walk, gamma, lam, data):
     """A sequence of text is cut down to its decisions before credit is spread, wherever observations stand in it.
 
     The mutant is GAE over the whole sequence with the critic masked to zero on observations (TRL 0.10.1): it decays.

@@ -78,7 +78,7 @@ def test_replies_do_not_depend_on_who_else_is_in_the_batch() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 4, 9])
-def test_episodes_do_not_depend_on_the_batch_size(batch: int) -> None:
+def test_t11_episodes_do_not_depend_on_the_batch_size(batch: int) -> None:
     agent = language_model()
     wanted, got = episodes(agent, 3), episodes(agent, batch)
     assert [[s.reply for s in t.steps] for t in got] == [[s.reply for s in t.steps] for t in wanted]

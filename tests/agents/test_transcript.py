@@ -148,7 +148,7 @@ def converse(one: Any, wanted: list[list[int]], talk: Conversation) -> list[Toke
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_what_is_sampled_in_20_turns_is_one_sequence_and_what_is_trained(name: str) -> None:
+def test_t15_what_is_sampled_in_20_turns_is_one_sequence_and_what_is_trained(name: str) -> None:
     one = agent(FAMILIES[name])
     wanted = [reply for reply in replies(one.chat, FAMILIES[name]) if reply]
     turns = converse(one, wanted, Conversation(0, 1, [Message("user", "Put a mug in shelf.")]))

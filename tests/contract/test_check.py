@@ -369,7 +369,7 @@ class Burns(Sparse):
         return super().rewards(group)
 
 
-def test_a_slow_method_is_caught_and_a_quick_one_measured():
+def test_t16_a_slow_method_is_caught_and_a_quick_one_measured():
     complaint = r"rewards are computed in time: .*s for 64 episodes of 20 steps, allowed are 0\.1"
     with pytest.raises(ContractError, match=complaint):
         check_time(Burns, 0.1)
@@ -475,7 +475,7 @@ def test_the_same_advantages_and_none_are_caught():
 
 
 @pytest.mark.parametrize("name", registry.names("rewards"))
-def test_every_built_in_method_passes(name):
+def test_t16_every_built_in_method_passes(name):
     report = examine(name, {})
     assert (report.problem, [v for v in report.tests if v.state != "ok"]) == (None, [])
     assert "not compared with" not in report.figures

@@ -56,7 +56,7 @@ def on(env: Any, turns: int) -> list[Any]:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", WORLDS)
-def test_a_copy_is_in_the_same_state_and_goes_on_alike(name: str, way: str) -> None:
+def test_t17_a_copy_is_in_the_same_state_and_goes_on_alike(name: str, way: str) -> None:
     env = make(name)
     assert WAYS[way](env).reset(seed=3)[0] == env.reset(seed=3)[0]
     for _ in range(3):

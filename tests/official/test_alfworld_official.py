@@ -46,7 +46,9 @@ def find(games: Games, name: str) -> Task:
     return games.find(key, split)
 
 
-def test_recorded_episodes_of_the_real_simulator_replay_without_a_difference(games: Games, alfworld_data: Path) -> None:
+def test_t21_recorded_episodes_of_the_real_simulator_replay_without_a_difference(
+    games: Games, alfworld_data: Path
+) -> None:
     episodes = steps = 0
     for episode in lines(alfworld_data / "upstream_traces.jsonl.xz"):
         engine = Engine(games.load(find(games, episode["game"]), episode["version"]))

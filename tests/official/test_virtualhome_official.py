@@ -160,7 +160,7 @@ def test_the_difference_of_every_shared_task_holds_at_its_end_and_not_before(pla
 
 
 @pytest.mark.parametrize("goals", ["eai", "difference"])
-def test_recorded_programs_reach_their_goals(played: list[Played], goals: str):
+def test_t21_recorded_programs_reach_their_goals(played: list[Played], goals: str):
     assert all(task.held.get(f"{goals} v1", True) for task in played)
     missed = {task.entry.name for task in played if not task.held.get(f"{goals} fixed", True)}
     assert missed <= NOT_IN_FIXED[goals]

@@ -60,7 +60,7 @@ def test_there_are_upstreams_goals(
     assert len({text.replace("'", "") for text in texts} & published) == 13
 
 
-def test_recorded_episodes_of_the_real_engine_replay_without_a_difference(
+def test_t21_recorded_episodes_of_the_real_engine_replay_without_a_difference(
     webshop_catalogue: Catalogue, synthetic: tuple[Prices, tuple[Goal, ...]], webshop_data: Path
 ) -> None:
     drawn, found = synthetic

@@ -39,7 +39,7 @@ def names(folder: Path, *endings: str) -> list[str]:
     return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.suffix in endings)
 
 
-def test_every_table_and_the_numbers_of_every_figure_are_the_same_to_the_byte(made: Path):
+def test_t21_every_table_and_the_numbers_of_every_figure_are_the_same_to_the_byte(made: Path):
     endings = (".md", ".csv", ".tex", ".json")
     assert names(made, *endings) == names(EXPECTED, *endings)
     different = [

@@ -110,7 +110,7 @@ def test_a_comparison_pays_the_outcome_last_and_needs_no_critic(cls):
 # rloo
 
 
-def test_rloo_by_hand():
+def test_t13_rloo_by_hand():
     """Outcomes 1, 0, .5 against the means of the others: 1 - .25, 0 - .75, .5 - .5."""
     group = [episode(1.0, [True] * 2), episode(0.0, [True] * 3), episode(0.5, [True])]
     same(advantages(RLOO(), group), [[0.75] * 2, [-0.75] * 3, [0.0]])
@@ -119,7 +119,7 @@ def test_rloo_by_hand():
 # grpo
 
 
-def test_grpo_by_hand():
+def test_t13_grpo_by_hand():
     """Outcomes 1, 0, .5: mean .5, squares .25 + .25 over N - 1 = 2, std .5. Of 1 and 0: .5 over the root of .5."""
     group = [episode(1.0, [True] * 2), episode(0.0, [True] * 3), episode(0.5, [True])]
     same(advantages(GRPO(), group), [[1.0] * 2, [-1.0] * 3, [0.0]], atol=3e-6)
@@ -138,7 +138,7 @@ def test_grpo_refuses_what_it_cannot_use(options):
 
 
 @pytest.mark.parametrize("cls", [RLOO, GRPO, GiGPO])
-def test_where_all_agree_or_one_is_alone_nothing_is_taught(cls):
+def test_t13_where_all_agree_or_one_is_alone_nothing_is_taught(cls):
     for outcome in (0.0, 0.3, 1.0):
         equal = [told(f"A x {n} y C", outcome) for n in range(3)]
         same(advantages(cls(gamma=1.0) if cls is GiGPO else cls(), equal), [[0.0] * 2] * 3)
@@ -185,7 +185,7 @@ ROOMS = [told("A x B y C", 1.0), told("A x A x B y C", 0.0), told("B y C", 1.0)]
 """With gamma .5 the returns to go are .5, 1; 0, 0, 0; 1."""
 
 
-def test_gigpo_by_hand():
+def test_t13_gigpo_by_hand():
     """Episodes: mean 2/3. State A holds .5, 0, 0, mean 1/6; state B holds 1, 0, 1, mean 2/3.
 
     With the spread of a sample: episodes and B have squares 1/9 + 4/9 + 1/9 over 2, std 1 / root 3; A has

@@ -401,7 +401,7 @@ def planted(count: int, size: int, seed: int, features: int = 8) -> tuple[list[T
     return made, truth, lambda ts: [hidden[episode_digest(t)] for t in ts]
 
 
-def test_planted_contributions_are_recovered_and_sums_match_outcomes_on_unseen_episodes():
+def test_t13_planted_contributions_are_recovered_and_sums_match_outcomes_on_unseen_episodes():
     made, truth, encoder = planted(260, 12, seed=1)
     method = SPA(exact=False)
     method.encoder = encoder

@@ -50,7 +50,7 @@ def test_the_requests_of_a_game_stand_together() -> None:
 
 
 @pytest.mark.parametrize("characters", [1, 2])
-def test_what_is_played_does_not_depend_on_the_batch(characters: int) -> None:
+def test_t11_what_is_played_does_not_depend_on_the_batch(characters: int) -> None:
     one, many = (play(characters, batch, 5) for batch in (1, 4))
     assert one == many and len(one) == 5 * characters
 

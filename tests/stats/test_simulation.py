@@ -71,7 +71,7 @@ def differing(tasks: int, discordance: float, difference: float, rng: np.random.
 # Coverage
 
 
-def test_the_interval_over_seeds_covers():
+def test_t20_the_interval_over_seeds_covers():
     rng = np.random.default_rng(1)
     samples = rng.normal(3.0, 2.0, size=(2000, 4))
     found = [over_seeds(list(sample), level=0.9) for sample in samples]
@@ -152,7 +152,7 @@ def test_the_probability_of_improvement_covers_with_thirty_runs(ahead: float):
 
 
 @pytest.mark.parametrize(("tasks", "discordance"), [(134, 0.2), (500, 0.3), (40, 0.2)])
-def test_policies_of_one_seed_are_found_different_on_other_tasks_in_five_percent(tasks: int, discordance: float):
+def test_t20_policies_of_one_seed_are_found_different_on_other_tasks_in_five_percent(tasks: int, discordance: float):
     rng = np.random.default_rng(7)
     none = np.zeros((1, tasks))
     pairs = [paired(differing(tasks, discordance, 0.0, rng)[None], none) for _ in range(2000)]

@@ -69,7 +69,7 @@ def test_the_interval_of_three_seeds_is_students():
     assert (found.low, found.high) == (pytest.approx(0.6 - reach, abs=1e-6), pytest.approx(0.6 + reach, abs=1e-6))
 
 
-def test_one_seed_has_no_interval():
+def test_t20_one_seed_has_no_interval():
     assert over_seeds([0.4], limits=(0.0, 1.0)) == Estimate(0.4, None, None, 1)
 
 
@@ -91,7 +91,7 @@ def test_no_number_comes_out_of_nothing_or_of_nan(values: list[float]):
 
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
 @pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (0, 134), (99, 134), (106, 134), (134, 134), (7, 2000)])
-def test_wilsons_interval_is_that_of_scipy(successes: int, n: int, level: float):
+def test_t20_wilsons_interval_is_that_of_scipy(successes: int, n: int, level: float):
     found = wilson(successes, n, level)
     expected = scipy_stats.binomtest(successes, n).proportion_ci(level, method="wilson")
     assert found is not None

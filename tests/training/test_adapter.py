@@ -178,7 +178,7 @@ def test_merged_logits_are_the_unmerged_ones_and_merging_again_gives_the_same_bi
     targets=st.sampled_from(["all-linear", "q_proj", "down_proj, v_proj"]),
 )
 @settings(max_examples=10)
-def test_merged_is_unmerged_for_any_adapter(
+def test_t14_merged_is_unmerged_for_any_adapter(
     tmp_path_factory: pytest.TempPathFactory, rank: int, alpha: int, seed: int, size: float, targets: str
 ) -> None:
     agent, folder = language_model(), tmp_path_factory.mktemp("adapter")

@@ -199,7 +199,7 @@ def test_what_each_step_was_assigned_is_on_record(compared: list[Path]) -> None:
         assert row["rewards"] == [0.0] * (len(episode["steps"]) - 1) + [episode["outcome"]]
 
 
-def test_the_evaluation_set_is_played_once_per_task(compared: list[Path]) -> None:
+def test_t12_the_evaluation_set_is_played_once_per_task(compared: list[Path]) -> None:
     for path in compared:
         played = [row["task"]["key"] for key, row in episodes(path).items() if key[0] == "eval"]
         assert len(played) == len(set(played)) == 6

@@ -108,7 +108,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("lora", "recompute"), [(False, False), (True, True)])
-def test_packed_rows_are_scored_as_padded_ones(kind: str, lora: bool, recompute: bool) -> None:
+def test_t14_packed_rows_are_scored_as_padded_ones(kind: str, lora: bool, recompute: bool) -> None:
     """Log-probs, entropies, values, states and gradients of random batches; with LoRA of the adapter, and the
     reference is the same network without it.
     """

@@ -217,7 +217,7 @@ def test_the_scale_of_a_methods_rewards_does_not_change_how_far_the_policy_moves
 
 
 @pytest.mark.parametrize("microbatch", [1, 2, 6])
-def test_accumulation_gives_the_same_step_as_one_large_batch(
+def test_t14_accumulation_gives_the_same_step_as_one_large_batch(
     policy: Policy, microbatch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("spa_bench.training.batches.PADDED", 1.0)
@@ -343,7 +343,7 @@ def test_a_gradient_that_is_not_finite_skips_the_step(policy: Policy) -> None:
     assert torch.equal(before, parameter)
 
 
-def test_the_first_kl_is_zero_and_is_not_after_a_step(policy: Policy) -> None:
+def test_t14_the_first_kl_is_zero_and_is_not_after_a_step(policy: Policy) -> None:
     start = copy.deepcopy(policy)
     trajectories = batch(policy)
     assert price(policy, Fixed(), trajectories).figures["largest_log_ratio_to_start"] < 1e-5

@@ -33,7 +33,7 @@ def test_an_evaluation_set_is_known_by_its_tasks_and_settings_and_not_by_where_i
     assert replace(common, panel=common.panel[1:]).panel_hash != common.panel_hash
 
 
-def test_tasks_are_shuffled_by_their_names_alone() -> None:
+def test_t11_tasks_are_shuffled_by_their_names_alone() -> None:
     """The sha256 of d begins with 18, of f with 25, of c with 2e, of b with 3e, of e with 3f and of a with ca."""
     tasks = [task(key) for key in "abcdef"]
     assert [one.key for one in start.fixed_shuffle(tasks)] == list("dfcbea")

@@ -41,7 +41,7 @@ def env() -> ALFWorld:
     return ALFWorld(**SMALL)
 
 
-def test_gymnasiums_own_checker_finds_nothing_to_warn_of() -> None:
+def test_t17_gymnasiums_own_checker_finds_nothing_to_warn_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         made = gymnasium.make("spa_bench:ALFWorld-v0", render_mode="ansi", **SMALL)
@@ -94,7 +94,7 @@ def test_reward_is_paid_on_the_winning_step_only(env: ALFWorld) -> None:
     assert rewards == [0.0] * (len(rewards) - 1) + [1.0]
 
 
-def test_the_step_limit_truncates_and_is_no_success(env: ALFWorld) -> None:
+def test_t17_the_step_limit_truncates_and_is_no_success(env: ALFWorld) -> None:
     env.max_steps = 4
     begin(env)
     results = [env.step("look")[2:4] for _ in range(4)]

@@ -213,7 +213,7 @@ def test_games_that_upstream_does_not_play_are_not_extra(root: Path) -> None:
     assert answer.splits[0].ignored == 1
 
 
-def test_a_game_in_two_splits_is_found_by_file_and_by_household(root: Path) -> None:
+def test_t12_a_game_in_two_splits_is_found_by_file_and_by_household(root: Path) -> None:
     games = folder(root)
     train, seen = games.tasks("train")[0], games.tasks("valid_seen")[0]
     raw = json.loads(games.path(train).read_text())

@@ -59,7 +59,7 @@ def wander(env: VirtualHome, info: dict[str, Any], dice: Dice) -> tuple[str, Res
     return action, env.step(action)
 
 
-def test_gymnasiums_own_checker_finds_nothing_to_warn_of() -> None:
+def test_t17_gymnasiums_own_checker_finds_nothing_to_warn_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         made = gymnasium.make("spa_bench:VirtualHome-v0", render_mode="ansi", **SMALL)
@@ -266,7 +266,7 @@ def test_random_play_then_the_expert_still_wins() -> None:
     assert won == 30
 
 
-def test_the_step_limit_truncates_and_is_no_success() -> None:
+def test_t17_the_step_limit_truncates_and_is_no_success() -> None:
     env = VirtualHome(**SMALL, max_steps=4)
     begin(env)
     results = [env.step("dance") for _ in range(4)]

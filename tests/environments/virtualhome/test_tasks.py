@@ -464,7 +464,7 @@ def test_a_torn_file_is_wrong_and_not_fatal(root: Path):
     assert len(verify(Homes(root, entries, strict=True)).splits[0].wrong) == 5
 
 
-def test_a_task_in_two_splits_is_found_whatever_it_is_called(root: Path):
+def test_t12_a_task_in_two_splits_is_found_whatever_it_is_called(root: Path):
     homes = folder(root)
     train, seen = first_file(root), first_file(root, "valid_seen")
     text = train.read_text()

@@ -59,7 +59,7 @@ def wander(env: WebShop, info: dict[str, Any], dice: Dice) -> tuple[str, Result]
     return action, env.step(action)
 
 
-def test_gymnasiums_own_checker_finds_nothing_to_warn_of() -> None:
+def test_t17_gymnasiums_own_checker_finds_nothing_to_warn_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         made = gymnasium.make("spa_bench:WebShop-v0", render_mode="ansi", **SMALL)
@@ -131,7 +131,7 @@ def test_reward_comes_with_the_purchase_only_and_only_1_is_success(env: WebShop)
     assert seen >= {(True, False), (False, True)}
 
 
-def test_the_step_limit_truncates_and_is_no_success() -> None:
+def test_t17_the_step_limit_truncates_and_is_no_success() -> None:
     env = WebShop(**SMALL, max_steps=4)
     begin(env)
     results = [env.step("search[rug]") for _ in range(4)]
@@ -255,7 +255,7 @@ def test_tasks_are_sorted_and_keys_do_not_depend_on_the_price_seed(env: WebShop)
     }
 
 
-def test_no_product_is_in_two_splits(env: WebShop) -> None:
+def test_t12_no_product_is_in_two_splits(env: WebShop) -> None:
     asins = [{env.assortment.goals[task.key].asin for task in env.tasks(split)} for split in SPLITS]
     assert all(not one & two for one, two in itertools.combinations(asins, 2))
     assert len(env.tasks("valid_unseen")) == 10
