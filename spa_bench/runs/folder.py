@@ -127,7 +127,7 @@ class RunFolder:
 
         UserError where there are some and all are damaged.
         """
-        faults = []
+        faults: list[str] = []
         for number, path in reversed(self._checkpoints()):
             fault = manifest.fault(path)
             if fault == manifest.NONE:
