@@ -45,7 +45,7 @@ def _remembered(stamps: tuple[tuple[str, int, int, int], ...]) -> str:
 def _hashed(paths: Iterable[str | Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             while block := file.read(BLOCK):
                 digest.update(block)
     return digest.hexdigest()
@@ -110,9 +110,14 @@ def _listed(folder: Path, found: os.stat_result) -> dict[str, tuple[int, str]]:
 
 
 def _files(folder: Path, above: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    """Name and state of everything below a folder that is no folder; no link is followed."""
+    """Name and state of everything below a folder that is no folder; no link is followed.
+
+    What begins with a dot is of the system (`.nfs...`, `.DS_Store`), or a lock: no reader of ours looks at it.
+    """
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.startswith("."):
+                continue
             if entry.is_dir(follow_symlinks=False):
                 yield from _files(Path(entry.path), f"{above}{entry.name}/")
             else:

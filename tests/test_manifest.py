@@ -114,6 +114,13 @@ def test_each_of_200_changed_bytes_is_noticed(tmp_path: Path):
     assert manifest.fault(folder) is None
 
 
+def test_what_the_system_leaves_in_a_folder_is_no_damage(tmp_path: Path):
+    folder = listed(tmp_path / "folder")
+    for name in (".nfs000012ab", "deep/.DS_Store"):
+        (folder / name).write_text("")
+    assert manifest.fault(folder) is None and manifest.fault_once(folder) is None
+
+
 def test_an_entry_that_cannot_be_made_again_stays_as_it_was(tmp_path: Path):
     folder = get(tmp_path)[1]
     (folder / "more").write_text("")

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from spa_bench.core import UserError
+from spa_bench.environments.webshop import blocks
 from spa_bench.environments.webshop.catalogue import (
     ARRAYS,
     INDEX,
@@ -28,6 +29,7 @@ from spa_bench.environments.webshop.catalogue import (
     Catalogue,
     Summary,
     encode,
+    in_blocks,
 )
 from spa_bench.environments.webshop.nouns import Tagger, find_tagger
 from spa_bench.environments.webshop.products import OddPrice, Product, indexed, parse, sold
@@ -112,6 +114,7 @@ def _write(
             note(_left_out(reader.odd_prices))
         note("writing the index")
         store.finish()
+    blocks.write(folder, in_blocks(_names(folder)))
     summary = _summary(folder, store, tagger, reader, prints)
     (folder / SUMMARY).write_text(summary.write(), encoding="utf-8", newline="\n")
 

@@ -1,8 +1,10 @@
-"""All products of a shop, on disk: opened in milliseconds, mapped into memory, read one by one.
+"""All products of a shop, on disk: opened in a tenth of a second, mapped into memory, read one by one.
 
 A catalogue is a folder that `build` writes:
 
 - `catalogue.json`: what it was made of, and size and sha256 of every other file (`Summary`);
+- `blocks.npy`: checks of all files but these and the records, block by block (`blocks`). They are compared at opening,
+  those of posting lists, which are most, when a query reads them;
 - `products.bin`: one JSON record for each product, in upstream's order, back to back; a row is a place in that order;
 - `offsets.npy` (int64, rows + 1), `checks.npy` (uint32, rows): where a record lies in it, and its CRC-32;
 - `asins.npy`, `sorted.npy` (bytes, rows), `order.npy` (int32, rows): ids by row, ids in order of their UTF-8 bytes, and
@@ -20,7 +22,7 @@ import hashlib
 import json
 import mmap
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -31,16 +33,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa_bench.core import UserError
+from spa_bench.environments.webshop import blocks
 from spa_bench.environments.webshop.products import Instruction, Product
 from spa_bench.environments.webshop.search import Index
 from spa_bench.environments.webshop.sources import Fingerprint
 
-FORMAT = 1
-"""Of the folder; grows with every change of its content."""
+FORMAT = 2
+"""Of the folder; grows with every change of its files."""
+CONTENT = 1
+"""Of what is in them; grows where the same sources would give other products, goals or results of a search."""
 
 SUMMARY = "catalogue.json"
 RECORDS = "products.bin"
 INDEX = "index"
+LATER = (f"{INDEX}/documents.npy", f"{INDEX}/codes.npy")
+"""The posting lists: most of the index, of which a query reads a part."""
 ARRAYS: Mapping[str, str] = {
     "offsets": "<i8",
     "checks": "<u4",
@@ -91,15 +98,15 @@ class Summary:
 
     @property
     def digest(self) -> str:
-        """16 hex digits of what decides the content: sources, tagger and format."""
-        made_of = [FORMAT, self.tagger, sorted((role, source.sha256) for role, source in self.sources.items())]
+        """16 hex digits of what decides the content: sources, tagger and its format."""
+        made_of = [CONTENT, self.tagger, sorted((role, source.sha256) for role, source in self.sources.items())]
         return hashlib.sha256(json.dumps(made_of).encode("ascii")).hexdigest()[:16]
 
     def write(self) -> str:
         """The text of `catalogue.json`; equal summaries give equal texts."""
         plain = {"format": FORMAT, "digest": self.digest} | asdict(self)
         plain["sources"] = {role: asdict(s) | {"official": s.official} for role, s in self.sources.items()}
-        return json.dumps(plain, indent=1, sort_keys=True) + "\n"
+        return json.dumps(plain | {"check": _check(plain)}, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def read(cls, folder: Path) -> Summary:
@@ -120,9 +127,14 @@ class Summary:
             summary = _summary(plain)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(folder, f"{SUMMARY}: {error!r}") from None
-        if plain.get("digest") != summary.digest:
+        if plain.get("digest") != summary.digest or plain.pop("check", None) != _check(plain):
             raise damaged(folder, f"{SUMMARY} contradicts itself")
         return summary
+
+
+def in_blocks(names: Iterable[str]) -> list[str]:
+    """Which of a catalogue's files have checks of their blocks: every record has one of its own."""
+    return sorted(name for name in names if name not in (RECORDS, SUMMARY, blocks.FILE))
 
 
 def damaged(folder: Path, what: str) -> UserError:
@@ -186,22 +198,29 @@ class Catalogue:
             file = folder / name
             if not file.is_file() or file.stat().st_size != size:
                 raise damaged(folder, f"{name} is missing or of another size")
+        sizes = {name: summary.files[name][0] for name in in_blocks(summary.files)}
+        self._blocks = blocks.Blocks(folder, sizes, summary.files[blocks.FILE][1])
+        for name in sizes:
+            self._compare(name, 0, 1 if name in LATER else None)
         self._arrays = {name: _load(folder, name) for name in ARRAYS}
         self._check_shapes()
         with (folder / RECORDS).open("rb") as records:
             self._records = mmap.mmap(records.fileno(), 0, access=mmap.ACCESS_READ)
-        self._index = Index.open(folder / INDEX)
+        self._index = Index.open(folder / INDEX, lambda name, start, end: self._compare(f"{INDEX}/{name}", start, end))
         self._product = lru_cache(KEPT_PRODUCTS)(self._find)
         self._search = lru_cache(KEPT_SEARCHES)(self._find_all)
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
-        """Open a catalogue without reading it. Raises UserError where it is missing, damaged or of another format."""
+        """Open a catalogue without reading its records and posting lists.
+
+        Raises UserError where it is missing, damaged or of another format.
+        """
         path = Path(folder)
         summary = Summary.read(path)
         try:
             return cls(path, summary)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise damaged(path, str(error)) from None
 
     def __len__(self) -> int:
@@ -285,6 +304,13 @@ class Catalogue:
             raise damaged(self.folder, f"record of product {row} is another product's")
         return product
 
+    def _compare(self, name: str, start: int, end: int | None) -> None:
+        """Raise UserError unless these bytes of a file are what was written."""
+        try:
+            self._blocks.check(name, start, end)
+        except (OSError, ValueError) as error:
+            raise damaged(self.folder, str(error)) from None
+
     def _checked(self, row: int) -> int:
         if not 0 <= row < len(self):
             raise damaged(self.folder, f"there is no product {row}")
@@ -311,6 +337,10 @@ def _load(folder: Path, name: str) -> NDArray[Any]:
     return np.asarray(mapped)  # without the subclass, whose every element access costs microseconds
 
 
+def _check(plain: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode("ascii")).hexdigest()[:16]
+
+
 def _plain(wish: Instruction) -> list[Any]:
     return [wish.text, wish.attributes, wish.options]
 
@@ -330,5 +360,5 @@ def _summary(plain: Mapping[str, Any]) -> Summary:
         skipped={str(why): int(count) for why, count in plain["skipped"].items()},
         sources={role: Fingerprint(s["name"], s["size"], s["sha256"]) for role, s in plain["sources"].items()},
         files={str(name): (int(size), str(sha256)) for name, (size, sha256) in plain["files"].items()},
-        odd_prices={str(asin): str(price) for asin, price in plain.get("odd_prices", {}).items()},
+        odd_prices={str(asin): str(price) for asin, price in plain["odd_prices"].items()},
     )

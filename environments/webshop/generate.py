@@ -154,6 +154,8 @@ def _fingerprint() -> str:
         "products.py",
         "build.py",
         "search.py",
+        "blocks.py",
+        "catalogue.py",
         "analyzer.py",
         "porter.py",
         "../dice.py",

@@ -17,7 +17,7 @@ import zipfile
 from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,7 @@ _UNREADABLE = (
 """What NumPy raises over files that are missing, cut off, or no arrays."""
 
 Array = NDArray[Any]
+Check = Callable[[str, int, int], None]
 
 
 def length_classes() -> NDArray[np.float32]:
@@ -97,6 +98,8 @@ class Files:
 
 
 NAMES = tuple(Files.__dataclass_fields__)
+LISTS = ("documents", "codes")
+"""What has an entry for each posting."""
 _KINDS = {
     "counts": ("<i8", (2,)),
     "ranks": ("<i4", (None,)),
@@ -113,9 +116,11 @@ _KINDS = {
 class Index:
     """A searchable index. Opening reads a few megabytes; postings are read where a query needs them."""
 
-    def __init__(self, folder: Path, files: Files) -> None:
+    def __init__(self, folder: Path, files: Files, check: Check | None = None) -> None:
         self.folder = folder
         self._files = files
+        self._check = check
+        self._heads = {name: path(folder, name).stat().st_size - getattr(files, name).nbytes for name in LISTS}
         self._texts = _Texts(files)
         with_terms, total = map(int, files.counts)
         average = np.float32(total / max(with_terms, 1))
@@ -127,11 +132,13 @@ class Index:
         self._saturation = one + times.astype(np.float32) * inverse[length_class]
 
     @classmethod
-    def open(cls, folder: Path) -> Index:
-        """Map the index in `folder`. Raises UserError naming the file that is missing or damaged."""
-        files = Files(**{name: _load(folder, name) for name in NAMES})
-        _check(folder, files)
-        return cls(folder, files)
+    def open(cls, folder: Path, check: Check | None = None) -> Index:
+        """Map the index in `folder`. Raises UserError naming the file that is missing or damaged.
+
+        `check` is called before a posting list is read, with the name of the file and its first byte and the end.
+        """
+        _check(folder, files := Files(**{name: _load(folder, name) for name in NAMES}))
+        return cls(folder, files, check)
 
     def top(self, query: str, k: int = 50) -> list[int]:
         """Rows of the best `k` documents with any term of `query`, best first. Raises UserError over a damaged file."""
@@ -151,7 +158,7 @@ class Index:
     def _add(self, scores: NDArray[np.float64], place: int, times: int) -> None:
         """Add the contributions of one term that occurs `times` times in the query."""
         first, end = map(int, self._files.spans[place])
-        documents, codes = self._files.documents[first:end], self._files.codes[first:end]
+        documents, codes = (self._list(name, first, end) for name in LISTS)
         rarity = math.log(1 + (self._found_in - len(documents) + 0.5) / (len(documents) + 0.5))
         weight = np.float32(times) * np.float32(rarity)
         contribution = np.maximum((weight - weight / self._saturation).astype(np.float64), FAINTEST)
@@ -160,6 +167,12 @@ class Index:
         if codes.max() >= len(contribution):
             raise _damaged(self.folder, "codes")
         np.add.at(scores, documents, contribution[codes])  # faster than reading, adding and writing back
+
+    def _list(self, name: str, first: int, end: int) -> Array:
+        values: Array = getattr(self._files, name)
+        if self._check is not None:
+            self._check(f"{name}.npy", *(self._heads[name] + place * values.itemsize for place in (first, end)))
+        return values[first:end]
 
     def _best(self, scores: NDArray[np.float64], k: int) -> list[tuple[int, float]]:
         rows = np.flatnonzero(scores > _bound(scores, k))

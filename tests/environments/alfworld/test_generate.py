@@ -156,7 +156,7 @@ def test_traj_data_agrees_with_the_folder_name(cache):
 
 def test_tasks_are_made_once_and_kept(cache):
     folder = generate.ensure(train=6, valid=6)
-    marker = folder / "untouched"
+    marker = folder / ".untouched"
     marker.touch()
     assert generate.ensure(train=6, valid=6) == folder
     assert marker.exists()

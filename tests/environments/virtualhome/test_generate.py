@@ -334,7 +334,7 @@ def test_the_panel_is_small_and_the_loader_reads_it(panel):
 
 def test_tasks_are_made_once_and_kept(cache):
     folder = generate.ensure(train=6, valid=6)
-    marker = folder / "untouched"
+    marker = folder / ".untouched"
     marker.touch()
     assert generate.ensure(train=6, valid=6) == folder
     assert marker.exists()

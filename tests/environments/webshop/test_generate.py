@@ -256,9 +256,10 @@ def test_the_default_has_every_number_of_options_and_asks_for_the_hidden_now_and
 
 def test_a_shop_is_made_once_and_kept(own):
     folder = generate.ensure(products=5)
-    (folder / "untouched").touch()
+    marker = folder / ".untouched"
+    marker.touch()
     assert generate.ensure(products=5) == folder
-    assert (folder / "untouched").exists()
+    assert marker.exists()
     assert folders(folder.parent) == [folder.name]
 
 
