@@ -331,7 +331,7 @@ def audit(
     folder = save(found, results)
     plot(found, folder / "audit.png", folder / "audit.pdf")
     show(found, sys.stdout, as_json)
-    print(f"written to {folder}", file=sys.stderr)
+    print(printable_line(f"written to {folder}"), file=sys.stderr)
 
 
 app.command()(report.report)

@@ -8,6 +8,7 @@ of their own.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from spa_bench import registry
 from spa_bench.commands import recipes
 from spa_bench.config import EMBEDDED, LORA, OTHER_MODELS, ModelConfig, RunConfig, build, override
 from spa_bench.core import UserError
+from spa_bench.terminal import UNSAFE
 from spa_bench.training.model_content import known_as
 
 
@@ -158,7 +160,14 @@ def _value(value: Any) -> str:
         return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(item) for item in value)}]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "".join(map(_visible, json.dumps(value, ensure_ascii=False)))
+
+
+def _visible(char: str) -> str:
+    """A character, or its escape in TOML where a screen could be steered with it."""
+    if unicodedata.category(char) not in UNSAFE:
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 1 << 16 else f"\\U{ord(char):08x}"
 
 
 def _key(name: str) -> str:

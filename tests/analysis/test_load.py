@@ -316,7 +316,7 @@ def every_kind(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @strategies.max_examples(60)
 @given(data=st.data())
-def test_whatever_bytes_are_damaged_there_is_a_frame(every_kind: Path, data: st.DataObject):
+def test_t03_whatever_bytes_are_damaged_there_is_a_frame(every_kind: Path, data: st.DataObject):
     """Any file of a run or an audit, cut, or with bytes changed: the columns stay, and nothing but warnings is said."""
     results = every_kind
     names = ("run.json", "audit.json", "episodes.jsonl", "prices.jsonl", "metrics.jsonl")
@@ -400,7 +400,7 @@ def test_a_stage_is_what_all_have_of_it(tmp_path: Path):
             same(part, whole[whole.stage == stage][list(part.columns)])
 
 
-def test_of_an_episode_that_stands_twice_the_first_counts_and_it_is_said(tmp_path: Path):
+def test_t03_of_an_episode_that_stands_twice_the_first_counts_and_it_is_said(tmp_path: Path):
     path = write_run(tmp_path)
     add(path, "episodes", [to_row(episode(words)) | place("train", 1, 0) for words in ("ab", "abc")])
     frame, lines = warned(lambda: load_episodes(tmp_path, "train"))
@@ -668,7 +668,7 @@ def test_an_audit_that_is_being_written_and_one_in_a_run_folder_are_no_audits(tm
 # Text
 
 
-def test_hostile_text_goes_through_unchanged(tmp_path: Path):
+def test_t07_hostile_text_goes_through_unchanged(tmp_path: Path):
     texts = [HOSTILE, "\ud800", "", "\r\n\u2028"]
     steps = tuple(Step(text, text, text, True, None, 0.0, 0.0, expert_action=text) for text in texts)
     task = Task("alfworld", HOSTILE, "train", HOSTILE, 1)
@@ -686,7 +686,7 @@ def test_hostile_text_goes_through_unchanged(tmp_path: Path):
     assert set(results.failure) == {HOSTILE} and set(results.protocol) == {HOSTILE}
 
 
-def test_a_hostile_reason_is_one_line_that_cannot_steer_a_screen(tmp_path: Path):
+def test_t07_a_hostile_reason_is_one_line_that_cannot_steer_a_screen(tmp_path: Path):
     path = write_run(tmp_path)
     content = json.loads((path / "run.json").read_text())
     (path / "run.json").write_text(json.dumps(content | {"schema": f"{HOSTILE}\n\x1b[31m" + "x" * 10_000}))

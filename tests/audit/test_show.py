@@ -249,7 +249,7 @@ def test_an_audit_of_nothing_is_a_table_too():
     assert to_json(nothing)["methods"] == []
 
 
-def test_names_from_outside_do_not_steer_the_terminal_or_the_markup():
+def test_t07_names_from_outside_do_not_steer_the_terminal_or_the_markup():
     text = printed(replace(SMALL, methods=(replace(SMALL.methods[0], name="[red]a[/x]\x1b[2J"),), notes=("\x1b[2J",)))
     assert "[red]a[/x]\\x1b[2J" in text and "\x1b" not in text
 

@@ -7,15 +7,20 @@ import io
 import re
 import shutil
 import subprocess
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from rich.console import Console
 from strategies import HOSTILE
 
-from spa_bench.report.grid import Grid, boxes, comma_separated, latex, markdown, slug
+from spa_bench.report.grid import Grid, as_text, boxes, comma_separated, latex, markdown, slug
+from spa_bench.terminal import UNSAFE
 
 GRID = Grid(
     "results", "alfworld, n=4", ["method", "success %", "Δ success (pp)"], [["a_b", "50.0", "-1.5"], ["c", "", "+2.0"]]
@@ -65,8 +70,28 @@ def test_ranges_keep_their_hyphen_and_negative_numbers_get_a_minus():
     assert "$-$1.0 to $-$2.0 ($-$3)" in text
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", " =x", "-HYPERLINK(1)"])
-def test_a_spreadsheet_computes_no_name(cell: str):
+LOOK_ALIKES = [
+    "＝1+1",
+    "＋1+1",
+    "－2+3",
+    "＠SUM(A1)",
+    "﹣1+1",
+    "⁻1+1",
+    "⁺1+1",
+    "−2+3",
+    "–2+3",
+    "—2",
+    "‐2+3",
+    "‑2",
+    "➖2",
+    "\u3000=x",
+]
+
+
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", " =x", "\xa0=x", "-HYPERLINK(1)", *LOOK_ALIKES]
+)
+def test_t07_a_spreadsheet_computes_no_name(cell: str):
     line = comma_separated(Grid("x", "t", ["m", "a"], [[cell, "1"]])).splitlines()[1]
     assert next(csv.reader([line]))[0] == f"'{cell}"
 
@@ -78,7 +103,7 @@ def test_numbers_are_no_formulas(cell: str):
 
 
 @given(CELLS, CELLS)
-def test_no_cell_leaves_its_place(header: list[str], row: list[str]):
+def test_t07_no_cell_leaves_its_place(header: list[str], row: list[str]):
     grid = Grid("x", "title", header, [row])
     lines = markdown(grid).splitlines()
     assert len(lines) == 5
@@ -92,10 +117,61 @@ def test_no_cell_leaves_its_place(header: list[str], row: list[str]):
     assert not re.findall(r"(?<!\\)[#%~^](?!$)", body[0] + body[2])
 
 
+LINKS = {
+    "<img src=x onerror='hacked = 1'>": "&lt;img src=x onerror='hacked = 1'>",
+    "</td><script>hacked = 1</script>": "&lt;/td>&lt;script>hacked = 1&lt;/script>",
+    "<!-- a -->": "&lt;!-- a -->",
+    "<http://a.b>": r"&lt;http\://a.b>",
+    "[a](http://b.c)": r"[a\](http\://b.c)",
+    "![a](b)": r"![a\](b)",
+    r"[a\](b)": r"[a\\\](b)",
+    "[a][b]": r"[a\][b]",
+    "[a]: b": r"[a\]: b",
+    "see WWW.a.b": r"see WWW\.a.b",
+    "&lt;b&gt; &#60;b": "&amp;lt;b&amp;gt; &amp;#60;b",
+    r"a\|b": r"a\\\|b",
+    "n < 4, p <0.001, R&D, 79.1 [1]; 3 [2], spa [code ab]": "n < 4, p <0.001, R&D, 79.1 [1]; 3 [2], spa [code ab]",
+}
+
+
+@pytest.mark.parametrize("cell", LINKS)
+def test_t07_markdown_shows_html_and_links_as_text(cell: str):
+    table = markdown(Grid("x", cell, ["m", cell], [[cell, "1"]]))
+    assert table.splitlines()[4] == f"| {LINKS[cell]} | 1 |"
+    shown = list(tokens(table + f"\n\n- {as_text(cell)}"))
+    inner = [token for token in shown if token.type == "inline"]
+    assert [token.children[0].content for token in inner if len(token.children) == 1].count(cell) == 3
+
+
+PIECES = st.sampled_from(
+    [*LINKS, "|", "\\", "`", "[", "]", "(", ")", "]:", "<", ">", "&", ":", "//", "*", "!", "\n", " ", "a"]
+)
+
+
+@given(st.lists(PIECES | HOSTILE, max_size=8).map("".join))
+def test_t07_no_text_becomes_html_a_link_or_another_cell(text: str):
+    found = list(tokens(f"{markdown(Grid('x', text, ['m', text], [[text, '1']]))}\n\n- {as_text(text)}"))
+    kinds = {token.type for one in found for token in (one, *(one.children or ()))}
+    assert kinds.isdisjoint({"html_inline", "html_block", "link_open", "image"})
+    assert [token.type for token in found].count("td_open") == [token.type for token in found].count("th_open") == 2
+    assert not re.search(r"(?<!\\)://|www\.", as_text(text), re.IGNORECASE)  # GitHub makes links of these alone
+
+
+def tokens(text: str) -> Sequence[Token]:
+    return MarkdownIt("commonmark").enable("table").parse(text)
+
+
 @given(HOSTILE)
 def test_a_slug_names_a_file(text: str):
     assert re.fullmatch(r"[A-Za-z0-9_=-]([A-Za-z0-9_.=-]*[A-Za-z0-9_=-])?", slug(text))
     assert len(slug(text)) <= 67 and not slug(text).startswith("-")
+
+
+@given(CELLS, CELLS, HOSTILE)
+def test_t07_no_cell_header_or_title_steers_a_terminal(header: list[str], row: list[str], title: str):
+    out = io.StringIO()
+    Console(file=out, width=400).print(boxes(Grid("x", title, header, [row])))
+    assert {char for char in out.getvalue() if unicodedata.category(char) in UNSAFE} <= {"\n"}
 
 
 def test_a_narrow_terminal_folds_names_and_never_numbers():

@@ -118,7 +118,7 @@ def test_every_kind_of_run_is_said_and_the_rest_is_shown(results: Path):
     assert {"warm start", "spa", "sparse"} == {row[0] for row in table["grids"][0]["rows"]}
 
 
-def test_the_page_shows_no_path_of_this_machine(results: Path, tmp_path: Path):
+def test_t23_the_page_shows_no_path_of_this_machine(results: Path, tmp_path: Path):
     write_run(tmp_path, world={"data": str(tmp_path / "games"), "tasks": "official"})
     assert str(tmp_path) not in page(gather([tmp_path]))
     assert str(results) not in page(gather([results]))
@@ -155,7 +155,7 @@ def test_prices_that_fit_no_episode_and_torn_ones_are_left_out(tmp_path: Path):
     assert [raw["rewards"] for raw in episodes_of(found, "alfworld/sparse", "train", 2)] == [[], [], [], []]
 
 
-def test_damage_in_a_run_is_counted_and_its_other_episodes_are_shown(tmp_path: Path):
+def test_t03_damage_in_a_run_is_counted_and_its_other_episodes_are_shown(tmp_path: Path):
     path = write_run(tmp_path)
     wrong = to_row(played("k1", True)) | place("train", 2, 9) | {"steps": [{"observation": 3}]}
     again = to_row(played("k1", False)) | place("eval", 0, 0)
@@ -273,7 +273,7 @@ def test_the_prices_of_an_audit_count_in_the_size_of_a_page(tmp_path: Path):
     assert len(json.dumps(found["episodes"], separators=(",", ":"))) < limit
 
 
-def test_names_of_methods_are_data(tmp_path: Path):
+def test_t07_names_of_methods_are_data(tmp_path: Path):
     write_audit(tmp_path)
     blocks = Blocks(page(gather([tmp_path])))
     assert {"img", "b"}.isdisjoint(tag for tag, _ in blocks.tags)
@@ -283,7 +283,7 @@ def test_names_of_methods_are_data(tmp_path: Path):
 # Safety
 
 
-def test_text_of_a_model_is_data_and_never_markup(results: Path):
+def test_t07_text_of_a_model_is_data_and_never_markup(results: Path):
     text = page(gather([results]))
     blocks = Blocks(text)
     assert [attrs.get("type") for attrs, _ in blocks.scripts][-1] is None
@@ -294,7 +294,7 @@ def test_text_of_a_model_is_data_and_never_markup(results: Path):
         assert not re.search(r"[<>&\u2028\u2029]", content), attrs
 
 
-def test_hostile_names_of_a_run_stay_data(tmp_path: Path):
+def test_t07_hostile_names_of_a_run_stay_data(tmp_path: Path):
     write_run(tmp_path, reward_options={"name": HOSTILE.replace("\ud800", "")}, facts=FACTS_WITH_MARKUP)
     blocks = Blocks(page(gather([tmp_path])))
     assert {"img", "b"}.isdisjoint(tag for tag, _ in blocks.tags)

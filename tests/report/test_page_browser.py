@@ -204,7 +204,7 @@ def test_an_episode_is_found_by_filter_and_read_turn_by_turn(reader: Reader, rep
     assert reader.hash().endswith("/episode/train/1/0")
 
 
-def test_what_a_model_wrote_stays_text(reader: Reader, report: Path):
+def test_t07_what_a_model_wrote_stays_text(reader: Reader, report: Path):
     page = reader.open(report)
     reader.open(report, address(reader, "spa", "/episode/train/1/0"))
     said = page.locator("#turn-1 .reply bdi").inner_text()
@@ -367,7 +367,7 @@ def test_two_methods_stand_side_by_side_on_one_episode_and_the_link_keeps_them(r
         reader.heading("Not in this page")
 
 
-def test_a_hostile_method_can_be_picked_and_stays_text(reader: Reader, report: Path):
+def test_t07_a_hostile_method_can_be_picked_and_stays_text(reader: Reader, report: Path):
     page = reader.open(report)
     reader.open(report, audit_address(reader) + "/episode/audit/0/0")
     page.select_option("#method-A", HOSTILE_METHOD)

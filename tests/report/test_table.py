@@ -146,7 +146,7 @@ def test_episodes_stopped_by_an_error_are_left_out_and_named(tmp_path: Path):
     assert any("1 episodes excluded" in note for note in table.notes)
 
 
-def test_of_a_repeated_episode_the_first_counts_and_of_an_iteration_the_last(tmp_path: Path):
+def test_t03_of_a_repeated_episode_the_first_counts_and_of_an_iteration_the_last(tmp_path: Path):
     metrics = [iteration(1, env_steps=999), iteration(1, env_steps=100), iteration(2), {"kind": "done"}]
     path = write_run(tmp_path, wins="1111", metrics=metrics)
     with RunFolder.open(path, build({"env": "alfworld", "reward": "sparse"}), FACTS) as folder:
@@ -305,7 +305,7 @@ def test_a_reward_in_a_file_is_shown_without_its_folder(tmp_path: Path):
     assert "mine.Mine" in labels(only(tmp_path))
 
 
-def test_torn_lines_are_counted_and_named(tmp_path: Path):
+def test_t03_torn_lines_are_counted_and_named(tmp_path: Path):
     path = write_run(tmp_path)
     with (path / "episodes.jsonl").open("ab") as file:
         file.write(b'{"stage": "eval", "iter')
@@ -340,7 +340,7 @@ def test_the_same_runs_give_the_same_bytes_wherever_they_lie(tmp_path: Path):
     assert str(tmp_path) not in markdown(first) + json.dumps(as_json(first))
 
 
-def test_hostile_text_does_not_leave_its_cell(tmp_path: Path):
+def test_t07_hostile_text_does_not_leave_its_cell(tmp_path: Path):
     write_run(tmp_path, reward_options={"name": "a|b\x1b[31m[red]\nc"})
     out = io.StringIO()
     show(tables([tmp_path]), out)

@@ -117,7 +117,7 @@ def test_a_number_that_is_not_finite_is_refused_and_nothing_is_written(tmp_path:
     assert journal.read() == ([{"a": 1}], 0)
 
 
-def test_a_journal_cut_off_at_any_byte_keeps_the_earlier_rows_and_takes_new_ones(tmp_path: Path):
+def test_t03_a_journal_cut_off_at_any_byte_keeps_the_earlier_rows_and_takes_new_ones(tmp_path: Path):
     full = Journal(tmp_path / "full.jsonl")
     rows = [{"index": 0, "text": "ü\n"}, {"index": 1, "nested": {"a": [1.5, None]}}, {"index": 2}]
     full.extend(rows)
@@ -146,7 +146,7 @@ def test_a_torn_row_longer_than_what_is_read_at_once_is_cut_off_whole(tmp_path: 
     assert journal.path.stat().st_size < 100
 
 
-def test_a_damaged_line_that_is_not_the_last_stays_and_is_counted(tmp_path: Path):
+def test_t03_a_damaged_line_that_is_not_the_last_stays_and_is_counted(tmp_path: Path):
     journal = Journal(tmp_path / "rows.jsonl")
     journal.path.write_bytes(b'{"index": 0}\n{"ind\n{"index": 2}\n')
     journal.append({"index": 3})
@@ -167,7 +167,7 @@ def test_a_damaged_line_that_is_not_the_last_stays_and_is_counted(tmp_path: Path
         (b'{"a": ' + b"9" * 5000 + b"}", False),
     ],
 )
-def test_a_bad_line_is_counted_and_its_neighbours_are_kept(tmp_path: Path, line: bytes, readable: bool):
+def test_t03_a_bad_line_is_counted_and_its_neighbours_are_kept(tmp_path: Path, line: bytes, readable: bool):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"n": 1}\n' + line + b'\n{"n": 2}\n')
     rows, unreadable = Journal(path).read()
@@ -175,7 +175,7 @@ def test_a_bad_line_is_counted_and_its_neighbours_are_kept(tmp_path: Path, line:
     assert unreadable == (0 if readable else 1)
 
 
-def test_missing_and_empty_journals_are_empty(tmp_path: Path):
+def test_t03_missing_and_empty_journals_are_empty(tmp_path: Path):
     path = tmp_path / "rows.jsonl"
     assert Journal(path).read() == ([], 0)
     path.touch()
@@ -431,7 +431,7 @@ def test_no_name_leaves_the_results_folder(env: str):
         run_path(Path("results"), build({"env": env, "reward": "sparse"}))
 
 
-def test_facts_hold_no_secret_no_host_and_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_t23_facts_hold_no_secret_no_host_and_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     for name in ("HF_TOKEN", "WANDB_API_KEY", "SPA_BENCH_CACHE"):
         monkeypatch.setenv(name, f"canary-{name}")
     text = json.dumps(facts())

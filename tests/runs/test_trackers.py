@@ -243,7 +243,7 @@ def test_points_are_the_numbers_of_iterations_and_stages() -> None:
     assert found == POINTS
 
 
-def test_a_configuration_is_shared_without_folders_of_this_machine() -> None:
+def test_t23_a_configuration_is_shared_without_folders_of_this_machine() -> None:
     given = {
         "data": "/srv/someone/games",
         "model": {"name": "C:\\models\\qwen", "hub": "Qwen/Qwen2.5-1.5B-Instruct"},
