@@ -18,6 +18,7 @@ from spa_bench.runs.folder import read_run
 from spa_bench.runs.iterations import given, learned
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import reward_label, reward_name, run_name
+from spa_bench.runs.provenance import shareable
 from spa_bench.runs.reading import RUN, holding
 from spa_bench.stats.variance import LARGEST
 
@@ -175,7 +176,7 @@ def about(run: Run, n: int, seeds: Sequence[int]) -> dict[str, Any]:
         "n": n,
         "seeds": list(seeds),
         "evaluation_set": run.facts.get("panel"),
-        "model": model["name"],
+        "model": shareable(model["name"]),
         "text": run.facts.get("text"),
         "protocol": run.facts.get("protocol"),
         "outcome": run.facts.get("outcome"),
