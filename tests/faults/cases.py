@@ -35,7 +35,7 @@ LONG = (
 def case(world: str, methods: tuple[str, ...], jobs: int, folder: Path) -> Case:
     """The command of a case, which works in `folder`."""
     file = folder / "tiny.toml"
-    settings = {"world": {"max_steps": 6, "options": WORLDS[world]}, "ppo": SETTINGS["ppo"] | PPO}
+    settings = {"world": {"max_steps": 6, "options": WORLDS[world]}, "ppo": SETTINGS["ppo"] | PPO, "batch": 8}
     file.write_text(to_toml({**SETTINGS, **settings}), encoding="utf-8")
     words = ["--env", world, "--reward", ",".join(methods), "--config", str(file)]
     if len(methods) == 1:

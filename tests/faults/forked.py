@@ -18,7 +18,10 @@ import preloaded
 
 from spa_bench.commands import cli
 
-PROGRESS = re.compile(r"[\w ]+: (started|done|stopped at|\d)")
+USUAL = re.compile(
+    r"[\w /]+: (started|done|stopped at|\d)|run \d+ of \d+|waiting for process|for figures, |written to "
+)
+"""Lines of progress, and of what to do next."""
 
 LIMIT = 300.0
 """Seconds after which a command that has not ended hangs."""
@@ -34,15 +37,13 @@ class Ended:
     out: str
     err: str
 
-    def said(self, usual: Sequence[str] = ()) -> list[str]:
-        """Lines on standard error that are no progress, and other ones than these, numbers aside."""
-        known = {_without_numbers(line) for line in usual}
-        lines = [line for line in self.err.splitlines() if line.strip() and not PROGRESS.match(line)]
-        return [line for line in lines if _without_numbers(line) not in known]
+    def said(self) -> list[str]:
+        """Lines on standard error that a run without faults does not have."""
+        return [line for line in self.err.splitlines() if line.strip() and not USUAL.match(line)]
 
-    def refused(self, usual: Sequence[str] = ()) -> str | None:
+    def refused(self) -> str | None:
         """The one line with which a command ends that cannot do what is asked; None where it ended in another way."""
-        said = self.said(usual)
+        said = self.said()
         return said[0] if self.code == 2 and len(said) == 1 and said[0].startswith("error: ") else None
 
 
@@ -85,10 +86,6 @@ def start(words: Sequence[object], place: Path, before: Callable[..., Any] | Non
 def call(words: Sequence[object], place: Path) -> Ended:
     """Run `spa-bench WORDS` to its end."""
     return start(words, place).wait()
-
-
-def _without_numbers(line: str) -> str:
-    return re.sub(r"\d+", "#", line)
 
 
 def _main(words: list[str], place: Path, before: Callable[..., Any] | None, given: tuple[Any, ...]) -> None:

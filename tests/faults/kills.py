@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import forked
 from outcome import Outcome, outcome, stages, unfinished
@@ -55,17 +55,20 @@ class Life:
         return forked.start(words, self.place / "said", before, *given)
 
     def end(self) -> tuple[Outcome, list[str]]:
-        """Let it end, and see that nothing half made is left; its outcome, and the labels of its calls in order."""
+        """Let it end, with nothing wrong or left half made; its outcome, and the labels of its calls in order."""
         log = self.place / "calls"
         log.unlink(missing_ok=True)
         ended = self.start(watch, None, "", log).wait()
         assert ended.code == 0, ended.err
-        assert unfinished(self.place) == []
+        assert ended.said() == [], ended.err
+        assert not (left := unfinished(self.place)), f"left half made: {left}"
         return outcome(self.results), list(dict.fromkeys(log.read_text().splitlines()))
 
 
-def at_moment(life: Life, seconds: float) -> bool:
-    """Kill it after so many seconds; False where it was done before."""
+def at_moment(life: Life, seconds: float, *, torn: bool) -> bool:
+    """Kill it after so many seconds, or half way through the next write then; False where it was done before."""
+    if torn:
+        return ended_or_killed(life.start(tear, seconds))
     command = life.start()
     command.process.join(seconds)
     if command.process.exitcode is None:
@@ -105,11 +108,12 @@ def random_kills(case: Case, wanted: Outcome, seconds: float, count: int, rng: r
         if warm:
             shutil.copytree(case.life("calm").place / "cache", life.place / "cache")
         while len(struck) < count:
-            moment = rng.random() * takes[warm]
-            if not at_moment(life, moment):
-                takes[warm] = moment if len(struck) == first else takes[warm]
+            moment, torn = rng.random() * takes[warm], rng.random() < 1 / 3
+            if not at_moment(life, moment, torn=torn):
+                takes[warm] = moment if len(struck) == first and not torn else takes[warm]
                 break
-            struck.append(f"{stages(life.results)} ({moment / takes[warm]:.0%} of the time)")
+            how = f"{moment / takes[warm]:.0%} of the time{', in a write' if torn else ''}"
+            struck.append(f"{stages(life.results)} ({how})")
         assert life.end()[0] == wanted, f"another outcome after kills in {struck[first:]}"
         if len(struck) == count:
             return struck
@@ -140,6 +144,19 @@ def some_calls(labels: Sequence[str], count: int, rng: random.Random) -> Iterato
         yield label, rng.choice(WHEN if label.startswith("write") else ("before", "after"))
 
 
+def tear(seconds: float) -> None:
+    """In the process of the command: die half way through the first write after so many seconds."""
+    write, begun = os.write, time.monotonic()
+
+    def torn(handle: int, data: bytes) -> int:
+        if called("write", handle, ()) is None or time.monotonic() - begun < seconds:
+            return write(handle, data)
+        write(handle, data[: len(data) // 2])
+        return die()
+
+    os.write = torn
+
+
 def watch(label: str | None, when: str, log: Path | None) -> None:
     """In the process of the command: note the labels of all calls in `log`, and die at that one."""
     for name in CALLS:
@@ -161,10 +178,14 @@ def _watched(name: str, call: Callable[..., Any], label: str | None, when: str, 
             call(target, more[0][: len(more[0]) // 2])
         elif when == "after":
             call(target, *more, **named)
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-        return None
+        return die()
 
     return watched
+
+
+def die() -> NoReturn:
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+    raise AssertionError("dead by now")
 
 
 def called(name: str, target: Any, more: Sequence[Any], folder: int | None = None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -18,7 +19,11 @@ WRITES = ("replace checkpoints/0001", "replace checkpoints/0002")
 def calm(struck: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[killing.Case, Outcome, float, list[str]]:
     """The case when nobody kills it, with seconds and calls."""
     case = cases.case(*struck, tmp_path_factory.mktemp("kills"))
-    return case, *killing.calm(case)
+    wanted, seconds, labels = killing.calm(case)
+    for rows in json.loads(wanted.metrics).values():
+        moved = [row["largest_log_ratio_to_start"] for row in rows if row["kind"] == "iteration"]
+        assert moved[-1] > 1e-4, f"nothing is learned that a kill could take away: {moved}"
+    return case, wanted, seconds, labels
 
 
 def test_t01_a_run_killed_at_random_moments_ends_as_one_that_was_not(
@@ -36,8 +41,6 @@ def test_t02_a_run_killed_at_named_calls_ends_as_one_that_was_not(
 ) -> None:
     """Checkpoints between write and rename, and writes, syncs, renames and removals by lot."""
     case, wanted, _, labels = calm
-    if struck[2] > 1:
-        pytest.skip("the order of calls of runs side by side is no fixed one")
     assert set(WRITES) <= set(labels), f"no checkpoints among the calls: {labels}"
     fixed = [(label, when) for label in WRITES for when in ("before", "after")]
     lots = killing.some_calls(
@@ -48,4 +51,5 @@ def test_t02_a_run_killed_at_named_calls_ends_as_one_that_was_not(
     print("struck in", *told, sep="\n  ")
     record_property("struck", told)
     assert set(fixed) <= set(met)
-    assert not set(WRITES) & set(last), "the last good checkpoint was not used"
+    if struck[2] == 1:  # of runs side by side, those that were not at the call themselves are killed before theirs
+        assert not set(WRITES) & set(last), "the last good checkpoint was not used"
