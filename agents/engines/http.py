@@ -10,12 +10,12 @@ import http.client
 import json
 import math
 import os
+import queue
 import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -87,12 +87,7 @@ class Client:
             return []
         self._down, was_down = None, self._down
         first: list[Any] = [self._answer(path, bodies[0])] if was_down else []
-        pool = ThreadPoolExecutor(self.in_flight)
-        try:
-            rest = list(pool.map(lambda body: self._answer(path, body), bodies[len(first) :]))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-        return first + rest
+        return first + _side_by_side(lambda body: self._answer(path, body), bodies[len(first) :], self.in_flight)
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, parsed: bool = True) -> Any:
         """One answer, `parsed` or as bytes. Raises ServerError, or UserError where the server refuses all requests."""
@@ -132,6 +127,7 @@ class Client:
             connection.connect()
             # A socket's timeout is for one packet, and a server may send one byte at a time.
             timer = threading.Timer(left, _stop, [connection.sock, cut])
+            timer.daemon = True
             timer.start()
             connection.request(method, self.place.path.rstrip("/") + path, content, self._headers())
             response = connection.getresponse()
@@ -174,6 +170,38 @@ class Client:
         if self._key:
             text = text.replace(self._key, "[key]")
         return " ".join(text.split())[:300]
+
+
+def _side_by_side(answer: Callable[[Any], Any], bodies: Sequence[Any], most: int) -> list[Any]:
+    """The answers in order, to requests of which `most` at a time are under way; raises the first UserError.
+
+    The threads are daemons, unlike those of the standard library's pool: an interrupted process does not wait for them.
+    """
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    answers: dict[int, Any] = {}
+    refused: list[UserError] = []
+    ended = threading.Semaphore(0)
+
+    def work() -> None:
+        with suppress(queue.Empty):
+            while not refused:
+                place = waiting.get_nowait()
+                try:
+                    answers[place] = answer(bodies[place])
+                except UserError as error:
+                    refused.append(error)
+                finally:
+                    ended.release()
+
+    for place in range(len(bodies)):
+        waiting.put(place)
+    for _ in range(min(most, len(bodies))):
+        threading.Thread(target=work, daemon=True).start()
+    for _ in bodies:
+        ended.acquire()
+        if refused:
+            raise refused[0]
+    return [answers[place] for place in range(len(bodies))]
 
 
 def _checked(url: str) -> SplitResult:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -235,6 +239,30 @@ def test_few_requests_are_in_flight(server: Served) -> None:
     server.answer = slow
     assert all(reply.error is None for reply in agent(server, in_flight=3).act(talks(12)))
     assert 1 < server.most <= 3
+
+
+ASKING = """
+import sys
+from spa_bench.agents.engines.http import Client
+Client(sys.argv[1], key_variable="NO_KEY").post_all("/x", [{}] * 3)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_t19_an_interruption_does_not_wait_for_a_server() -> None:
+    """One that takes requests and answers none: for 300 s, and then there are five retries."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        child = subprocess.Popen(
+            [sys.executable, "-c", ASKING, url],
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        taken = [listener.accept()[0] for _ in range(3)]
+        child.send_signal(signal.SIGINT)
+        assert child.wait(120) == -signal.SIGINT
+        for connection in taken:
+            connection.close()
 
 
 def test_a_conversation_that_is_too_long_is_sent_with_half_of_its_turns(server: Served) -> None:
