@@ -8,7 +8,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -26,11 +25,6 @@ def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
     process = CONTEXT.Process(target=_call, args=(dict(os.environ), function, arguments))
     process.start()
     return process
-
-
-def pool(jobs: int, context: Any) -> ProcessPoolExecutor:
-    """Stands where a pool of new interpreters would be."""
-    return ProcessPoolExecutor(jobs, CONTEXT, initializer=_adopt, initargs=(dict(os.environ),))
 
 
 def _call(environment: dict[str, str], function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -1,7 +1,8 @@
 """The command line: parses arguments, calls one function, prints the result.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 done; 1 a defect, with traceback;
-2 an error that the user can fix, in one line; 130 interrupted.
+2 an error that the user can fix, in one line; 3 the deadline came first, the same command goes on; 130 and 143
+interrupted by ctrl-C and by SIGTERM.
 """
 
 from __future__ import annotations
@@ -33,14 +34,17 @@ from spa_bench.commands.words import (
     Split,
     Tasks,
     Track,
+    Until,
     aside,
     command,
     print_tables,
     progress,
+    resumable,
     say_what_is_next,
 )
 from spa_bench.config import EMBEDDED, RunConfig
 from spa_bench.core import UserError
+from spa_bench.runs.deadline import Deadline, DeadlineReached
 from spa_bench.runs.folder import RunFolder, run_path
 from spa_bench.runs.names import reward_label
 from spa_bench.terminal import printable_line
@@ -113,7 +117,7 @@ def _rows(configs: Sequence[RunConfig]) -> list[str]:
 
 
 def _print_finished(configs: Sequence[RunConfig], results: Path, as_json: bool, baseline: str | None) -> None:
-    """Print the table of a comparison in which a run has failed; nothing where none has finished."""
+    """Print the table of a comparison in which not every run is finished; nothing where none is."""
     from spa_bench.training.experiment import is_finished
 
     folders = {path: config for config in configs if (path := run_path(results, config)).is_dir()}
@@ -124,7 +128,7 @@ def _print_finished(configs: Sequence[RunConfig], results: Path, as_json: bool, 
 
 
 @app.command()
-@command
+@resumable
 def run(
     env: Env = None,
     reward: Reward = None,
@@ -136,10 +140,12 @@ def run(
     config: File = None,
     results: Results = RESULTS,
     track: Track = None,
+    deadline: Until = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Train with one reward method and evaluate; the same command resumes an unfinished run."""
+    until = Deadline.of(deadline)
     flags = Flags(env, model, tasks, data, None, config, assign or ())
     with aside():
         settings = flags.config(reward=reward, seed=seed)
@@ -151,13 +157,13 @@ def run(
     from spa_bench.training import experiment
 
     with aside():
-        folder = experiment.run(settings, results, progress(as_json), track)
+        folder = experiment.run(settings, results, progress(as_json), track, until)
     print_tables([folder], as_json)
     say_what_is_next(results, as_json)
 
 
 @app.command()
-@command
+@resumable
 def compare(
     env: Env = None,
     reward: Annotated[
@@ -178,10 +184,12 @@ def compare(
     config: File = None,
     results: Results = RESULTS,
     track: Track = None,
+    deadline: Until = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Train with several reward methods from the same warm start, and print one table."""
+    until = Deadline.of(deadline)
     names = methods(reward)
     if not names:
         raise UserError("no --reward: give the methods to compare, for example --reward sparse,ppo")
@@ -200,8 +208,8 @@ def compare(
 
     try:
         with aside():
-            folders = experiment.compare(configs, results, jobs, progress(as_json), track)
-    except UserError:
+            folders = experiment.compare(configs, results, jobs, progress(as_json), track, until)
+    except (UserError, DeadlineReached):
         _print_finished(configs, results, as_json, baseline)
         raise
     print_tables(folders, as_json, baseline)
@@ -209,7 +217,7 @@ def compare(
 
 
 @app.command(name="eval")
-@command
+@resumable
 def evaluate(
     env: Env = None,
     agent: Annotated[str | None, typer.Option(help="`expert`, `random`, or `causal-lm`: the configured model.")] = None,

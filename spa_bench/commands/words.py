@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Annotated, ParamSpec, TextIO
 import typer
 
 from spa_bench.commands import recipes
+from spa_bench.commands.signals import Stopped, heeded
 from spa_bench.core import UserError
+from spa_bench.runs.deadline import DeadlineReached
 from spa_bench.runs.progress import Progress
 from spa_bench.terminal import argument, printable_line
 
@@ -37,6 +40,10 @@ Baseline = Annotated[
 Track = Annotated[
     str | None, typer.Option(help="Also log the metrics to `tensorboard`, `trackio` or `wandb`; offline.")
 ]
+Until = Annotated[
+    str | None,
+    typer.Option("--deadline", help="Stop between iterations after 90m, 2h, 1h30m or so many seconds; exit code 3."),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Print the resolved configuration of each run and exit."),
@@ -44,6 +51,8 @@ DryRun = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 RESULTS = Path("results")
+LATER = 3
+"""Exit code where the deadline came before the end."""
 
 
 def aside() -> contextlib.redirect_stdout[TextIO]:
@@ -51,21 +60,33 @@ def aside() -> contextlib.redirect_stdout[TextIO]:
     return contextlib.redirect_stdout(sys.stderr)
 
 
-def command(function: Callable[P, None]) -> Callable[P, None]:
-    """A command that ends with one line and an exit code on a UserError; other errors keep their traceback."""
+def command(function: Callable[P, None], resumes: bool = False) -> Callable[P, None]:
+    """A command that ends with one line and an exit code on a UserError; other errors keep their traceback.
+
+    `resumes`: interrupted, it goes on where it was when it is given again.
+    """
 
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            function(*args, **kwargs)
-        except UserError as error:
-            print(f"error: {printable_line(str(error))}", file=sys.stderr)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            print("interrupted; run the same command to resume", file=sys.stderr)
-            raise typer.Exit(130) from None
+        with heeded():
+            try:
+                function(*args, **kwargs)
+            except UserError as error:
+                print(f"error: {printable_line(str(error))}", file=sys.stderr)
+                raise typer.Exit(2) from None
+            except DeadlineReached as reached:
+                print(f"stopped at the deadline, {reached}; run the same command to go on", file=sys.stderr)
+                raise typer.Exit(LATER) from None
+            except KeyboardInterrupt as stop:
+                number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+                print("interrupted" + ("; run the same command to resume" if resumes else ""), file=sys.stderr)
+                raise typer.Exit(128 + number) from None
 
     return guarded
+
+
+resumable = functools.partial(command, resumes=True)
+"""The same for a command that goes on where it was interrupted."""
 
 
 def progress(as_json: bool) -> Progress:

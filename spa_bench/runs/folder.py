@@ -180,6 +180,19 @@ def _say(line: str) -> None:
     print(printable_line(line), file=sys.stderr, flush=True)
 
 
+def record_failure(path: Path, reason: str) -> None:
+    """Say in the folder of a run why it failed, where nothing is left of the process that would have said so.
+
+    Nothing is written where the run had not begun to write, or where another process has gone on with it.
+    """
+    lock = Lock(path / "lock")
+    if (path / RUN).exists() and lock.acquire(wait=False):
+        try:
+            RunFolder(path).metrics.append({"kind": "failed", "reason": reason})
+        finally:
+            lock.release()
+
+
 def _stored_hash(stored: Mapping[str, Any], file: Path) -> str:
     try:
         return config_hash(build(stored["config"]))

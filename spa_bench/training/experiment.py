@@ -7,11 +7,11 @@ Everything is a function of the configuration. The stages of a run are in `stage
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from spa_bench.core import UserError, derive_seed
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
 from spa_bench.runs import provenance, trackers
-from spa_bench.runs.folder import RunFolder, config_hash, read_run, run_path
+from spa_bench.runs.deadline import NEVER, Deadline, DeadlineReached
+from spa_bench.runs.folder import RunFolder, config_hash, read_run, record_failure, run_path
 from spa_bench.runs.names import reward_label, reward_name
 from spa_bench.runs.progress import Progress, about, seconds_left
-from spa_bench.training import adapter, ppo, start
+from spa_bench.training import adapter, ppo, start, workers
 from spa_bench.training.budget import least_steps
 from spa_bench.training.checked_method import extra_information
 from spa_bench.training.code import reward_code
@@ -33,14 +34,23 @@ from spa_bench.training.memory import enough_memory
 from spa_bench.training.stages import Run, weights_hash
 
 
-def run(config: RunConfig, results: Path, progress: Progress, track: str | None = None) -> Path:
+def run(
+    config: RunConfig,
+    results: Path,
+    progress: Progress,
+    track: str | None = None,
+    deadline: Deadline = NEVER,
+) -> Path:
     """One method, one world, one seed, from tasks to an evaluated policy; returns the run folder.
 
     Finished runs return at once. `track` names a tracker that shows the metrics too; it is no part of the
-    configuration, for it changes no result. Raises UserError for anything the user can fix, TrainingError where going
-    on would train on wrong numbers.
+    configuration, for it changes no result, nor does `deadline`. Raises UserError for anything the user can fix,
+    TrainingError where going on would train on wrong numbers, DeadlineReached where it stops to be gone on with.
     """
     trackers.check(track)
+    path = run_path(results, config)
+    if not is_finished(RunFolder(path)):
+        deadline.check("nothing new was begun")
     start.needs_tokens(config)
     method = make_method(config)
     if method.kl_in_reward and not method.uses_critic:
@@ -49,7 +59,6 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
         )
     common = start.begin(config)
     check_iteration(config, common.env.max_steps, common.characters)
-    path = run_path(results, config)
     own = {
         "reward_code": reward_code(method),
         "extra_information": extra_information(method),
@@ -64,7 +73,7 @@ def run(config: RunConfig, results: Path, progress: Progress, track: str | None 
         if not is_finished(folder):
             try:
                 with enough_memory("outside of an update", "lower model.cache_bytes or batch, or set model.dtype=bf16"):
-                    Run(config, common, method, folder, progress).finish()
+                    Run(config, common, method, folder, progress, deadline).finish()
             except (ppo.TrainingError, MethodError) as error:
                 folder.metrics.append({"kind": "failed", "reason": str(error)})
                 raise
@@ -81,52 +90,103 @@ def check_iteration(config: RunConfig, max_steps: int, characters: int) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What came of one run of a comparison."""
+
+    seconds: float
+    """Without the time that it waited for others."""
+    problem: UserError | DeadlineReached | RuntimeError | None = None
+    """Why it is not finished."""
+
+
 def compare(
-    configs: Sequence[RunConfig], results: Path, jobs: int, progress: Progress, track: str | None = None
+    configs: Sequence[RunConfig],
+    results: Path,
+    jobs: int,
+    progress: Progress,
+    track: str | None = None,
+    deadline: Deadline = NEVER,
 ) -> list[Path]:
     """Several runs, `jobs` at a time in processes of their own; returns their folders in order.
 
     Runs of one seed share their start through the cache: the first makes it, the others wait for it. A failed run
-    does not stop the others; the first failure is raised at the end. `track` as for one run.
+    does not stop the others; the first failure is raised at the end, or DeadlineReached where runs are left to be done.
+    `track` and `deadline` as for one run.
     """
     trackers.check(track)
     refuse_namesakes(configs)
     paths = [run_path(results, config) for config in configs]
     todo = [not is_finished(RunFolder(path)) for path in paths]
-    took: list[float] = []
-    failure: BaseException | None = None
-    if jobs == 1:
-        for index, config in enumerate(configs):
-            left = time_left(took, sum(todo[index:]), jobs)
-            place = f"run {index + 1} of {len(configs)}" + (f", {left} left" if left else "")
-            progress.note(f"{place}: {config.reward}, seed {config.seed}")
-            try:
-                seconds = _timed(config, results, progress, track)
-                took += [seconds] if todo[index] else []
-            except UserError as refused:
-                failure = failure or refused
-                progress.note(f"{config.reward}, seed {config.seed}: {refused}")
-        if failure is not None:
-            raise failure
-        return paths
-    context = multiprocessing.get_context("spawn")
-    inner = Progress("quiet" if progress.mode == "quiet" else "notes")
-    with ProcessPoolExecutor(jobs, context) as pool, progress.stage("runs", total=len(configs)) as stage:
-        futures = {pool.submit(_timed, config, results, inner, track): index for index, config in enumerate(configs)}
-        for future in as_completed(futures):
-            index = futures[future]
-            config = configs[index]
-            if error := future.exception():
-                failure = failure or error
-                progress.note(f"{config.reward}, seed {config.seed}: {error}")
-            elif todo[index]:
-                took.append(future.result())
-            todo[index] = False
-            left = time_left(took, sum(todo), jobs)
-            stage.given(1, last=f"{config.reward}/{config.seed}", **({"left": left} if left else {}))
-    if failure is not None:
-        raise failure
+    attempts = _one_by_one if jobs == 1 else partial(_side_by_side, jobs)
+    problems: list[Exception] = []
+    for index, attempt in attempts(configs, todo, progress, (results, track, deadline)):
+        if attempt.problem is not None:
+            problems.append(attempt.problem)
+        if isinstance(attempt.problem, UserError):
+            progress.note(f"{_title(configs[index])}: {attempt.problem}")
+    if any(isinstance(problem, DeadlineReached) for problem in problems):
+        done = sum(is_finished(RunFolder(path)) for path in paths)
+        problems.insert(0, DeadlineReached(f"{done} of {len(paths)} runs are finished"))
+    for problem in sorted(problems, key=lambda problem: not isinstance(problem, RuntimeError)):
+        raise problem
     return paths
+
+
+def _one_by_one(
+    configs: Sequence[RunConfig], todo: Sequence[bool], progress: Progress, where: tuple[Path, str | None, Deadline]
+) -> Iterator[tuple[int, Attempt]]:
+    took: list[float] = []
+    for index, config in enumerate(configs):
+        left = time_left(took, sum(todo[index:]), 1)
+        place = f"run {index + 1} of {len(configs)}" + (f", {left} left" if left else "")
+        progress.note(f"{place}: {_title(config)}")
+        attempt = _attempt(config, progress, *where)
+        if todo[index] and attempt.problem is None:
+            took.append(attempt.seconds)
+        yield index, attempt
+
+
+def _side_by_side(
+    jobs: int,
+    configs: Sequence[RunConfig],
+    todo: Sequence[bool],
+    progress: Progress,
+    where: tuple[Path, str | None, Deadline],
+) -> Iterator[tuple[int, Attempt]]:
+    took, rest = list[float](), sum(todo)
+    inner = Progress("quiet" if progress.mode == "quiet" else "notes")
+
+    def note(index: int, words: str) -> None:
+        progress.note(f"{_title(configs[index])}: {words}")
+
+    tasks = [(config, inner, *where) for config in configs]
+    with (
+        contextlib.closing(workers.results(_attempt, tasks, jobs, note)) as ended,
+        progress.stage("runs", total=len(configs)) as stage,
+    ):
+        for index, attempt in ended:
+            if isinstance(attempt, workers.Died):
+                attempt = _lost(configs[index], where[0], attempt)
+            elif todo[index] and attempt.problem is None:
+                took.append(attempt.seconds)
+            rest -= todo[index]
+            left = time_left(took, rest, jobs)
+            stage.given(1, last=_title(configs[index]), **({"left": left} if left else {}))
+            yield index, attempt
+
+
+def _lost(config: RunConfig, results: Path, died: workers.Died) -> Attempt:
+    """A run whose process died, each time that it was begun: it cannot say so itself."""
+    if died.defect:
+        return Attempt(0.0, RuntimeError(f"{_title(config)}: {died}; the traceback of its error is above"))
+    reason = f"{died}, {workers.ATTEMPTS} times: lower --jobs if memory ran out; the same command tries it again"
+    record_failure(run_path(results, config), reason)
+    return Attempt(0.0, UserError(f"{_title(config)}: {reason}"))
+
+
+def _title(config: RunConfig) -> str:
+    return f"{reward_label(config.reward, config.reward_options)}, seed {config.seed}"
 
 
 def refuse_namesakes(configs: Iterable[RunConfig]) -> None:
@@ -140,12 +200,14 @@ def refuse_namesakes(configs: Iterable[RunConfig]) -> None:
             )
 
 
-def _timed(config: RunConfig, results: Path, progress: Progress, track: str | None) -> float:
-    """Seconds that a run takes, without the time that it waited in a pool."""
-    started = time.monotonic()
-    with contextlib.redirect_stdout(sys.stderr):  # a process of a pool has a standard output of its own to keep clean
-        run(config, results, progress, track)
-    return time.monotonic() - started
+def _attempt(config: RunConfig, progress: Progress, results: Path, track: str | None, deadline: Deadline) -> Attempt:
+    started, problem = time.monotonic(), None
+    with contextlib.redirect_stdout(sys.stderr):  # a process of its own has a standard output to keep clean, too
+        try:
+            run(config, results, progress, track, deadline)
+        except (UserError, DeadlineReached) as error:
+            problem = error
+    return Attempt(time.monotonic() - started, problem)
 
 
 def time_left(took: Sequence[float], rest: int, jobs: int) -> str:

@@ -20,6 +20,7 @@ from spa_bench.method import RewardMethod
 from spa_bench.rollout.branching import Grower, branches
 from spa_bench.rollout.player import Request
 from spa_bench.rollout.simulator import PlayedOn
+from spa_bench.runs.deadline import NEVER, Deadline
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.names import reward_typed
 from spa_bench.runs.progress import Progress, bursts
@@ -44,8 +45,10 @@ class Run(Evaluation):
         method: RewardMethod,
         folder: RunFolder,
         progress: Progress,
+        deadline: Deadline = NEVER,
     ) -> None:
         super().__init__(common, folder, progress)
+        self.deadline = deadline
         self.config, self.method = config, method
         self.checked = CheckedMethod(reward_typed(config.reward), method)
         self.resumed = 1
@@ -55,11 +58,13 @@ class Run(Evaluation):
         """All stages that are still to be done."""
         clock = Clock()
         policy_folder = start.warm_start(self.common, self.progress)
+        self.deadline.check("after the warm start")
         self._same_start(weights := weights_hash(policy_folder))
         self.stage("warm start", clock, weights=weights)
         explored = start.explore(self.common, policy_folder, self.progress)
         self._copy_panel(explored)
         self.stage("explore", clock)
+        self.deadline.check("after exploration")
 
         learner, done = self.learner(policy_folder)
         episodes = [episode for episode in start.read_episodes(explored / "explore.jsonl") if episode.steps]
@@ -133,6 +138,8 @@ class Run(Evaluation):
         with self.progress.stage("training", total=int(budget.total), unit=unit) as stage:
             stage.given(used(budget))
             for iteration in itertools.count(self.resumed):
+                if iteration > 1:  # what was fitted is saved with the first iteration
+                    self.deadline.check(f"after {self._title(iteration - 1)}")
                 if not (steps := budget.next()):
                     break
                 budget.add(self._iterate(iteration, steps, learner))

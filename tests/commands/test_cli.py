@@ -28,8 +28,10 @@ from spa_bench.commands import doctor
 from spa_bench.commands.cli import main
 from spa_bench.commands.doctor import examine
 from spa_bench.commands.options import Flags, to_toml
+from spa_bench.commands.signals import heeded
 from spa_bench.config import RunConfig, build, from_file
 from spa_bench.core import UserError
+from spa_bench.runs.deadline import DeadlineReached
 from spa_bench.runs.folder import RunFolder, run_path
 from spa_bench.runs.progress import INTERVAL, Progress
 
@@ -205,13 +207,11 @@ def experiment(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
         with RunFolder.open(path, config, {}):
             return path
 
-    def run(config: RunConfig, results: Path, progress: Progress, track: str | None = None) -> Path:
+    def run(config: RunConfig, results: Path, progress: Progress, *_: Any) -> Path:
         found.asked.append((config, progress.mode))
         return answer(results, config)
 
-    def compare(
-        configs: Sequence[RunConfig], results: Path, jobs: int, progress: Progress, track: str | None = None
-    ) -> list[Path]:
+    def compare(configs: Sequence[RunConfig], results: Path, jobs: int, *_: Any) -> list[Path]:
         found.asked.append((configs, jobs))
         return [answer(results, config) for config in configs]
 
@@ -509,7 +509,90 @@ def test_control_c_ends_a_real_process_with_130(tmp_path: Path):
         pass
     child.send_signal(signal.SIGINT)
     _, said = child.communicate()
-    assert (child.returncode, said) == (130, "interrupted; run the same command to resume\n")
+    assert (child.returncode, said) == (130, "interrupted\n"), "a game cannot be resumed"
+
+
+ENDING = """
+import time, typer
+from spa_bench.commands.words import resumable
+
+@resumable
+def slow():
+    try:
+        print("working", flush=True)
+        while True:
+            time.sleep(0.01)
+    finally:
+        print("ending", flush=True)
+        while True:
+            time.sleep(0.01)
+
+slow()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize(("first", "second"), [("SIGINT", "SIGINT"), ("SIGTERM", "SIGTERM"), ("SIGTERM", "SIGINT")])
+def test_t19_a_second_signal_ends_at_once_what_the_first_has_begun_to_end(first: str, second: str):
+    child = subprocess.Popen(
+        [sys.executable, "-c", ENDING], stdout=subprocess.PIPE, text=True, preexec_fn=_heeds_interrupts
+    )
+    assert child.stdout is not None
+    for said, number in (("working\n", signal.Signals[first]), ("ending\n", signal.Signals[second])):
+        assert child.stdout.readline() == said
+        child.send_signal(number)
+    assert child.wait(60) == -signal.Signals[second]
+    child.stdout.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_t19_a_view_that_is_ended_says_nothing(number: signal.Signals, tmp_path: Path):
+    """It has shown what there was, and there is nothing to be resumed."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "spa_bench", "view", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heeds_interrupts,
+    )
+    assert child.stdout is not None and child.stdout.readline().endswith("Ctrl-C ends it\n")
+    child.send_signal(number)
+    assert child.communicate(timeout=60) == ("", "")
+    assert child.returncode == 0
+
+
+def test_what_was_started_to_ignore_interrupts_goes_on_ignoring_them():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with heeded():
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("words", ["2x", "", "h", "-5", "1.5h", "0", "30m2h", "2 h", "9" * 30])
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_a_deadline_is_hours_minutes_or_seconds(command: str, words: str):
+    found = invoke(command, "--env", "alfworld", "--reward", "sparse", f"--deadline={words}")
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert (
+        found.stderr == f"error: --deadline {words!r}: give hours, minutes or seconds, such as 2h, 90m, 1h30m or 5400\n"
+    )
+
+
+def test_where_the_deadline_came_first_exit_code_and_line_say_how_to_go_on(
+    experiment: types.SimpleNamespace, tmp_path: Path
+):
+    def late(*arguments: Any) -> None:
+        raise DeadlineReached("after iteration 3/40")
+
+    experiment.run = late
+    found = invoke("run", "--env", "alfworld", "--reward", "sparse", "--results", str(tmp_path), "--deadline", "2h")
+    assert (found.exit_code, found.stdout) == (3, "")
+    assert found.stderr == "stopped at the deadline, after iteration 3/40; run the same command to go on\n"
 
 
 def test_a_game_of_the_real_world_can_be_played_through_a_pipe(tmp_path: Path):

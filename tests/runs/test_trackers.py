@@ -29,7 +29,7 @@ from spa_bench.runs import provenance, trackers
 from spa_bench.runs.folder import RunFolder, run_path
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
-from spa_bench.training import experiment
+from spa_bench.training import experiment, workers
 
 Points = Counter[tuple[str, int, float]]
 
@@ -338,7 +338,7 @@ def test_a_run_that_was_killed_and_resumed_has_each_point_once(library: str, tmp
 def test_runs_side_by_side_are_all_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the three, trackio keeps all runs in one file."""
     needs(library := "trackio")
-    monkeypatch.setattr(experiment, "ProcessPoolExecutor", preloaded.pool)
+    monkeypatch.setattr(workers, "start", preloaded.start)
     configs = [config(reward=reward) for reward in ("sparse", "uniform")]
     paths = experiment.compare(configs, tmp_path, 2, Progress.quiet(), library)
     assert paths == [run_path(tmp_path, settings) for settings in configs], "the tracker is in no hash"

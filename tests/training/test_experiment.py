@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from spa_bench.config import RunConfig
 from spa_bench.core import Floats, UserError
 from spa_bench.report.table import as_json, tables
 from spa_bench.rewards.spa import SPA
+from spa_bench.runs.deadline import Deadline, DeadlineReached
 from spa_bench.runs.folder import read_run, run_path
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
-from spa_bench.training import experiment, stages
+from spa_bench.training import experiment, stages, workers
 from spa_bench.training.metrics import merged
 from spa_bench.training.ppo import TrainingError
 from spa_bench.training.speed import MEASURED
@@ -85,7 +87,7 @@ def compared(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path
     os.environ["SPA_BENCH_CACHE"] = str(cache)
     configs = [quick(reward, seed) for reward in ("sparse", "ppo", LIVELY, "shuffled") for seed in (0, 1)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "ProcessPoolExecutor", preloaded.pool)
+        patch.setattr(workers, "start", preloaded.start)
         return experiment.compare(configs, tmp_path_factory.mktemp("compared"), 2, Progress.quiet())
 
 
@@ -226,7 +228,7 @@ def test_a_run_is_not_resumed_from_another_warm_start(tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_fails_does_not_stop_the_others(jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "ProcessPoolExecutor", preloaded.pool)
+    monkeypatch.setattr(workers, "start", preloaded.start)
     broken = tmp_path / "broken.py"
     code = "from spa_bench.rewards.sparse import Sparse\n\n\nclass Broken(Sparse):\n"
     broken.write_text(code + "    def rewards(self, group):\n        raise ValueError('no idea')\n")
@@ -235,6 +237,91 @@ def test_a_run_that_fails_does_not_stop_the_others(jobs: int, tmp_path: Path, mo
         experiment.compare(configs, tmp_path / "results", jobs, Progress.quiet())
     paths = [run_path(tmp_path / "results", settings) for settings in configs]
     assert [metrics(path)[-1]["kind"] for path in paths] == ["failed", "done", "done"]
+
+
+STRUCK = """
+import os
+from pathlib import Path
+
+from spa_bench.rewards.sparse import Sparse
+
+
+class Struck(Sparse):
+    def rewards(self, group):
+        os.kill(os.getpid(), 9)
+
+
+class Once(Sparse):
+    def rewards(self, group):
+        try:
+            Path(__file__).with_name("struck").touch(exist_ok=False)
+        except FileExistsError:
+            return super().rewards(group)
+        os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_t08_a_worker_that_is_killed_costs_its_run_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One run is killed whenever it is begun, one the first time only."""
+    monkeypatch.setattr(workers, "start", preloaded.start)
+    (tmp_path / "mine.py").write_text(STRUCK)
+    names = [f"{tmp_path}/mine.py:Struck", f"{tmp_path}/mine.py:Once", "sparse", "uniform"]
+    configs = [config(reward=name) for name in names]
+    reason = (
+        "its process was killed (SIGKILL), 2 times: lower --jobs if memory ran out; the same command tries it again"
+    )
+    with pytest.raises(UserError, match=rf"^mine\.Struck, seed 0: {re.escape(reason)}$"):
+        experiment.compare(configs, tmp_path / "results", 2, Progress("notes"))
+    paths = [run_path(tmp_path / "results", settings) for settings in configs]
+    assert [metrics(path)[-1]["kind"] for path in paths] == ["failed", "done", "done", "done"]
+    assert [row["reason"] for row in metrics(paths[0]) if row["kind"] == "failed"] == [reason]
+    assert capsys.readouterr().err.count("its process was killed (SIGKILL); it is tried once more") == 2
+    (table,) = tables(paths)
+    assert [row.label for row in table.rows] == ["warm start", "mine.Once", "sparse", "uniform"]
+
+
+class Late(Deadline):
+    """Comes at the so-manieth place where a run may stop."""
+
+    def __init__(self, places: int) -> None:
+        super().__init__()
+        self.places = places
+
+    def check(self, place: str) -> None:
+        self.places -= 1
+        if not self.places:
+            raise DeadlineReached(place)
+
+
+def test_a_deadline_stops_where_everything_is_saved_and_changes_nothing(tmp_path: Path) -> None:
+    settings = config(reward=LIVELY)
+    calm = run(settings, tmp_path / "calm")
+    path = run_path(tmp_path / "late", settings)
+    places = ["nothing new was begun", "after the warm start", "after exploration"]
+    places += ["after iteration 1/2", "after iteration 2/2"]
+    for number, place in enumerate(places, 1):
+        with pytest.raises(DeadlineReached, match=f"^{place}$"):
+            experiment.run(settings, tmp_path / "late", Progress.quiet(), None, Late(number))
+    assert [row["kind"] for row in metrics(path)][-1] == "iteration"
+    assert experiment.run(settings, tmp_path / "late", Progress.quiet(), None, Deadline(3600)) == path
+    assert episodes(path) == episodes(calm) and metrics(path) == metrics(calm)
+    assert without_seconds(path) == without_seconds(calm)
+    assert experiment.run(settings, tmp_path / "late", Progress.quiet(), None, Deadline(0)) == path, "it is finished"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_comparison_stops_at_its_deadline_and_says_how_much_is_done(
+    jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "start", preloaded.start)
+    configs = [config(reward=reward) for reward in ("sparse", "uniform", "ppo")]
+    run(configs[0], tmp_path)
+    with pytest.raises(DeadlineReached, match=r"^1 of 3 runs are finished$"):
+        experiment.compare(configs, tmp_path, jobs, Progress.quiet(), None, Deadline(0))
+    assert [run_path(tmp_path, settings).exists() for settings in configs] == [True, False, False]
 
 
 def test_the_figures_of_parts_are_those_of_one_update() -> None:
