@@ -183,7 +183,7 @@ def fake_runs(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Runs that take 100 s each on a clock of their own; finished ones none."""
     clock = Clock()
 
-    def run(settings: Any, results: Path, progress: Progress, track: str | None = None) -> Path:
+    def run(settings: Any, results: Path, progress: Progress, *_: Any) -> Path:
         path = run_path(results, settings)
         with RunFolder.open(path, settings, {}) as folder:
             if not experiment.is_finished(folder):
