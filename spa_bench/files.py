@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
-from spa_bench import manifest
+from spa_bench import machine, manifest
 from spa_bench.core import UserError
 from spa_bench.terminal import printable_line
 
@@ -86,16 +87,48 @@ def sync_names(folder: Path) -> None:
         os.close(handle)
 
 
+class writing:
+    """A context in which what a disk refuses is raised as an OSError that names `path`.
+
+    Errors of a write name no file, and those of libraries are no OSErrors. A file that is named already stays, but for
+    one in `build`, where `path` is made and which nobody knows.
+    """
+
+    def __init__(self, path: Path, build: Path | None = None) -> None:
+        self.path, self.build = path, build
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        number = None if error is None else machine.refusal(error)
+        if number is None:
+            return
+        file = getattr(error, "filename", None)
+        if file is None or (self.build is not None and Path(str(file)).is_relative_to(self.build)):
+            raise OSError(number, os.strerror(number), str(self.path)) from error
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Yields a name to write a file under; on clean exit it takes the place of `path`, else it is removed."""
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    with writing(path, temporary):
+        try:
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_names(path.parent)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a small file so that a reader sees the old content or the new one, never a part."""
-    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
-    try:
+    with replaced(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-        sync(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_names(path.parent)
 
 
 @contextmanager
@@ -107,23 +140,29 @@ def folder_whole(final: Path, *, durable: bool = True, in_place: bool = False) -
     With `in_place` a folder that has the name keeps it, and is given the files one by one.
     """
     build = final.with_name(f"{TEMPORARY}{final.name}")
-    remove(build)
-    build.mkdir(parents=True)
-    try:
-        yield build
-        if durable:
-            sync(build)
-        if in_place and final.is_dir():
-            _give_files(build, final)
-        else:
-            if in_place:
-                final.unlink(missing_ok=True)
-            remove(final)
-            os.replace(build, final)
-    except BaseException:
-        shutil.rmtree(build, ignore_errors=True)
-        raise
-    sync_names(final.parent)
+    with writing(final, build):
+        remove(build)
+        build.mkdir(parents=True)
+        try:
+            yield build
+            if durable:
+                sync(build)
+            _settle(build, final, in_place)
+        except BaseException:
+            shutil.rmtree(build, ignore_errors=True)
+            raise
+        sync_names(final.parent)
+
+
+def _settle(build: Path, final: Path, in_place: bool) -> None:
+    """Give what was made its name."""
+    if in_place and final.is_dir():
+        _give_files(build, final)
+        return
+    if in_place:
+        final.unlink(missing_ok=True)
+    remove(final)
+    os.replace(build, final)
 
 
 def _give_files(build: Path, final: Path) -> None:
@@ -188,9 +227,10 @@ class Lock:
                 message = f"cannot lock {self.path}: {error.strerror}; put the folder on a disk that has file locks"
                 raise UserError(message) from None
             raise
-        os.ftruncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode())
         self._handle = handle
+        with contextlib.suppress(OSError):  # on a full disk it is held without a name
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()}\n".encode())
         return True
 
     def _wait(self, handle: int) -> bool:

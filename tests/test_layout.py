@@ -140,7 +140,7 @@ LAYERS = (
     ("method",),
     ("credit", "stats", "files"),
     ("manifest",),
-    ("core", "terminal", "version"),
+    ("core", "machine", "terminal", "version"),
 )
 """Top to bottom; packages of one layer do not import each other. The same list is in docs/architecture.md."""
 LAYER = {folder: number for number, folders in enumerate(LAYERS) for folder in folders}

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from spa_bench.audit import show
 from spa_bench.audit.summary import COSTS, OUTCOMES, PROBES, Audit
 from spa_bench.core import BUCKETS, Floats, Trajectory, UserError
-from spa_bench.files import folder_whole, remove
+from spa_bench.files import folder_whole
 from spa_bench.runs.episodes import from_row, is_number, mistyped, to_row
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.reading import SMALL, holding, opened, parsed
@@ -32,8 +32,6 @@ def save(found: Audit, results: Path) -> Path:
     content = json.dumps(show.to_json(found), indent=1, sort_keys=True, allow_nan=False) + "\n"
     name = f"{found.about['seed']}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
     path = results / "audits" / str(found.about["world"]) / name
-    if path.exists():
-        remove(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with folder_whole(path) as folder:
         (folder / AUDIT).write_text(content, encoding="utf-8")

@@ -18,6 +18,7 @@ import typer
 
 from spa_bench.commands import data, new, report
 from spa_bench.commands.bench import What
+from spa_bench.commands.failures import ended
 from spa_bench.commands.options import Flags, check, in_force, method_options, methods, to_toml
 from spa_bench.commands.words import (
     RESULTS,
@@ -63,7 +64,11 @@ def main() -> None:
     # Threads that wait by spinning make two of them slower than one as soon as anything else runs on the machine:
     # 17,600 against 30,100 tokens/s with one of two cores busy. Read when torch is loaded, so it is set here.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    app()
+    with ended():
+        try:
+            app()
+        finally:
+            print(end="", flush=True)  # a full disk shows here at the latest
 
 
 def _version(wanted: bool) -> None:

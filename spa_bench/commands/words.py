@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,9 +12,8 @@ from typing import Annotated, ParamSpec, TextIO
 import typer
 
 from spa_bench.commands import recipes
-from spa_bench.commands.signals import Stopped, heeded
-from spa_bench.core import UserError
-from spa_bench.runs.deadline import DeadlineReached
+from spa_bench.commands.failures import ended
+from spa_bench.commands.signals import heeded
 from spa_bench.runs.progress import Progress
 from spa_bench.terminal import argument, printable_line
 
@@ -51,8 +49,6 @@ DryRun = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 RESULTS = Path("results")
-LATER = 3
-"""Exit code where the deadline came before the end."""
 
 
 def aside() -> contextlib.redirect_stdout[TextIO]:
@@ -61,26 +57,15 @@ def aside() -> contextlib.redirect_stdout[TextIO]:
 
 
 def command(function: Callable[P, None], resumes: bool = False) -> Callable[P, None]:
-    """A command that ends with one line and an exit code on a UserError; other errors keep their traceback.
+    """A command that ends with one line and an exit code where the user can mend it; defects keep their traceback.
 
     `resumes`: interrupted, it goes on where it was when it is given again.
     """
 
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        with heeded():
-            try:
-                function(*args, **kwargs)
-            except UserError as error:
-                print(f"error: {printable_line(str(error))}", file=sys.stderr)
-                raise typer.Exit(2) from None
-            except DeadlineReached as reached:
-                print(f"stopped at the deadline, {reached}; run the same command to go on", file=sys.stderr)
-                raise typer.Exit(LATER) from None
-            except KeyboardInterrupt as stop:
-                number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
-                print("interrupted" + ("; run the same command to resume" if resumes else ""), file=sys.stderr)
-                raise typer.Exit(128 + number) from None
+        with heeded(), ended(resumes):
+            function(*args, **kwargs)
 
     return guarded
 

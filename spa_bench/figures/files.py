@@ -15,6 +15,7 @@ from spa_bench.core import UserError
 from spa_bench.figures import credit, curves, lengths, profiles, scatter, step_intervals
 from spa_bench.figures.credit import CreditMap
 from spa_bench.figures.style import OVERLAID, save
+from spa_bench.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,5 +93,5 @@ class _Book:
         paths = [self.folder / f"{name}{ending}" for ending in ENDINGS]
         save(lambda: draw(found), *paths)
         numbers = self.folder / f"{name}.json"
-        numbers.write_text(json.dumps(_rounded(asdict(found)), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_whole(numbers, json.dumps(_rounded(asdict(found)), indent=1, allow_nan=False) + "\n")
         self.paths += [*paths, numbers]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spa_bench.core import UserError
+from spa_bench.files import replaced
 from spa_bench.terminal import printable_line
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def save(draw: Callable[[], Figure], *paths: Path) -> None:
         matplotlib.rcParams.update(STYLE)
         figure = draw()
         for path in paths:
-            figure.savefig(path, dpi=150, metadata=STAMPS[path.suffix])
+            with replaced(path) as file:
+                figure.savefig(file, format=path.suffix[1:], dpi=150, metadata=STAMPS[path.suffix])
             figure.set_layout_engine("none")  # settled by the first file
 
 

@@ -69,14 +69,19 @@ class RunFolder:
     def open(cls, path: Path, config: RunConfig, facts: Mapping[str, Any]) -> Self:
         """Lock the folder, and write `run.json` before anything else or check that it is of the same run.
 
-        Raises UserError where another process works in it, or where it holds another configuration.
+        Raises UserError where another process works in it, or where it holds another configuration. A finished run is
+        opened without a lock where nothing may be written.
         """
-        try:
-            (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot create {path}: {error.strerror}; choose another folder with --results") from None
         folder = cls(path)
-        if not folder._lock.acquire(wait=False):
+        try:
+            folder.checkpoints.mkdir(parents=True, exist_ok=True)
+            held = folder._lock.acquire(wait=False)
+        except OSError as error:
+            if folder.is_finished():
+                folder._pin(config, facts)
+                return folder
+            raise UserError(f"cannot write {path}: {error.strerror}; choose another folder with --results") from None
+        if not held:
             raise UserError(f"{path} is in use by {folder._lock.holder()}: wait for it, or stop it")
         try:
             remove_unfinished(path)
@@ -102,6 +107,11 @@ class RunFolder:
         for name, what in PINNED.items():
             if wanted.get(name) != stored["facts"].get(name):
                 raise UserError(f"{self.path} was made with {what}; move the folder away to start again")
+
+    def is_finished(self) -> bool:
+        """The run has been evaluated."""
+        rows, _ = self.metrics.read()
+        return any(row.get("kind") == "done" for row in rows)
 
     def __enter__(self) -> Self:
         return self

@@ -65,6 +65,7 @@ def tracked(name: str | None, folder: Path, progress: Progress) -> Iterator[None
     ours, theirs = context.Pipe()
     process = context.Process(target=follow, args=(name, folder.absolute(), theirs), daemon=True)
     try:
+        (folder / LOG).open("ab").close()
         process.start()
     except OSError as error:
         progress.note(f"no {name}: {error}; metrics.jsonl is still written")

@@ -289,5 +289,4 @@ def facts(common: start.Start, model: Mapping[str, str]) -> dict[str, Any]:
 
 def is_finished(folder: RunFolder) -> bool:
     """The run has been evaluated."""
-    rows, _ = folder.metrics.read()
-    return any(row.get("kind") == "done" for row in rows)
+    return folder.is_finished()

@@ -8,10 +8,8 @@ from collections.abc import Iterator
 
 import torch
 
+from spa_bench import machine
 from spa_bench.core import UserError
-
-ALLOCATOR = ("can't allocate memory", "not enough memory")
-"""What torch's allocator for the CPU says, in a RuntimeError."""
 
 
 def free_memory() -> None:
@@ -40,5 +38,4 @@ def enough_memory(place: str, remedy: str) -> Iterator[None]:
 
 def ran_out(error: BaseException) -> bool:
     """It says that memory could not be had."""
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or any(text in str(error) for text in ALLOCATOR)
+    return isinstance(error, torch.OutOfMemoryError) or machine.ran_out(error)
