@@ -1,10 +1,12 @@
-"""Data from elsewhere: fetched, checked by sha256, unpacked without trusting a byte of it.
+"""Data from elsewhere: checked by sha256, unpacked without trusting a byte of it.
 
 Every failure is one line that names the file and the way out; a target appears whole or not at all.
 """
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import lzma
 import os
@@ -18,15 +20,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from spa_bench.core import UserError
-from spa_bench.files import TEMPORARY
+from spa_bench.files import TEMPORARY, writing
 
 CHUNK = 1 << 20
-TIMEOUT = 60
-"""Seconds without a byte after which a download is given up."""
-
 DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -39,6 +38,19 @@ DAMAGED = (
 )
 """What the standard library raises over archives that are cut off, corrupt or of an unknown kind."""
 
+PACKERS: dict[bytes, Callable[[Path, str], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+    b"\x5d\x00\x00": lzma.open,
+}
+"""How a packed tar begins, and what reads it."""
+END = b"PK\x05\x06"
+"""How the last record of a zip begins."""
+
+LONGEST, DEEPEST = 1024, 20
+"""Characters of a member's name, and folders that it may lie in."""
+
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names that open a device on Windows, in any folder."""
 
@@ -48,6 +60,8 @@ class Limits:
     """How much an archive may hold; what is counted is what comes out, not what the archive says."""
 
     files: int = 200_000
+    names: int = 32 << 20
+    """Characters of all names."""
     bytes: int = 8 << 30
     ratio: int = 200
     """Bytes that come out for each byte of the archive, once more than `free` have come out."""
@@ -64,6 +78,8 @@ class Member:
 
     name: str
     folder: bool
+    size: int
+    """As the archive says; some lie."""
     refusal: str | None
     open: Callable[[], IO[bytes]]
 
@@ -72,34 +88,10 @@ Place = Callable[[PurePosixPath], PurePosixPath | None]
 """Where a member goes below the target; None to leave it out."""
 
 
-def fetch(url: str, sha256: str | None, target: Path, *, size: int | None = None, again: str = "") -> None:
-    """Download to `target` unless it is there already with that hash; `again` is the command that repeats this.
-
-    Raises UserError where the server cannot be reached or does not send what was expected; nothing is left then.
-    """
-    import pooch  # type: ignore[import-untyped]
-
-    if sha256 is not None and target.is_file() and digest(target) == sha256:
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{TEMPORARY}{target.name}-{os.getpid()}")
-    try:
-        download = pooch.HTTPDownloader(progressbar=False, chunk_size=CHUNK, timeout=TIMEOUT)
-        try:
-            download(url, str(partial), None)
-        except (OSError, ValueError) as error:  # all errors of `requests` are one of the two
-            reason = " ".join(str(error).split())
-            raise UserError(f"cannot fetch {url}: {reason}; try again{_with(again)}, or use --from") from None
-        check(partial, sha256, size=size, name=url, again=again)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def check(file: Path, sha256: str | None, *, size: int | None = None, name: str = "", again: str = "") -> None:
     """Raise UserError unless the file is an archive with this size and hash; `name` is what to call it."""
     name = name or str(file)
-    fix = f"remove it and fetch it again{_with(again)}"
+    fix = f"remove it and fetch it again{with_command(again)}"
     with file.open("rb") as opened:
         head = opened.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head.startswith((b"<html", b"<!doctype")):
@@ -125,42 +117,57 @@ def unpack(archive: Path, target: Path, *, limits: Limits | None = None, place: 
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} exists already: move it away or choose another folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
     build = target.with_name(f"{TEMPORARY}{target.name}-{os.getpid()}")
-    shutil.rmtree(build, ignore_errors=True)
-    build.mkdir()
-    try:
-        count = _unpack(archive, build, limits or Limits(), place or (lambda path: path))
-        if target.exists():
-            target.rmdir()
-        os.replace(build, target)
-    finally:
+    with writing(target, build):
+        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(build, ignore_errors=True)
+        try:
+            count = _unpack(archive, build, limits or Limits(), place or (lambda path: path))
+            if target.exists():
+                target.rmdir()
+            os.replace(build, target)
+        finally:
+            shutil.rmtree(build, ignore_errors=True)
     return count
 
 
 def _unpack(archive: Path, build: Path, limits: Limits, place: Place) -> int:
+    """All members are looked at before the first one is written."""
     check(archive, None)
+    names, places = Names(limits), []
+
+    def admit(member: Member, budget: Budget) -> None:
+        budget.member()
+        budget.spend(member.size)
+        path = names.admit(member)
+        places.append(None if member.folder else place(path))
+
+    _each(archive, limits, admit)
+    build.mkdir()
+    left = iter(places)
+
+    def write(member: Member, budget: Budget) -> None:
+        if (where := next(left)) is not None:
+            _write(member, build / where, budget)
+
+    _each(archive, limits, write)
+    return sum(where is not None for where in places)
+
+
+def _each(archive: Path, limits: Limits, visit: Callable[[Member, Budget], None]) -> None:
+    """Call `visit` for each member, with what may still come out. UserError where one is refused, or damaged."""
     budget = Budget(limits, archive.stat().st_size)
-    names = Names()
-    count = 0
     try:
         for member in _members(archive, budget):
             try:
-                budget.member()
-                path = names.admit(member)
-                where = None if member.folder else place(path)
-                if where is not None:
-                    _write(member, build / where, budget)
-                    count += 1
+                visit(member, budget)
             except Refused as error:
-                raise UserError(f"{archive} is refused: member {member.name!r} {error}") from None
+                raise UserError(f"{archive} is refused: member {member.name[:100]!r} {error}") from None
     except Refused as error:
-        raise UserError(f"{archive} is refused: what follows its members {error}") from None
+        raise UserError(f"{archive} is refused: its list of members {error}") from None
     except DAMAGED as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{archive} is damaged or no archive ({reason}): fetch it again") from None
-    return count
 
 
 class Budget:
@@ -174,7 +181,11 @@ class Budget:
     def member(self) -> None:
         """Count a member, whether it is written or not."""
         self.members += 1
-        if self.members > self.limits.files:
+        self.refuse_more(self.members)
+
+    def refuse_more(self, members: int) -> None:
+        """Refused where there are so many members."""
+        if members > self.limits.files:
             raise Refused(f"is one of more than {self.limits.files}: the archive may be a bomb")
 
     def spend(self, size: int) -> None:
@@ -187,14 +198,18 @@ class Budget:
 class Names:
     """Paths seen so far, as the least careful file system would compare them."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.files: set[tuple[str, ...]] = set()
         self.folders: set[tuple[str, ...]] = set()
+        self.left = limits.names
 
     def admit(self, member: Member) -> PurePosixPath:
         """The member's path below the target; Refused where that is not below it, or not the only one."""
         if member.refusal is not None:
             raise Refused(member.refusal)
+        self.left -= len(member.name)
+        if self.left < 0:
+            raise Refused("is one of too many with long names: the archive may be a bomb")
         parts = _parts(member.name)
         if not parts and member.folder:
             return PurePosixPath()
@@ -210,6 +225,8 @@ class Names:
 
 
 def _parts(name: str) -> list[str]:
+    if len(name) > LONGEST or name.count("/") > DEEPEST:
+        raise Refused(f"has a name of more than {LONGEST} characters, or {DEEPEST} folders")
     if name.startswith("/"):
         raise Refused("has an absolute path")
     if re.match(r"[A-Za-z]:", name):
@@ -242,27 +259,59 @@ def _write(member: Member, path: Path, budget: Budget) -> None:
 
 def _members(archive: Path, budget: Budget) -> Iterator[Member]:
     with archive.open("rb") as file:
-        is_zip = file.read(2) == b"PK"
-    if is_zip:
+        head = file.read(6)
+    if head.startswith(b"PK"):
+        budget.refuse_more(said := _said_of_zip(archive, budget.limits))
         with zipfile.ZipFile(archive) as opened:
-            _count_zip(archive, len(opened.infolist()))
+            if said != (found := len(opened.infolist())):  # a damaged length in an entry makes the next ones vanish
+                raise zipfile.BadZipFile(f"lists {said} members, {found} found")
             yield from (_zip_member(opened, info) for info in opened.infolist())
-    else:
-        with tarfile.open(archive, "r:*") as tar:
-            yield from (_tar_member(tar, info) for info in tar)
-            while tar.fileobj is not None and (rest := tar.fileobj.read(CHUNK)):  # the checksum is at the very end
-                budget.spend(len(rest))
+        return
+    opener = next((opener for magic, opener in PACKERS.items() if head.startswith(magic)), open)
+    with opener(archive, "rb") as stream:
+        careful = _Careful(stream)
+        with tarfile.TarFile(fileobj=careful) as tar:  # type: ignore[arg-type]
+            while (info := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # they are many, and may hold much
+                yield _tar_member(tar, info)
+        while rest := careful.read(CHUNK):  # the checksum is at the very end
+            budget.spend(len(rest))
 
 
-def _count_zip(archive: Path, found: int) -> None:
-    """A damaged length in a directory entry makes the next ones vanish silently: compare with the end record."""
+class _Careful:
+    """A tar file in which no header is large: it would be read into memory at once."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        """As of any file, of up to `CHUNK` bytes."""
+        if size > CHUNK:
+            raise Refused(f"has a header of {size} bytes")
+        return self._stream.read(size)
+
+
+def _said_of_zip(archive: Path, limits: Limits) -> int:
+    """How many members a zip says that it has. Refused where their list takes more bytes than their names may."""
+    size = archive.stat().st_size
     with archive.open("rb") as file:
-        file.seek(-min(archive.stat().st_size, 1 << 16), os.SEEK_END)
+        file.seek(-min(size, 1 << 16), os.SEEK_END)
         tail = file.read()
-    end = tail.rfind(b"PK\x05\x06")
-    said = int.from_bytes(tail[end + 10 : end + 12], "little")
-    if end < 0 or (said != 0xFFFF and said != found):
-        raise zipfile.BadZipFile(f"lists {said} members, {found} found")
+    plain = tail[-22:].startswith(END) and tail[-2:] == bytes(2)  # without a comment, where zipfile looks first
+    end = len(tail) - 22 if plain else tail.rfind(END)
+    said, listed = (int.from_bytes(tail[end + start : end + stop], "little") for start, stop in ((10, 12), (12, 16)))
+    if tail[max(end - 20, 0) :].startswith(b"PK\x06\x07"):
+        far = end - 76
+        place = int.from_bytes(tail[end - 12 : end - 4], "little")
+        if far < 0 or place != size - len(tail) + far:
+            raise zipfile.BadZipFile("its end is elsewhere")
+        said, listed = (int.from_bytes(tail[far + start : far + start + 8], "little") for start in (32, 40))
+    if end < 0:
+        raise zipfile.BadZipFile("it has no end")
+    if listed > 46 * said + limits.names:
+        raise Refused(f"takes {listed} bytes: the archive may be a bomb")
+    return said
 
 
 def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
@@ -273,7 +322,8 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
     elif info.flag_bits & 1:
         refusal = "is encrypted"
     # `orig_filename` is what the archive says; `filename`, which `is_dir` looks at, has lost what follows a NUL.
-    return Member(info.orig_filename, info.orig_filename.endswith("/"), refusal, lambda: archive.open(info))
+    name = info.orig_filename
+    return Member(name, name.endswith("/"), info.file_size, refusal, lambda: archive.open(info))
 
 
 def _tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
@@ -285,8 +335,9 @@ def _tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
             raise Refused("has no content")
         return source
 
-    return Member(info.name, info.isdir(), refusal, open_member)
+    return Member(info.name, info.isdir(), info.size, refusal, open_member)
 
 
-def _with(again: str) -> str:
+def with_command(again: str) -> str:
+    """The end of an advice: the command that is to be repeated."""
     return f" with `{again}`" if again else ""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from spa_bench.core import UserError
-from spa_bench.environments import data
+from spa_bench.environments import data, download
 from spa_bench.environments.virtualhome import upstream
 from spa_bench.environments.virtualhome.tasks import LAYOUT, official
 from spa_bench.environments.virtualhome.verify import Verification
@@ -89,7 +89,7 @@ def _complete(target: Path) -> Finding:
 
 def _download(url: str, note: Callable[[str], None]) -> Path:
     note(f"fetching {url}")
-    data.fetch(url, SHA256, _archive(url), size=SIZE, again=AGAIN)
+    download.fetch(url, SHA256, _archive(url), size=SIZE, again=AGAIN)
     return _archive(url)
 
 

