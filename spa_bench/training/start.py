@@ -151,10 +151,12 @@ def begin(config: RunConfig) -> Start:
 
 
 def quiet_libraries() -> None:
-    """Turn off the progress bars of transformers and datasets; their warnings stay."""
+    """Turn off the progress bars of transformers and datasets, and what TRL tells the Hub; their warnings stay."""
     import datasets  # type: ignore[import-untyped]
+    import huggingface_hub.constants
     from transformers.utils import logging
 
+    huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True  # the variable of that name is read at import, maybe over
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     datasets.disable_progress_bars()
 
