@@ -7,18 +7,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from spa_bench.agents.chat import DATE, Chat, template_of
+from spa_bench.agents.chat import DATE, Chat, refuse_endless, template_of
 from spa_bench.agents.engines import Engine, Prompt, Sampled, Sampling
 from spa_bench.agents.engines.agreement import check
 from spa_bench.agents.engines.transformers import TransformersEngine
+from spa_bench.agents.model_files import loading, read_config, refuse_more_than_memory
 from spa_bench.agents.model_limits import generation_ends, own_context
 from spa_bench.agents.row_cache import token_bytes
 from spa_bench.agents.transcript import Bookkeeper, History, Transcript, spelled
-from spa_bench.core import Agent, Conversation, Message, Reply, ReplyFormat, Tokens, Trajectory, UserError, derive_seed
+from spa_bench.core import Agent, Conversation, Message, Reply, ReplyFormat, Tokens, Trajectory, derive_seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -45,6 +46,8 @@ class CausalLM(Agent):
 
     own_context = staticmethod(own_context)
     token_bytes = staticmethod(token_bytes)
+    read_config = staticmethod(read_config)
+    loading = loading
 
     def __init__(
         self,
@@ -96,15 +99,14 @@ class CausalLM(Agent):
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        of = {} if revision is None else {"revision": revision}
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(name, **of)
-            model = AutoModelForCausalLM.from_pretrained(name, use_safetensors=True, dtype=dtype, **of)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"cannot load model {name!r}: {reason} Give `embedded`, `smollm2`, a saved model's folder or a Hub id."
-            ) from None
+        of: dict[str, Any] = {} if revision is None else {"revision": revision}
+        refuse_more_than_memory(name, read_config(name, revision), dtype)
+        with loading(name):
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **of)
+            refuse_endless(tokenizer, thinking)
+            model = AutoModelForCausalLM.from_pretrained(
+                name, use_safetensors=True, dtype=dtype, trust_remote_code=False, **of
+            )
         return cls(
             model, tokenizer, prompt, context=context, max_new_tokens=max_new_tokens, told=told,
             history=history, halves=halves, thinking=thinking, engine=engine,
@@ -157,7 +159,10 @@ class CausalLM(Agent):
         """What `load` would read of a world: the beginning of a conversation as text, the template, and its date."""
         from transformers import AutoTokenizer
 
-        chat = Chat(AutoTokenizer.from_pretrained(name, revision=revision or "main"), thinking=thinking)
+        with loading(name):
+            tokenizer = AutoTokenizer.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
+        refuse_endless(tokenizer, thinking)
+        chat = Chat(tokenizer, thinking=thinking)
         text = spelled(Bookkeeper(chat, sys.maxsize, 0, history), prompt, instructions)
         return {"rendered": text, "template": template_of(chat.tokenizer), "template_date": DATE}
 

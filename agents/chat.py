@@ -8,8 +8,10 @@ template would rewrite it later: some strip thoughts, some trim spaces, some add
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from spa_bench.agents.template_trial import LONGEST, problem
 from spa_bench.agents.thoughts import left_open
 from spa_bench.core import Message, UserError
 
@@ -31,6 +33,9 @@ _FIXED_DATE = (
     + " }}{%- endmacro +%}"
 )
 """Goes before a template that asks for the time; transformers lets nobody replace the function that it hands out."""
+
+GROWTH = 20
+"""Characters that a template may make of one of a conversation, beside `LONGEST`; one that escapes makes six."""
 
 _REPLY = "reply-7d1f"
 """Stands for a reply where a template is asked what comes behind one."""
@@ -157,18 +162,38 @@ def rendered(
     thinking: bool | None = None,
 ) -> str:
     """Messages as the tokenizer's template writes them, on every day as on `DATE`; UserError where it cannot."""
-    from jinja2 import TemplateError
-
     template = template_of(tokenizer)
     chat = [{"role": message.role, "content": message.content} for message in messages]
     switch: dict[str, Any] = {} if thinking is None else {"enable_thinking": thinking}
-    try:
-        text = tokenizer.apply_chat_template(
-            chat, chat_template=template, tokenize=False, add_generation_prompt=reply_follows,
-            date_string="26 Jul 2024",  # read by the templates of Llama 3
-            **switch,
+    with _by_template():
+        text = str(
+            tokenizer.apply_chat_template(
+                chat, chat_template=template, tokenize=False, add_generation_prompt=reply_follows,
+                date_string="26 Jul 2024",  # read by the templates of Llama 3
+                **switch,
+            )
         )  # fmt: skip
-    except TemplateError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"the model's chat template cannot write user and assistant in turns: {reason}") from None
-    return str(text)
+    if len(text) > LONGEST + GROWTH * sum(len(message.content) for message in messages):
+        raise UserError(f"the model's chat template makes {len(text)} characters of a conversation: replace it")
+    return text
+
+
+def refuse_endless(tokenizer: PreTrainedTokenizerBase, thinking: bool | None = None) -> None:
+    """UserError where the template of a model from elsewhere takes too long or too much: it is tried apart first."""
+    told = dict(tokenizer.special_tokens_map) | ({} if thinking is None else {"enable_thinking": thinking})
+    if (why := problem(template_of(tokenizer), told)) is not None:
+        raise UserError(f"the model's chat template {why}: replace it")
+
+
+class _by_template:
+    """A context in which whatever a template raises is a UserError: it is a program, and may raise anything."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception):
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise UserError(f"the model's chat template cannot write user and assistant in turns: {reason}") from error

@@ -63,7 +63,7 @@ class Network:
         from transformers import AutoModelForCausalLM
 
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
         names = {name for name, _ in model.named_parameters()}
         heads = config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // heads
@@ -120,7 +120,7 @@ class Lora:
             return None
         adapter.require_peft()
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
             adapter.attach(model, settings, seed=0)
         found = adapter.weights(model)
         firsts = [weight for name, weight in found.items() if not adapter.is_b(name)]
@@ -216,7 +216,7 @@ def probe(
     if getattr(small, "layer_types", None):
         small.layer_types = small.layer_types[:1]
     with torch.random.fork_rng(devices=[]):
-        model = AutoModel.from_config(small, dtype=dtype).to(device)  # type: ignore[no-untyped-call]
+        model = AutoModel.from_config(small, dtype=dtype, trust_remote_code=False).to(device)  # type: ignore[no-untyped-call]
     weights = sum(weight.numel() for name, weight in model.named_parameters() if "embed" not in name)
     if settings.adapter == "lora":
         adapter.attach(model, settings, seed=0)

@@ -50,13 +50,11 @@ def identify(name: str, prompt: ReplyFormat, instructions: str, **reading: Any) 
 
     kind: Any = registry.find("agents", "causal-lm")
     name = place(name)
-    try:
+    with kind.loading(name):
         config = cached_file(name, "config.json")
+        assert config is not None  # an error, where there is none
         revision = None if Path(name).is_dir() else extract_commit_hash(config, None)
         told = kind.example(name, prompt, instructions, revision=revision, **reading)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot load model {name!r}: {str(error).strip().splitlines()[0]}") from None
-    assert config is not None  # an error, where there is none
     own = {"revision": revision} if revision else _of_folder(Path(config).parent)
     digests = {key: _digest(told[key]) for key in ("rendered", "template")}
     return own | digests | {"template_date": told["template_date"], "example": told["rendered"]}

@@ -8,7 +8,6 @@ import torch
 
 from spa_bench import registry
 from spa_bench.config import EMBEDDED, RunConfig
-from spa_bench.core import UserError
 from spa_bench.training.model_content import place
 
 if TYPE_CHECKING:
@@ -25,12 +24,8 @@ def hidden_size(config: RunConfig) -> int:
 
 def shape(name: str) -> PretrainedConfig:
     """The configuration of a model's text part; UserError where it cannot be loaded."""
-    from transformers import AutoConfig
-
-    try:
-        found: PretrainedConfig = AutoConfig.from_pretrained(place(name)).get_text_config()
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot load model {name!r}: {str(error).strip().splitlines()[0]}") from None
+    kind: Any = registry.find("agents", "causal-lm")
+    found: PretrainedConfig = kind.read_config(place(name)).get_text_config()
     return found
 
 

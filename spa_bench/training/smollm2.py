@@ -158,9 +158,9 @@ def convert(weights: Path, folder: Path) -> None:
     whole = {} if unpacked is None else {"quantization_config": unpacked(dequantize=True)}
     with contextlib.redirect_stderr(io.StringIO()):  # a bar that no setting turns off
         place = str(weights.parent)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, gguf_file=weights.name)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, gguf_file=weights.name, trust_remote_code=False)
         model = transformers.AutoModelForCausalLM.from_pretrained(
-            place, gguf_file=weights.name, dtype=torch.float32, **whole
+            place, gguf_file=weights.name, dtype=torch.float32, trust_remote_code=False, **whole
         )
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
