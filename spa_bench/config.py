@@ -220,6 +220,18 @@ class EvalConfig(Section):
     temperature: float = Field(0.0, ge=0, description="0: greedy (SPA evaluates at 0)")
 
 
+class LimitsConfig(Section):
+    """Seconds that one call of a plug-in may last, 0 for any time; without what a method asks of the trainer meanwhile.
+
+    No part of a run's identity: a call that is interrupted has no result.
+    """
+
+    reset: float = Field(300.0, ge=0, description="of an environment: making it, its reset, a return to a snapshot")
+    step: float = Field(60.0, ge=0, description="of an environment: its step, a snapshot, the expert's next action")
+    fit: float = Field(4 * 3600.0, ge=0, description="of a method's fit")
+    price: float = Field(3600.0, ge=0, description="of a method's other functions, for one group of episodes")
+
+
 class RunConfig(Section):
     """Everything that decides the result of `spa-bench run`."""
 
@@ -234,6 +246,7 @@ class RunConfig(Section):
     explore: ExploreConfig = Field(default_factory=lambda: ExploreConfig())
     ppo: PPOConfig = Field(default_factory=lambda: PPOConfig())
     eval: EvalConfig = Field(default_factory=lambda: EvalConfig())
+    limits: LimitsConfig = Field(default_factory=lambda: LimitsConfig())
 
 
 OTHER_MODELS: Mapping[str, Mapping[str, Any]] = {
@@ -254,12 +267,12 @@ RESOURCES: Mapping[str, tuple[str, ...]] = {
     "ppo": ("microbatch", "microbatch_episodes"),
 }
 """Section -> keys that decide speed and memory, and no result beyond rounding: a run out of memory goes on with
-others. `batch` and the address of a served engine (`model.engine_options.url`) are like them."""
+others. `batch`, `limits` and the address of a served engine (`model.engine_options.url`) are like them."""
 
 
 def decisive(config: RunConfig) -> dict[str, Any]:
     """The settings that decide results, nested; those that do not are at their defaults or left out."""
-    values = config.model_dump(mode="json", exclude={"seed", "batch"})
+    values = config.model_dump(mode="json", exclude={"seed", "batch", "limits"})
     for section, keys in RESOURCES.items():
         fields = type(getattr(config, section)).model_fields
         values[section] |= {key: fields[key].default for key in keys}

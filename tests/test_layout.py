@@ -138,7 +138,7 @@ LAYERS = (
     ("registry", "config"),
     ("method_errors",),
     ("method",),
-    ("credit", "stats", "files"),
+    ("credit", "stats", "files", "watch"),
     ("manifest",),
     ("core", "machine", "terminal", "version"),
 )

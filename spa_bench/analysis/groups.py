@@ -20,7 +20,7 @@ from spa_bench.analysis.settings import differing, digest
 from spa_bench.core import UserError
 from spa_bench.runs.names import run_name
 
-VARYING = ("reward", "reward_options", "seed", "batch")
+VARYING = ("reward", "reward_options", "seed", "batch", "limits")
 """What may differ between the runs of one table."""
 FACTS = {"panel": "evaluation_set", "content": "tasks_data", "model": "model_content", "world_code": "world_code"}
 """Facts that are the same in one table, and what they are called where they tell tables apart."""

@@ -26,6 +26,7 @@ from spa_bench.runs.names import reward_label, reward_typed
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment, start
 from spa_bench.training.checked_method import CheckedMethod, extra_information
+from spa_bench.watch import watching
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progr
     The episodes are fresh ones of the warm start, or those of the last iteration of the run folder `recorded`, whose
     last checkpoint then plays the alternatives. Raises MethodError where a method fails.
     """
+    with watching(configs[0].limits.model_dump(), "limits"):
+        return _audit(configs, recorded, size, progress)
+
+
+def _audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progress: Progress) -> summary.Audit:
     experiment.refuse_namesakes(configs)
     methods = {reward_label(config.reward, config.reward_options): experiment.make_method(config) for config in configs}
     learns = any(map(is_fitted, methods.values()))

@@ -150,8 +150,7 @@ def _played(
     with progress.stage(name, total=len(requests)) as bar:
         played = []
         for _, trajectory, _ in common.player.play(requests, cast(Agent, agent)):
-            if trajectory.error is not None:
-                raise UserError(f"{name}: an episode has no end ({trajectory.error}): start again when this is mended")
+            start.refuse_failed(name, trajectory)
             played.append(trajectory)
             bar.advance()
     return played

@@ -20,6 +20,7 @@ from spa_bench.config import EMBEDDED, LORA, OTHER_MODELS, ModelConfig, RunConfi
 from spa_bench.core import UserError
 from spa_bench.terminal import UNSAFE
 from spa_bench.training.model_content import known_as
+from spa_bench.watch import watching
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def method_options(reward: str) -> tuple[str, dict[str, Any]]:
 def check(config: RunConfig) -> None:
     """Refuse unknown names and method options before torch is loaded."""
     registry.find("environments", config.env)
-    registry.build("rewards", config.reward, **config.reward_options)
+    with watching(config.limits.model_dump(), "limits"):
+        registry.build("rewards", config.reward, **config.reward_options)
 
 
 SHAPE = ("hidden", "layers", "heads")

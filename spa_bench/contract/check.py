@@ -25,6 +25,7 @@ from spa_bench.contract.laws import (
     Trial,
     check_distinct,
     check_time,
+    impatient,
 )
 from spa_bench.core import Floats, UserError
 from spa_bench.method import RewardMethod
@@ -64,6 +65,11 @@ def options(assignments: Sequence[str]) -> dict[str, Any]:
 
 def examine(reward: str, given: Mapping[str, Any], seconds: float = SECONDS) -> Report:
     """Check a method, by name or `path.py:Class`, with these options; UserError where it cannot be found or made."""
+    with impatient(seconds):
+        return _examined(reward, given, seconds)
+
+
+def _examined(reward: str, given: Mapping[str, Any], seconds: float) -> Report:
     registry.find("rewards", reward)
 
     def factory() -> RewardMethod:

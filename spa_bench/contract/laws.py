@@ -12,6 +12,7 @@ that names it. `spa-bench check` runs the same tests one by one, and two that ta
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import random
 import sys
@@ -28,6 +29,7 @@ from spa_bench.contract.fingerprint import SAME, examples, fingerprint, nearest
 from spa_bench.core import Floats, Trajectory
 from spa_bench.method import MOST_REPLIES, RewardMethod
 from spa_bench.method_errors import method_call
+from spa_bench.watch import watching
 
 Factory = Callable[[], RewardMethod]
 Group = Sequence[Trajectory]
@@ -39,6 +41,9 @@ TOLERANCE = 1e-6
 
 SECONDS = 60.0
 """Processor time that fit and rewards of 64 episodes of 20 steps may take, fake encoder and simulator included."""
+
+HANGS = 300.0
+"""Seconds, beyond the processor time that is allowed, after which a call is interrupted."""
 
 
 class ContractError(AssertionError):
@@ -63,8 +68,14 @@ def check_reward(
     is called in errors, by default what its class is called.
     """
     trial = Trial(factory, standard_groups() if groups is None else groups, seed, name)
-    for test in CONTRACT_TESTS:
-        trial.run(test)
+    with impatient():
+        for test in CONTRACT_TESTS:
+            trial.run(test)
+
+
+def impatient(seconds: float = SECONDS) -> contextlib.AbstractContextManager[None]:
+    """A context in which a call of the method that does not return becomes a MethodError."""
+    return watching(dict.fromkeys(("fit", "price"), HANGS + seconds))
 
 
 def check_time(factory: Factory, seconds: float = SECONDS, *, name: str | None = None) -> float:
@@ -72,7 +83,8 @@ def check_time(factory: Factory, seconds: float = SECONDS, *, name: str | None =
     trial = Trial(factory, fake_batch(), name=name)
     method = trial.fresh()
     before = time.process_time()
-    trial.walk(method)
+    with impatient(seconds):
+        trial.walk(method)
     taken = time.process_time() - before
     size = f"{sum(map(len, trial.groups))} episodes of {len(trial.groups[0][0])} steps"
     _hold("rewards are computed in time", taken <= seconds, f"{taken:.3g} s for {size}, allowed are {seconds:g}")

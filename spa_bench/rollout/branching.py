@@ -14,7 +14,8 @@ from typing import Any
 
 from spa_bench.core import Agent, Conversation, Floats, Reply, TextEnv, Tokens, Trajectory, UserError, derive_seed
 from spa_bench.method import RewardMethod
-from spa_bench.rollout.player import Episode, Game, Request, advance, begin
+from spa_bench.rollout.player import Episode, Game, Replace, Request, advance, seat
+from spa_bench.rollout.worlds import TRIES, WorldError, world_call
 
 BARREN = 1000
 """Consecutive trees without a step after which the method is assumed to cut off everything."""
@@ -85,12 +86,15 @@ class Grower:
         rewards: Callable[[Sequence[Trajectory]], list[Floats]],
         *,
         wanted: int,
+        replace: Replace,
     ) -> None:
         """`games` gives one request for each tree, without end; `worlds` one world for each tree in play.
 
-        `wanted` is the number of finished episodes after which a tree makes room for the next task.
+        `replace` gives another world for one that failed. `wanted` is the number of finished episodes after which a
+        tree makes room for the next task.
         """
         self.games, self.agent, self.branch, self.rewards, self.wanted = games, agent, branch, rewards, wanted
+        self.replace = replace
         self.trees = [Tree(next(games), env) for env in worlds]
         self.spent = 0
         """Environment steps so far."""
@@ -175,8 +179,12 @@ class Grower:
             return path
         self._opened += 1
         request = replace(tree.request, index=self._opened, seed=self._seed(tree))
-        game = begin([request], tree.env, self.agent)
-        path = self.paths[self._opened] = Path(self._opened, game.episodes[0], tree.env.snapshot(), 0)
+        game = seat([request], tree.env, self.agent, self.replace)
+        tree.env = game.env
+        path = self.paths[self._opened] = Path(self._opened, game.episodes[0], None, 0)
+        if not game.over:
+            with world_call(tree.env.name, "snapshot", request.task, code=type(tree.env)):
+                path.state = tree.env.snapshot()
         return path
 
     def _tries(self, tree: Tree, count: int) -> list[Path]:
@@ -206,10 +214,22 @@ class Grower:
         return derive_seed(tree.request.seed, tree.asked)
 
     def _step(self, tree: Tree, path: Path, reply: Reply) -> None:
-        """Execute a reply from the snapshot of its state."""
-        tree.env.restore(path.state)
-        advance(Game(tree.env, [path.episode]), self.agent, [reply])
-        path.state = tree.env.snapshot()
+        """Execute a reply from the snapshot of its state; where the world fails, once more in another one."""
+        episode, before = path.episode, len(path.episode.steps)
+        for left in reversed(range(TRIES)):
+            env = tree.env
+            try:
+                with world_call(env.name, "restore", episode.request.task, code=type(env)):
+                    env.restore(path.state)
+                advance(Game(env, [episode]), self.agent, [reply])
+                with world_call(env.name, "snapshot", episode.request.task, code=type(env)):
+                    path.state = env.snapshot()
+                return
+            except WorldError as error:
+                tree.env = self.replace(env, error)
+                if not left or len(episode.steps) > before:  # of what was executed nothing is known but the step
+                    episode.error, episode.truncated = str(error), True
+                    return
 
     def _choose(self, tree: Tree, tries: list[Path]) -> None:
         """Close what is over, go on with the best of the others, keep the rest for later; of equal actions one."""

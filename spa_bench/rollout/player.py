@@ -10,6 +10,7 @@ one world and the episodes of those who play in it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
@@ -17,6 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spa_bench.core import Agent, Conversation, Message, Reply, Step, Task, TextEnv, Trajectory
+from spa_bench.rollout.worlds import MOST_HANGS, TRIES, WorldError, WorldHangs, world_call
+from spa_bench.watch import TimeUp
+
+Replace = Callable[[TextEnv, WorldError], TextEnv]
+"""Gives another world in place of one that failed."""
 
 Ended = Callable[["Request", Trajectory], None]
 """Called with an episode that has ended, while others of its chunk are still played."""
@@ -49,7 +55,7 @@ class Episode:
     truncated: bool = False
     branch: int = 0
     error: str | None = None
-    """Why there was no reply."""
+    """Why there was no reply, or how the world failed."""
 
     @property
     def over(self) -> bool:
@@ -80,6 +86,12 @@ class Game:
 
     env: TextEnv
     episodes: list[Episode]
+    replace: Replace | None = None
+    """Where to go on if the world fails; None where the game cannot begin again."""
+    tries: int = 0
+    """How often it may still begin again."""
+    wasted: int = 0
+    """Steps that were executed before it began again."""
 
     @property
     def over(self) -> bool:
@@ -91,7 +103,9 @@ def begin(requests: Sequence[Request], env: TextEnv, agent: Agent) -> Game:
     """Reset the world to the requests' task and open a conversation for each character."""
     first = requests[0]
     options = {"task": first.task.key, "split": first.task.split}
-    starts = env.reset_all(seed=first.seed % 2**31, options=options)
+    with world_call(env.name, "reset", first.task, code=type(env)):
+        starts = env.reset_all(seed=first.seed % 2**31, options=options)
+        _refuse_wrong(0.0, *(info["progress"] for _, info in starts))
     episodes = []
     for request, (observation, info) in zip(requests, starts, strict=True):
         messages = agent.opening(env.instructions, observation)
@@ -111,9 +125,51 @@ def begin(requests: Sequence[Request], env: TextEnv, agent: Agent) -> Game:
     return Game(env, episodes)
 
 
+def _refuse_wrong(reward: float, *progress: float) -> None:
+    """ValueError for numbers that are none."""
+    if not math.isfinite(reward + sum(progress)):
+        raise ValueError(f"reward {reward}, progress {', '.join(map(str, progress))}")
+
+
+def seat(requests: Sequence[Request], env: TextEnv, agent: Agent, replace: Replace, tries: int = TRIES) -> Game:
+    """`begin` in this world, or where it fails in others; after so many tries a game that is over, with the error."""
+    failure: WorldError | None = None
+    for left in reversed(range(tries)):
+        try:
+            game = begin(requests, env, agent)
+        except WorldError as error:
+            env, failure = replace(env, error), error
+        else:
+            game.replace, game.tries = replace, left
+            return game
+    episodes = [
+        Episode(
+            request, Conversation(request.index, request.seed), "", {"success": False, "goal": ""}, 0.0,
+            truncated=True, error=str(failure),
+        )
+        for request in requests
+    ]  # fmt: skip
+    return Game(env, episodes)
+
+
+def broken(game: Game, agent: Agent, error: WorldError) -> None:
+    """The game's world has failed: begin again in another one, or end the episodes with the error."""
+    if game.replace is not None:
+        game.env = game.replace(game.env, error)  # also for the game that is next to be played there
+    if game.replace is None or not game.tries:
+        for episode in game.episodes:
+            episode.error, episode.truncated = str(error), True
+        return
+    agent.forget([episode.request.index for episode in game.episodes])
+    game.wasted += sum(len(episode.steps) for episode in game.episodes)
+    again = seat([episode.request for episode in game.episodes], game.env, agent, game.replace, game.tries)
+    game.env, game.episodes, game.tries = again.env, again.episodes, again.tries
+
+
 def resume(prefix: Trajectory, index: int, seed: int, env: TextEnv, state: Any, agent: Agent) -> Game:
     """Go on from the middle of an episode: `state` is the world's snapshot there, `prefix` what happened before it."""
-    observation, info = env.restore(state)
+    with world_call(env.name, "restore", prefix.task, code=type(env)):
+        observation, info = env.restore(state)
     if observation != prefix.final_observation:
         raise ValueError(f"task {prefix.task.key}: the snapshot is not of step {len(prefix)} of this episode")
     first, *later = [*(step.observation for step in prefix.steps), observation]
@@ -136,13 +192,20 @@ def resume(prefix: Trajectory, index: int, seed: int, env: TextEnv, state: Any, 
 
 
 def advance(game: Game, agent: Agent, replies: Sequence[Reply]) -> None:
-    """Send a reply of each character to the world and record the steps; where one has none the game ends here."""
+    """Send a reply of each character to the world and record the steps; where one has none the game ends here.
+
+    Raises WorldError where the world fails; nothing is recorded then.
+    """
     if failed := [reply.error for reply in replies if reply.error is not None]:
         for episode in game.episodes:
             episode.error, episode.truncated = failed[0], True
         return
     actions = [agent.prompt.parse(reply.text) for reply in replies]
-    results = game.env.step_all(actions)
+    env = game.env
+    with world_call(env.name, "step", game.episodes[0].request.task, code=type(env)):
+        results = env.step_all(actions)
+        for _, reward, _, _, info in results:
+            _refuse_wrong(float(reward), info["progress"])
     for episode, reply, action, result in zip(game.episodes, replies, actions, results, strict=True):
         observation, reward, terminated, truncated, info = result
         episode.steps.append(
@@ -171,10 +234,11 @@ def play_chunk(
     requests: Sequence[Request],
     envs: Sequence[TextEnv],
     agent: Agent,
+    replace: Replace,
     budget: int | None = None,
     ended: Ended | None = None,
 ) -> tuple[list[Trajectory], int]:
-    """Play one chunk, all games a step at a time, one world for each.
+    """Play one chunk, all games a step at a time, one world for each; `replace` gives another one for a broken one.
 
     Returns the trajectories in request order, and the number of steps executed, those of given-up games too.
 
@@ -182,10 +246,10 @@ def play_chunk(
     the others are given up as soon as they cannot fit any more. Order decides, not length, so the cut favours no
     kind of episode beyond the single game that it falls into. `ended` is told of every episode when its game ends.
     """
-    games = [begin(same, env, agent) for same, env in zip(seated(requests), envs, strict=True)]
+    games = [seat(same, env, agent, replace) for same, env in zip(seated(requests), envs, strict=True)]
     kept = play_out(games, agent, budget, ended=ended)
     finished = [episode.trajectory() for game in kept for episode in game.episodes]
-    return finished, sum(len(episode.steps) for game in games for episode in game.episodes)
+    return finished, sum(game.wasted + sum(len(episode.steps) for episode in game.episodes) for game in games)
 
 
 def play_out(
@@ -201,14 +265,17 @@ def play_out(
     for _ in range(turns) if turns is not None else itertools.count():
         if not live:
             break
-        sides = [episode for game in live for episode in game.episodes]
         if agent.uses_expert:
             for game in live:
-                for episode, action in zip(game.episodes, game.env.expert_actions(), strict=True):
-                    episode.conversation.expert_action = action
-        replies = iter(agent.act([episode.conversation for episode in sides]))
-        for game in live:
-            advance(game, agent, list(itertools.islice(replies, len(game.episodes))))
+                _ask_expert(game, agent)
+        asked = [game for game in live if not game.over]
+        replies = iter(agent.act([episode.conversation for game in asked for episode in game.episodes]))
+        for game in asked:
+            answers = list(itertools.islice(replies, len(game.episodes)))
+            try:
+                advance(game, agent, answers)
+            except WorldError as error:
+                broken(game, agent, error)
         if budget is not None:
             games = fitting(games, budget)
         kept = {id(game) for game in games}
@@ -225,6 +292,20 @@ def _tell(games: Iterable[Game], ended: Ended | None) -> None:
     for episode in (episode for game in games if game.over for episode in game.episodes):
         if ended is not None:
             ended(episode.request, episode.trajectory())
+
+
+def _ask_expert(game: Game, agent: Agent) -> None:
+    """Fill in what the expert would do; where the world fails, for the game that began again."""
+    while not game.over:
+        try:
+            with world_call(game.env.name, "expert_action", game.episodes[0].request.task, code=type(game.env)):
+                actions = game.env.expert_actions()
+        except WorldError as error:
+            broken(game, agent, error)
+            continue
+        for episode, action in zip(game.episodes, actions, strict=True):
+            episode.conversation.expert_action = action
+        return
 
 
 def seated(requests: Iterable[Request]) -> Iterator[tuple[Request, ...]]:
@@ -263,6 +344,8 @@ class Player:
         self.envs: list[TextEnv] = []
         self.executed = 0
         """Environment steps of all that `play` began, games that were given up included; depends on `batch`."""
+        self.hangs = 0
+        """Calls of a world that did not return in time."""
 
     def play(
         self,
@@ -316,6 +399,19 @@ class Player:
             self.envs.append(self.make_env())
         return self.envs[:count]
 
+    def replace(self, env: TextEnv, error: WorldError) -> TextEnv:
+        """A new world in place of one that failed; WorldHangs where too many calls have not returned in time."""
+        self.hangs += isinstance(error.__cause__, TimeUp)
+        if self.hangs == MOST_HANGS:
+            raise WorldHangs(
+                f"{error}, as {MOST_HANGS - 1} calls before: mend the environment, or raise the limit"
+            ) from error
+        place = next(place for place, one in enumerate(self.envs) if one is env)
+        with contextlib.suppress(WorldError), world_call(env.name, "close", code=type(env)):
+            env.close()
+        self.envs[place] = self.make_env()
+        return self.envs[place]
+
     def _chunk(
         self,
         chunk: list[Request],
@@ -328,5 +424,5 @@ class Player:
             known = [recorded[request.index] for request in chunk]
             return known, sum(len(trajectory) for trajectory in known)
         games = sum(request.character == 0 for request in chunk)
-        played, executed = play_chunk(chunk, self.worlds(games), agent, budget, ended)
+        played, executed = play_chunk(chunk, self.worlds(games), agent, self.replace, budget, ended)
         return [recorded.get(r.index, trajectory) for r, trajectory in zip(chunk, played, strict=False)], executed

@@ -11,6 +11,8 @@ from typing import Any
 
 from spa_bench.core import Agent, Conversation, TextEnv, Trajectory, UserError, derive_seed
 from spa_bench.rollout.player import Game, Player, play_out, resume
+from spa_bench.rollout.worlds import world_call
+from spa_bench.watch import Timed
 
 
 class PlayedOn:
@@ -34,6 +36,12 @@ class PlayedOn:
         self, prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None = None
     ) -> list[list[Trajectory]]:
         """See `method.Simulator`."""
+        with Timed():  # what is played here is no time of the method that asks for it
+            return self._played_on(prefixes, samples, seed, steps)
+
+    def _played_on(
+        self, prefixes: Sequence[Trajectory], samples: int, seed: int, steps: int | None
+    ) -> list[list[Trajectory]]:
         if over := [prefix for prefix in prefixes if prefix.terminated or prefix.truncated]:
             raise ValueError(f"task {over[0].task.key}: an episode that is over cannot be continued")
         states = snapshots(self.player.worlds(1)[0], prefixes)
@@ -103,13 +111,16 @@ def _path(prefix: Trajectory) -> tuple[str, ...]:
 def _back(env: TextEnv, prefix: Trajectory, path: list[tuple[tuple[str, ...], Any]], wanted: tuple[str, ...]) -> str:
     """Go on from the last state of `path` with the actions that are still wanted; what is seen at the end."""
     if path:
-        observation, _ = env.restore(path[-1][1])
+        with world_call(env.name, "restore", prefix.task, code=type(env)):
+            observation, _ = env.restore(path[-1][1])
     else:
-        observation, _ = env.reset(seed=0, options={"task": prefix.task.key, "split": prefix.task.split})
-        path.append((wanted[:1], env.snapshot()))
+        with world_call(env.name, "reset", prefix.task, code=type(env)):
+            observation, _ = env.reset(seed=0, options={"task": prefix.task.key, "split": prefix.task.split})
+            path.append((wanted[:1], env.snapshot()))
     for count in range(len(path), len(wanted)):
-        observation = env.step(wanted[count])[0]
-        path.append((wanted[: count + 1], env.snapshot()))
+        with world_call(env.name, "step", prefix.task, code=type(env)):
+            observation = env.step(wanted[count])[0]
+            path.append((wanted[: count + 1], env.snapshot()))
     return observation
 
 

@@ -17,6 +17,7 @@ from spa_bench.training import adapter
 from spa_bench.training.batches import Sequences, microbatches, pack
 from spa_bench.training.policy import Policy
 from spa_bench.training.pricing import Reference
+from spa_bench.watch import Timed
 
 
 class _TurnEnds(nn.Module):
@@ -82,9 +83,10 @@ class Tunable:
         self._network.eval()  # as the reference reads: without dropout
         width = self.reference.policy.value.in_features
         found: dict[int, Tensor] = {}
-        for indices in microbatches(episodes, self.reference.limit, packed=self.reference.policy.packed):
-            ends = functional_call(self._network, placed, ([episodes[i] for i in indices],))
-            found |= {id(turns[i]): h.float().cpu() for i, h in zip(indices, ends, strict=True)}
+        with Timed():  # what is read here is no time of the method that asks for it
+            for indices in microbatches(episodes, self.reference.limit, packed=self.reference.policy.packed):
+                ends = functional_call(self._network, placed, ([episodes[i] for i in indices],))
+                found |= {id(turns[i]): h.float().cpu() for i, h in zip(indices, ends, strict=True)}
         return [found[id(t)] if t.steps else torch.zeros(0, width) for t in trajectories]
 
     def _refuse_other_names(self, given: set[str]) -> None:

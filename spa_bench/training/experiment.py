@@ -20,6 +20,7 @@ from spa_bench.config import CHAT_API, RunConfig
 from spa_bench.core import UserError, derive_seed
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
+from spa_bench.rollout.worlds import WorldError, WorldHangs
 from spa_bench.runs import provenance, trackers
 from spa_bench.runs.deadline import NEVER, Deadline, DeadlineReached
 from spa_bench.runs.folder import RunFolder, config_hash, read_run, record_failure, run_path
@@ -32,6 +33,7 @@ from spa_bench.training.code import reward_code
 from spa_bench.training.evaluation import Evaluation
 from spa_bench.training.memory import enough_memory
 from spa_bench.training.stages import Run, weights_hash
+from spa_bench.watch import recording, watching
 
 
 def run(
@@ -47,6 +49,11 @@ def run(
     configuration, for it changes no result, nor does `deadline`. Raises UserError for anything the user can fix,
     TrainingError where going on would train on wrong numbers, DeadlineReached where it stops to be gone on with.
     """
+    with watching(config.limits.model_dump(), "limits"):
+        return _run(config, results, progress, track, deadline)
+
+
+def _run(config: RunConfig, results: Path, progress: Progress, track: str | None, deadline: Deadline) -> Path:
     trackers.check(track)
     path = run_path(results, config)
     if not is_finished(RunFolder(path)):
@@ -71,11 +78,18 @@ def run(
         trackers.tracked(track, path, progress),  # of a finished run, too: a kill may have come before its last points
     ):
         if not is_finished(folder):
+
+            def failed(reason: str) -> None:
+                folder.metrics.append({"kind": "failed", "reason": reason})
+
             try:
-                with enough_memory("outside of an update", "lower model.cache_bytes or batch, or set model.dtype=bf16"):
+                with (
+                    recording(failed),
+                    enough_memory("outside of an update", "lower model.cache_bytes or batch, or set model.dtype=bf16"),
+                ):
                     Run(config, common, method, folder, progress, deadline).finish()
-            except (ppo.TrainingError, MethodError) as error:
-                folder.metrics.append({"kind": "failed", "reason": str(error)})
+            except (ppo.TrainingError, MethodError, WorldError, WorldHangs) as error:
+                failed(str(error))
                 raise
     return path
 
@@ -222,6 +236,11 @@ def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Pa
     `agent` is a scripted one, or anything else for the language model: the last checkpoint of the run folder
     `checkpoint`, or the configured model as it is (for `embedded`: the warm start, as untrained weights say nothing).
     """
+    with watching(config.limits.model_dump(), "limits"):
+        return _evaluate(config, agent, checkpoint, results, progress)
+
+
+def _evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Path, progress: Progress) -> Path:
     common = start.begin(config)
     policy = None if checkpoint is None else last_policy(checkpoint)
     if policy is not None:

@@ -20,6 +20,7 @@ from spa_bench.training.batches import Limit, Sequences, microbatches, pack, pac
 from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.policy import Policy
 from spa_bench.training.ppo import Sample, TrainingError
+from spa_bench.watch import Timed
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ class Reference:
 
     def encode(self, trajectories: Sequence[Trajectory]) -> list[NDArray[np.float32]]:
         """`method.Encoder`: hidden states at turn ends, one (T, D) array per trajectory."""
+        with Timed():  # what is read here is no time of the method that asks for it
+            return self._encoded(trajectories)
+
+    def _encoded(self, trajectories: Sequence[Trajectory]) -> list[NDArray[np.float32]]:
         # Of a branch the known score has the turns of its own only.
         known = {id(t): scored for t, scored in self._known.values() if not t.branch}
         missing = [t for t in trajectories if id(t) not in known]

@@ -258,6 +258,7 @@ class Run(Evaluation):
             self.checked.branch,
             self.checked.rewards,
             wanted=settings.samples,
+            replace=self.common.player.replace,
         )
         harvests = settings.minibatches if self.method.updates_between_steps else 1
         parts, prices, part = [], dict[int, list[Floats]](), 0

@@ -23,6 +23,7 @@ from spa_bench.config import CHAT_API, EMBEDDED, OUTSIDE, RunConfig, decisive
 from spa_bench.core import Agent, ReplyFormat, Task, TextEnv, Trajectory, UserError, derive_seed
 from spa_bench.files import cache_entry, cache_root
 from spa_bench.rollout.player import Player, Request
+from spa_bench.rollout.worlds import world_call
 from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress, bursts
@@ -163,7 +164,12 @@ def quiet_libraries() -> None:
 
 def world(config: RunConfig) -> Callable[[], TextEnv]:
     """A maker of the configured environment."""
-    return lambda: registry.build("environments", config.env, **config.world.arguments())
+
+    def make() -> TextEnv:
+        with world_call(config.env, "its constructor"):
+            return registry.build("environments", config.env, **config.world.arguments())
+
+    return make
 
 
 def fixed_shuffle(tasks: Iterable[Task]) -> tuple[Task, ...]:
@@ -292,6 +298,7 @@ def experts(start: Start, count: int, progress: Progress, slip: float = 0.0) -> 
     with progress.stage("demonstrate", total=len(tasks)) as stage:
         shown = []
         for _, trajectory, _ in start.player.play(make_requests(start, "expert", 0, tasks, 1), agent):
+            refuse_failed("demonstrate", trajectory)
             shown.append(trajectory)
             stage.advance()
     if shown and not any(trajectory.steps for trajectory in shown):
@@ -299,6 +306,12 @@ def experts(start: Start, count: int, progress: Progress, slip: float = 0.0) -> 
             f"all of {len(shown)} train tasks were won at their start: there is nothing to learn in this world"
         )
     return [trajectory for trajectory in shown if trajectory.success and trajectory.steps]
+
+
+def refuse_failed(stage: str, trajectory: Trajectory) -> None:
+    """UserError for an episode that an error outside the agent's control has stopped: others would stand on it."""
+    if trajectory.error is not None:
+        raise UserError(f"{stage}: an episode has no end ({trajectory.error}): start again when this is mended")
 
 
 def demonstrations(start: Start, agent: LanguageModel, count: int, progress: Progress) -> list[Trajectory]:
@@ -355,8 +368,8 @@ def _record(
     with progress.stage(name, total=len(requests), unit="episodes") as stage:
         wins = 0
         for burst in bursts(start.player.play(requests, cast(Any, agent)), start.chunk):
-            if failed := [trajectory.error for _, trajectory, _ in burst if trajectory.error is not None]:
-                raise UserError(f"{name}: an episode has no end ({failed[0]}): start again when this is mended")
+            for _, trajectory, _ in burst:
+                refuse_failed(name, trajectory)
             journal.extend(to_row(trajectory) | {"index": request.index} for request, trajectory, _ in burst)
             wins += sum(trajectory.success for _, trajectory, _ in burst)
             stage.advance(len(burst), success=wins / (stage.done + len(burst)))

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from spa_bench import credit, registry
 from spa_bench.commands.cli import app
+from spa_bench.contract import laws
 from spa_bench.contract.check import examine, fingerprints
 from spa_bench.contract.fakes import HOSTILE, fake_batch, fake_encoder, standard_groups
 from spa_bench.contract.fingerprint import SAME, advantages_of, distance, examples, fingerprint, nearest
@@ -374,6 +375,26 @@ def test_t16_a_slow_method_is_caught_and_a_quick_one_measured():
     with pytest.raises(ContractError, match=complaint):
         check_time(Burns, 0.1)
     assert check_time(Burns, 1e9) >= 0.16
+
+
+class Sleeps(Sparse):
+    def rewards(self, group):
+        time.sleep(1000)
+
+
+def test_t16_a_method_that_hangs_fails_the_check_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It takes no processor time, so that no test of time would ever end."""
+    monkeypatch.setattr(laws, "HANGS", 0.2)
+    said = r"^reward Sleeps: rewards did not return within 0\.3 s at .*test_check\.py:\d+$"
+    with pytest.raises(MethodError, match=said):
+        check_time(Sleeps, 0.1)
+    with pytest.raises(MethodError, match=r"^reward Sleeps: rewards did not return within"):
+        check_reward(Sleeps)
+    endless = MINE.replace("return self.bonus / int(self.divisor)", "while True: pass")
+    (tmp_path / "mine.py").write_text(endless, encoding="utf-8")
+    report = examine(f"{tmp_path / 'mine.py'}:Mine", {}, 0.1)
+    assert report.problem is not None and " did not return within 0.3 s at " in report.problem
+    assert [verdict.state for verdict in report.tests] == ["failed", *["not run"] * (len(CONTRACT_TESTS) + 1)]
 
 
 # What the method itself raises

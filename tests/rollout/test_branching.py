@@ -17,6 +17,7 @@ from spa_bench.core import Conversation, Floats, TextEnv, Trajectory, UserError
 from spa_bench.method import RewardMethod
 from spa_bench.rollout.branching import BARREN, Grower, Harvest, branches
 from spa_bench.rollout.player import Request
+from spa_bench.rollout.worlds import WorldError
 from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
@@ -31,6 +32,14 @@ def one_thread():
 
 def world(max_steps: int = 6) -> TextEnv:
     return registry.build("environments", "alfworld", train=24, valid=6, max_steps=max_steps)
+
+
+def unbroken(env: TextEnv, error: WorldError) -> TextEnv:
+    """These worlds do not fail."""
+    raise error
+
+
+TWO: Any = {"wanted": 2, "replace": unbroken}
 
 
 def games(env: TextEnv) -> Iterator[Request]:
@@ -48,7 +57,7 @@ def grown(
 ) -> tuple[Grower, list[Harvest]]:
     worlds = [world() for _ in range(trees)]
     agent = registry.build("agents", "random", prompt=registry.prompt("action"))
-    grower = Grower(games(worlds[0]), worlds, agent, branch, by_action, wanted=wanted)
+    grower = Grower(games(worlds[0]), worlds, agent, branch, by_action, wanted=wanted, replace=unbroken)
     return grower, list(grower.harvests(budget, parts))
 
 
@@ -221,7 +230,7 @@ def test_the_same_seed_grows_the_same_trees():
 def test_the_tokens_of_an_episode_go_on_where_they_were_after_the_agent_has_forgotten_it():
     """Between two harvests an agent forgets what it has read; what it sampled is never tokenised again."""
     worlds, agent = [world() for _ in range(2)], language_model()
-    grower = Grower(games(worlds[0]), worlds, agent, lambda state: 1 + (not state.steps), by_action, wanted=2)
+    grower = Grower(games(worlds[0]), worlds, agent, lambda state: 1 + (not state.steps), by_action, **TWO)
     assert len(list(grower.harvests(40, 10))) == 10
     turns = [[step.tokens for step in trajectory.steps] for _, _, trajectory in grower.records()]
     assert max(map(len, turns)) == 6
@@ -365,12 +374,12 @@ def test_a_try_without_a_reply_is_closed_with_its_error_and_the_others_go_on():
         return by_action(group)
 
     inner = registry.build("agents", "random", prompt=registry.prompt("action"))
-    grower = Grower(games(worlds[0]), worlds, Unanswered(inner, fails), lambda state: 3, rewards, wanted=2)
+    grower = Grower(games(worlds[0]), worlds, Unanswered(inner, fails), lambda state: 3, rewards, **TWO)
     (harvest,) = grower.harvests(60, 1)
     failed = [t for _, _, t in grower.records() if t.error is not None]
     assert len(failed) == len(gone) > 10 and not any(t.success for t in failed)
     assert sum(t.played for _, _, t in grower.records()) == 60 - len(gone)
     assert [t.error for t in harvest.finished].count("gone") == len(gone)
-    silent = Grower(games(worlds[0]), worlds, Unanswered(inner, lambda talk: True), lambda state: 3, rewards, wanted=2)
+    silent = Grower(games(worlds[0]), worlds, Unanswered(inner, lambda talk: True), lambda state: 3, rewards, **TWO)
     (harvest,) = silent.harvests(30, 1)
     assert harvest.news == [] and {t.error for t in harvest.finished} == {"gone"}

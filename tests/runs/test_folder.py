@@ -387,6 +387,7 @@ def otherwise(setting: str) -> RunConfig:
 
 SPEED = {
     "batch", "model.cache_bytes", "model.gradient_checkpointing", "ppo.microbatch", "ppo.microbatch_episodes",
+    "limits.reset", "limits.step", "limits.fit", "limits.price",
 }  # fmt: skip
 
 
