@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from spa_bench.agents.model_files import loading, read_config, refuse_more_than_
 from spa_bench.agents.model_limits import generation_ends, own_context
 from spa_bench.agents.row_cache import token_bytes
 from spa_bench.agents.transcript import Bookkeeper, History, Transcript, spelled
-from spa_bench.core import Agent, Conversation, Message, Reply, ReplyFormat, Tokens, Trajectory, derive_seed
+from spa_bench.core import Agent, Conversation, Message, Reply, ReplyFormat, Tokens, Trajectory, UserError, derive_seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -187,6 +188,8 @@ class CausalLM(Agent):
             if sampled.error is not None:
                 replies.append(Reply("", error=sampled.error))
                 continue
+            if not math.isfinite(sum(sampled.logprobs)):
+                raise UserError("the model's log-probs are no finite numbers: its weights are damaged")
             live = self._live[conversation.id]
             live.transcript.said(sampled.ids)
             tokens = Tokens(tuple(context), sampled.ids, sampled.logprobs, restart)

@@ -262,6 +262,8 @@ def _notes(done: Sequence[Run], methods: Mapping[str, Sequence[Run]]) -> list[st
         if skipped := int(sum(row.get("skipped") or 0 for row in run.iterations)):
             done_too = int(sum(row.get("updates") or 0 for row in run.iterations))
             notes.append(f"{run.name}: {skipped} of {skipped + done_too} updates skipped, not finite")
+        if undone := [row["broken"] for row in run.iterations if row.get("broken")]:
+            notes.append(f"{run.name}: {len(undone)} of {len(run.iterations)} iterations taken back: {undone[-1]}")
         if (share := run.overspent) > OVERSPENT:
             notes.append(
                 f"{run.name}: spent {share:.1f} times the training budget: its first iteration cost more than expected"

@@ -39,6 +39,11 @@ class Budget:
         steps = self.settings.iterations * self.settings.env_steps
         return steps * (self.tokens_a_step if self.settings.match == "tokens" else 1.0)
 
+    @property
+    def used(self) -> int:
+        """The part that is spent, in its unit."""
+        return int(self.collected if self.settings.match == "collected" else self.fitted + self.spent)
+
     def add(self, row: Mapping[str, Any]) -> None:
         """Count an iteration, or the fit, from its row of metrics."""
         cost = self._cost(row)

@@ -70,8 +70,8 @@ def save(
     (folder / "metrics.json").write_text(json.dumps(row, allow_nan=False))
 
 
-def load(folder: Path, policy: Policy, optimizer: MasterAdamW, method: CheckedMethod) -> dict[str, Any]:
-    """Restore all but the model's weights, which the agent has loaded; returns the iteration's metrics."""
+def load(folder: Path, policy: Policy, optimizer: MasterAdamW) -> dict[str, Any]:
+    """Restore value head and optimiser; returns the iteration's metrics. The agent has loaded the model's weights."""
     policy.value.load_state_dict(safetensors.torch.load_file(folder / "value.safetensors"))
     state: dict[int, dict[str, torch.Tensor]] = {}
     masters = dict(optimizer.masters())
@@ -82,6 +82,10 @@ def load(folder: Path, policy: Policy, optimizer: MasterAdamW, method: CheckedMe
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    method.load_state_dict(safetensors.numpy.load_file(folder / "method.safetensors"))
     row: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
     return row
+
+
+def load_method(folder: Path, method: CheckedMethod) -> None:
+    """Restore what the method has learned."""
+    method.load_state_dict(safetensors.numpy.load_file(folder / "method.safetensors"))

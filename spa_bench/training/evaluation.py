@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,19 +12,7 @@ from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.training import start
-
-
-class Clock:
-    """Seconds since the last look."""
-
-    def __init__(self) -> None:
-        self.last = time.monotonic()
-
-    def lap(self) -> float:
-        """Seconds since the last lap."""
-        now = time.monotonic()
-        seconds, self.last = now - self.last, now
-        return seconds
+from spa_bench.training.speed import Clock
 
 
 @dataclass

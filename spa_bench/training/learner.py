@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from spa_bench.core import derive_seed
 from spa_bench.rollout.simulator import PlayedOn
 from spa_bench.training import adapter, pricing, start
@@ -58,12 +60,22 @@ class Learner:
     reference: pricing.Reference
     simulator: PlayedOn
     backbone: Tunable
+    start_size: float
+    """`soundness.size` of the network at the warm start."""
     origin: Path | None = None
     """Under LoRA the warm start's folder: checkpoints hold the adapters alone."""
     meter: Meter = field(init=False)
 
     def __post_init__(self) -> None:
         self.meter = Meter(self.agent, self.policy)
+
+    @torch.no_grad()
+    def take(self, policy: Policy, optimizer: MasterAdamW) -> None:
+        """Take over the numbers of another policy of this shape, and of its optimiser."""
+        self.policy.load_state_dict(policy.state_dict())
+        self.optimizer.load_state_dict(optimizer.state_dict())
+        for (_, own), (_, other) in zip(self.optimizer.masters(), optimizer.masters(), strict=True):
+            own.copy_(other)
 
     def extra(self) -> dict[str, int]:
         """The method's overhead, in tokens and environment steps, since the last call."""

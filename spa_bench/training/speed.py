@@ -101,6 +101,19 @@ class Weights:
         return 2 * self.forward(read, sampled) + 2 * trained
 
 
+class Clock:
+    """Seconds since the last look."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def lap(self) -> float:
+        """Seconds since the last lap."""
+        now = time.monotonic()
+        seconds, self.last = now - self.last, now
+        return seconds
+
+
 class Meter:
     """Measures one iteration after another."""
 

@@ -24,15 +24,16 @@ from spa_bench.runs.deadline import NEVER, Deadline
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.names import reward_typed
 from spa_bench.runs.progress import Progress, bursts
-from spa_bench.training import checkpoint, metrics, ppo, pricing, start
+from spa_bench.training import checkpoint, metrics, ppo, pricing, soundness, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.budget import Budget, least_steps, so_far
 from spa_bench.training.checked_method import CheckedMethod
-from spa_bench.training.evaluation import Clock, Evaluation
+from spa_bench.training.evaluation import Evaluation
 from spa_bench.training.language_model import LanguageModel
 from spa_bench.training.learner import TOLERANCES, Learner, make_policy, make_reference
 from spa_bench.training.memory import enough_memory
 from spa_bench.training.policy import Policy
+from spa_bench.training.speed import Clock
 
 
 class Run(Evaluation):
@@ -53,6 +54,9 @@ class Run(Evaluation):
         self.checked = CheckedMethod(reward_typed(config.reward), method)
         self.resumed = 1
         """The first iteration of this process."""
+        self.policy_folder: Path | None = None
+        self.broken = ""
+        """Why no update of this iteration holds."""
 
     def finish(self) -> None:
         """All stages that are still to be done."""
@@ -96,15 +100,21 @@ class Run(Evaluation):
 
         Without any it is the model in the folder of the warm start; None is the model as it is configured.
         """
+        self.policy_folder = policy_folder
         adapted = self.config.model.adapter == "lora"
         frozen = None if adapted else make_policy(self.common, policy_folder)[1]
         agent, policy, optimizer, done = self._restore(policy_folder)
+        if (latest := self.folder.latest_checkpoint()) is not None:
+            checkpoint.load_method(latest[1], self.checked)
+        start_size = soundness.at_start(self.folder.metrics.read()[0], (policy if frozen is None else frozen).model)
+        if reason := soundness.fault(start_size, policy.model, policy.value):  # saved by an earlier version
+            raise ppo.TrainingError(f"checkpoint {done}: {reason}: remove {self.folder.path} to start again")
         reference = make_reference(self.common, policy if frozen is None else frozen)
         simulator = PlayedOn(self.common.player, cast(Agent, agent))
         backbone = Tunable(reference, self.config.warm_start.learning_rate)
         origin = policy_folder if adapted else None
         self.method.encoder, self.method.backbone, self.method.simulator = reference.encode, backbone, simulator
-        return Learner(agent, policy, optimizer, reference, simulator, backbone, origin), done
+        return Learner(agent, policy, optimizer, reference, simulator, backbone, start_size, origin), done
 
     def _restore(self, policy_folder: Path | None) -> tuple[LanguageModel, Policy, Any, int]:
         """Policy and optimiser as of the last complete checkpoint, and its number (0: the warm start)."""
@@ -113,7 +123,7 @@ class Run(Evaluation):
         agent, policy = make_policy(self.common, policy_folder if folder is None else folder / "policy")
         optimizer = checkpoint.make_optimizer(policy, self.config.ppo)
         if folder is not None:
-            self._heal_metrics(checkpoint.load(folder, policy, optimizer, self.checked))
+            self._heal_metrics(checkpoint.load(folder, policy, optimizer))
         return agent, policy, optimizer, number
 
     def _heal_metrics(self, row: dict[str, Any]) -> None:
@@ -136,14 +146,20 @@ class Run(Evaluation):
         """The iterations that are still to be done. What is left of training is told from those of this process."""
         unit = "tokens" if self.config.ppo.match == "tokens" else "steps"
         with self.progress.stage("training", total=int(budget.total), unit=unit) as stage:
-            stage.given(used(budget))
+            stage.given(budget.used)
+            broken = soundness.in_a_row(self.folder.metrics.read()[0])
             for iteration in itertools.count(self.resumed):
                 if iteration > 1:  # what was fitted is saved with the first iteration
                     self.deadline.check(f"after {self._title(iteration - 1)}")
-                if not (steps := budget.next()):
+                steps = budget.next()
+                if broken and (not steps or len(broken) >= soundness.MOST_BROKEN):
+                    raise ppo.TrainingError(soundness.said(broken, iteration - 1, self.checked.name))
+                if not steps:
                     break
-                budget.add(self._iterate(iteration, steps, learner))
-                stage.advance(used(budget) - stage.done)
+                row = self._iterate(iteration, steps, learner)
+                broken = [*broken, self.broken] if self.broken else []
+                budget.add(row)
+                stage.advance(budget.used - stage.done)
 
     def _budget(self, episodes: Sequence[Trajectory]) -> Budget:
         """What the run may still spend: all that is on record is counted."""
@@ -176,7 +192,7 @@ class Run(Evaluation):
         """Collect episodes, compute rewards, update; repeatedly while trees grow. Returns the row of metrics."""
         meter = learner.meter
         meter.begin()
-        self.checked.place = f"iteration {iteration}"
+        self.checked.place, self.broken = f"iteration {iteration}", ""
         if branches(self.method):
             trajectories, figures = self._learn_from_trees(iteration, steps, learner)
             executed = steps
@@ -189,15 +205,14 @@ class Run(Evaluation):
             moved = {index: episode for index, episode in played.items() if episode.steps}
             rewards, figures = self._learn(learner, [*moved.values()], iteration, self.config.ppo.minibatches)
             self._record_prices(iteration, dict.fromkeys(played, np.zeros(0)) | dict(zip(moved, rewards, strict=True)))
-        if not figures["updates"]:
-            raise ppo.TrainingError(
-                f"{self.checked.place}: no loss or gradient was finite, so there was no update: "
-                f"the rewards of {self.checked.name} or the learning rate are too large"
-            )
+        if not figures["updates"] and not self.broken:
+            self.broken = "no loss or gradient was finite, so there was no update"
         row: dict[str, Any] = {"kind": "iteration", "iteration": iteration}
         row |= meter.figures(executed, own=self.common.engine is None)
         row |= metrics.collected(trajectories) | figures | learner.extra()
         row |= {"env_steps_budget": steps, "env_steps_executed": executed}
+        row |= {"weights_start": learner.start_size, "weights_size": soundness.size(learner.policy.model)}
+        row |= {"broken": self.broken} if self.broken else {}
         return {
             name: value if not isinstance(value, float) or np.isfinite(value) else None for name, value in row.items()
         }
@@ -236,8 +251,18 @@ class Run(Evaluation):
                 learner.policy, learner.optimizer, priced.samples, settings, rng=rng, done=done,
                 kl_in_loss=not self.method.kl_in_reward, ratio_tolerance=tolerance["ratio"],
             )  # fmt: skip
+        if reason := soundness.fault(learner.start_size, learner.policy.model, learner.policy.value):
+            figures = self._take_back(learner, figures, reason)
         learner.meter.learned(figures, sum(len(sample.old_logprobs) for sample in priced.samples), settings.epochs)
         return priced.rewards, priced.figures | figures
+
+    def _take_back(self, learner: Learner, figures: dict[str, float], reason: str) -> dict[str, float]:
+        """Back to the last checkpoint, or the warm start: none of the update's steps counts."""
+        self.broken = reason
+        self.progress.note(f"{self.checked.place}: {reason}; taken back")
+        _, policy, optimizer, _ = self._restore(self.policy_folder)
+        learner.take(policy, optimizer)
+        return figures | {"updates": 0.0, "skipped": figures["skipped"] + figures["updates"]}
 
     def _learn_from_trees(
         self, iteration: int, steps: int, learner: Learner
@@ -326,11 +351,6 @@ class Run(Evaluation):
                 task = self.common.train[position]
                 for _ in range(samples):
                     yield task, derive_seed(self.config.seed, "train", iteration, task.key, next(number))
-
-
-def used(budget: Budget) -> int:
-    """The part of the budget that is spent, in its unit."""
-    return int(budget.collected if budget.settings.match == "collected" else budget.fitted + budget.spent)
 
 
 def weights_hash(folder: Path) -> str:

@@ -28,7 +28,7 @@ from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.runs.provenance import facts
-from spa_bench.training import adapter, packing, prompting
+from spa_bench.training import adapter, packing, prompting, soundness
 from spa_bench.training.batches import pack
 from spa_bench.training.code import world_code
 from spa_bench.training.language_model import LanguageModel
@@ -335,6 +335,7 @@ def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
     lora = config.model.adapter == "lora"
     if lora and config.model.name != EMBEDDED:
         adapter.attach(agent.model, config.model, derive_seed(config.seed, "adapter", "warm start") % 2**32)
+    size = soundness.size(agent.model)
     instructions = start.make_env().instructions
     shown = [
         Demonstration(
@@ -354,6 +355,8 @@ def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
             agent.model, agent.tokenizer, shown, config.warm_start,
             recompute=start.recompute, packed=reads_packed(start, agent.model), seed=seed, on_step=show,
         )  # fmt: skip
+    if reason := soundness.fault(size, agent.model):
+        raise UserError(f"warm start: {reason}: lower warm_start.learning_rate")
     if lora:
         adapter.save_start(agent, folder, start.model)
     else:

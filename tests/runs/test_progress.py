@@ -12,7 +12,7 @@ from tiny import config
 
 from spa_bench.runs.folder import RunFolder, run_path
 from spa_bench.runs.progress import INTERVAL, Figures, Progress, Stage, about, bursts, seconds_left
-from spa_bench.training import experiment, stages
+from spa_bench.training import experiment
 from spa_bench.training.budget import Budget
 
 
@@ -216,7 +216,7 @@ def test_how_much_of_a_training_budget_is_gone(match: str, used: int) -> None:
     budget.add({"kind": "stage", "stage": "fit reward", "env_steps": 0, "extra_env_steps": 30})
     for _ in range(2):
         budget.add({"kind": "iteration", "env_steps": 80, "extra_env_steps": 20})
-    assert stages.used(budget) == used
+    assert budget.used == used
 
 
 def test_a_run_tells_what_is_left_over_all(tmp_path: Path) -> None:
