@@ -12,7 +12,8 @@ import numpy as np
 from spa_bench.audit import effects, probes
 from spa_bench.config import RunConfig
 from spa_bench.core import Agent, TextEnv, Trajectory, UserError, derive_seed
-from spa_bench.rollout.player import Player, Request
+from spa_bench.rollout.game import Request
+from spa_bench.rollout.player import Player
 from spa_bench.rollout.simulator import PlayedOn
 from spa_bench.runs.episodes import from_row
 from spa_bench.runs.journal import Journal

@@ -138,8 +138,8 @@ def _settle(folder: Path, build: Path, files: Sequence[str], old: set[str]) -> N
         os.replace(build / name, folder / name)
     for stale in sorted(old.difference(files)):
         (folder / stale).unlink(missing_ok=True)
-    for below in (folder / TABLES, folder / FIGURES, folder):
-        sync_names(below)
+    for place in (folder / TABLES, folder / FIGURES, folder):
+        sync_names(place)
     _list(folder, files)
 
 

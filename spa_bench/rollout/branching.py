@@ -14,7 +14,7 @@ from typing import Any
 
 from spa_bench.core import Agent, Conversation, Floats, Reply, TextEnv, Tokens, Trajectory, UserError, derive_seed
 from spa_bench.method import RewardMethod
-from spa_bench.rollout.player import Episode, Game, Replace, Request, advance, seat
+from spa_bench.rollout.game import Episode, Game, Replace, Request, advance, seat
 from spa_bench.rollout.worlds import TRIES, WorldError, world_call
 
 BARREN = 1000

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from spa_bench.core import Agent, Conversation, TextEnv, Trajectory, UserError, derive_seed
-from spa_bench.rollout.player import Game, Player, play_out, resume
+from spa_bench.rollout.game import Game, resume
+from spa_bench.rollout.player import Player, play_out
 from spa_bench.rollout.worlds import world_call
 from spa_bench.watch import Timed
 

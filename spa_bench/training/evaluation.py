@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spa_bench.core import Trajectory
-from spa_bench.rollout.player import Request, seated
+from spa_bench.rollout.game import Request, seated
 from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.progress import Progress, bursts

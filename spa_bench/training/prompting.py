@@ -9,7 +9,8 @@ from typing import Any, cast
 from spa_bench import registry
 from spa_bench.config import EMBEDDED, RunConfig
 from spa_bench.core import ReplyFormat, Trajectory, UserError
-from spa_bench.rollout.player import Player, Request
+from spa_bench.rollout.game import Request
+from spa_bench.rollout.player import Player
 
 TRIED = 12
 """Train tasks, the first of the fixed shuffle, among which examples are found: the shortest successes of them."""

@@ -18,7 +18,7 @@ from spa_bench.core import Agent, Floats, Task, Trajectory, UserError, derive_se
 from spa_bench.manifest import content_hash
 from spa_bench.method import RewardMethod
 from spa_bench.rollout.branching import Grower, branches
-from spa_bench.rollout.player import Request
+from spa_bench.rollout.game import Request
 from spa_bench.rollout.simulator import PlayedOn
 from spa_bench.runs.deadline import NEVER, Deadline
 from spa_bench.runs.folder import RunFolder

@@ -22,7 +22,8 @@ from spa_bench import registry
 from spa_bench.config import CHAT_API, EMBEDDED, OUTSIDE, RunConfig, decisive
 from spa_bench.core import Agent, ReplyFormat, Task, TextEnv, Trajectory, UserError, derive_seed
 from spa_bench.files import cache_entry, cache_root
-from spa_bench.rollout.player import Player, Request
+from spa_bench.rollout.game import Request
+from spa_bench.rollout.player import Player
 from spa_bench.rollout.worlds import world_call
 from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.journal import Journal

@@ -13,7 +13,7 @@ import torch
 
 from spa_bench.config import RunConfig
 from spa_bench.core import Agent, UserError
-from spa_bench.rollout.player import begin, seated
+from spa_bench.rollout.game import begin, seated
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.progress import Progress
 from spa_bench.runs.provenance import installed

@@ -7,7 +7,8 @@ from tiny import language_model
 
 from spa_bench import registry
 from spa_bench.core import Conversation, Message, Trajectory
-from spa_bench.rollout.player import Player, Request
+from spa_bench.rollout.game import Request
+from spa_bench.rollout.player import Player
 from spa_bench.training.batches import pack
 from spa_bench.training.warm_start import Demonstration, _examples
 

@@ -17,7 +17,8 @@ from spa_bench import registry
 from spa_bench.agents.engines.transformers import TransformersEngine
 from spa_bench.agents.row_cache import RowCache
 from spa_bench.core import Conversation, Message, Tokens, UserError, derive_seed
-from spa_bench.rollout.player import Player, Request
+from spa_bench.rollout.game import Request
+from spa_bench.rollout.player import Player
 from spa_bench.training.batches import pack
 from spa_bench.training.policy import Policy
 

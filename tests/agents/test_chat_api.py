@@ -26,7 +26,8 @@ from spa_bench import registry
 from spa_bench.agents.engines.chat_api import ChatAPI, kept
 from spa_bench.agents.engines.http import LARGEST, Client
 from spa_bench.core import Conversation, Message, UserError
-from spa_bench.rollout.player import Player, Request
+from spa_bench.rollout.game import Request
+from spa_bench.rollout.player import Player
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
 

@@ -13,7 +13,7 @@ from tiny import language_model
 from spa_bench import registry
 from spa_bench.agents.prompts import PROMPTS, Prompt
 from spa_bench.core import Agent, Conversation, Message, Reply, Step, Task, Trajectory, UserError
-from spa_bench.rollout.player import Request, advance, begin, resume
+from spa_bench.rollout.game import Request, advance, begin, resume
 
 EXAMPLE = (("A room.", "Action: look"), ("A desk.\nTask: x", "Action: go to desk"))
 

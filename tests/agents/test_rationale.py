@@ -12,7 +12,8 @@ from strategies import max_examples
 from spa_bench import registry
 from spa_bench.agents.rationale import reason
 from spa_bench.core import derive_seed
-from spa_bench.rollout.player import Player, Request, seated
+from spa_bench.rollout.game import Request, seated
+from spa_bench.rollout.player import Player
 
 GOAL = "put a mug in shelf."
 ROOM = "You see a cabinet 1, and a desk 1.\nYour task is to: put a mug in shelf."

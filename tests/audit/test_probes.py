@@ -14,7 +14,8 @@ from spa_bench.audit import laws, probes
 from spa_bench.audit.stage import quarters
 from spa_bench.core import Step, Task, TextEnv, Trajectory, UserError
 from spa_bench.method import RewardMethod
-from spa_bench.rollout.player import Player, Request
+from spa_bench.rollout.game import Request
+from spa_bench.rollout.player import Player
 
 SMALL: dict[str, dict[str, Any]] = {
     "alfworld": {"train": 36, "valid": 12},

@@ -124,7 +124,8 @@ def workload(model: str, turns: int) -> list[list[list[int]]]:
     """For each game the ids that are new at each of its turns, beside the replies."""
     from spa_bench import registry
     from spa_bench.agents.causal_lm import CausalLM
-    from spa_bench.rollout.player import Player, Request
+    from spa_bench.rollout.game import Request
+    from spa_bench.rollout.player import Player
 
     def make() -> Any:
         return registry.build("environments", "alfworld", train=24, valid=6, max_steps=turns)

@@ -18,7 +18,8 @@ from tiny import config
 from spa_bench import registry
 from spa_bench.agents.prompts import PROMPTS
 from spa_bench.core import TextEnv, Trajectory
-from spa_bench.rollout.player import Player, Request
+from spa_bench.rollout.game import Request
+from spa_bench.rollout.player import Player
 from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.folder import RunFolder, run_path
 from spa_bench.runs.journal import Journal

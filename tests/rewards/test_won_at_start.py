@@ -19,7 +19,8 @@ from spa_bench.config import build
 from spa_bench.core import UserError
 from spa_bench.environments.alfworld.env import ALFWorld
 from spa_bench.report.table import tables
-from spa_bench.rollout.player import Player, Request, begin, fitting
+from spa_bench.rollout.game import Request, begin
+from spa_bench.rollout.player import Player, fitting
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment

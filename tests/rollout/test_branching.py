@@ -16,7 +16,7 @@ from spa_bench import registry
 from spa_bench.core import Conversation, Floats, TextEnv, Trajectory, UserError
 from spa_bench.method import RewardMethod
 from spa_bench.rollout.branching import BARREN, Grower, Harvest, branches
-from spa_bench.rollout.player import Request
+from spa_bench.rollout.game import Request
 from spa_bench.rollout.worlds import WorldError
 from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.journal import Journal

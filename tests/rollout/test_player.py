@@ -10,7 +10,8 @@ from unanswered import Unanswered
 
 from spa_bench import registry
 from spa_bench.core import Agent, Conversation, Reply, Task, TextEnv, Trajectory, derive_seed
-from spa_bench.rollout.player import Player, Request, seated
+from spa_bench.rollout.game import Request, seated
+from spa_bench.rollout.player import Player
 from spa_bench.runs.episodes import from_row, to_row
 
 OPTIONS = {"train": 60, "valid": 20, "max_steps": 8}

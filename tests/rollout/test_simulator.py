@@ -13,7 +13,8 @@ from unanswered import Unanswered
 
 from spa_bench import registry
 from spa_bench.core import Agent, TextEnv, Tokens, Trajectory, UserError
-from spa_bench.rollout.player import Player, Request
+from spa_bench.rollout.game import Request
+from spa_bench.rollout.player import Player
 from spa_bench.rollout.simulator import PlayedOn, snapshots
 from spa_bench.training import start
 

@@ -17,7 +17,8 @@ from spa_bench.config import RunConfig
 from spa_bench.core import Agent, Task, Trajectory, UserError, derive_seed
 from spa_bench.report.table import tables
 from spa_bench.rollout.branching import Grower
-from spa_bench.rollout.player import Player, Request
+from spa_bench.rollout.game import Request
+from spa_bench.rollout.player import Player
 from spa_bench.rollout.simulator import PlayedOn
 from spa_bench.rollout.worlds import MOST_HANGS, WorldError, WorldHangs
 from spa_bench.runs.folder import run_path

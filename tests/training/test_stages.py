@@ -16,7 +16,8 @@ from tiny import SETTINGS, config, language_model
 
 from spa_bench import registry
 from spa_bench.config import RunConfig
-from spa_bench.rollout.player import Player, Request
+from spa_bench.rollout.game import Request
+from spa_bench.rollout.player import Player
 from spa_bench.rollout.simulator import PlayedOn
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.journal import Journal
