@@ -7,7 +7,6 @@ import json
 import sys
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -205,8 +204,8 @@ def server(results: Path, port: int = 0) -> Server:
 
 
 def serve(results: Path, port: int, stream: TextIO) -> None:
-    """Serve until Ctrl-C, which is the end of it and no interruption."""
-    with server(results, port) as found, suppress(KeyboardInterrupt):
+    """Serve until Ctrl-C."""
+    with server(results, port) as found:
         said = f"http://127.0.0.1:{found.server_address[1]}/ shows {results}; Ctrl-C ends it"
         print(printable_line(said), file=stream, flush=True)
         found.serve_forever()

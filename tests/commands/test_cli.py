@@ -545,23 +545,6 @@ def test_t19_a_second_signal_ends_at_once_what_the_first_has_begun_to_end(first:
     child.stdout.close()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_t19_a_view_that_is_ended_says_nothing(number: signal.Signals, tmp_path: Path):
-    """It has shown what there was, and there is nothing to be resumed."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "spa_bench", "view", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=_heeds_interrupts,
-    )
-    assert child.stdout is not None and child.stdout.readline().endswith("Ctrl-C ends it\n")
-    child.send_signal(number)
-    assert child.communicate(timeout=60) == ("", "")
-    assert child.returncode == 0
-
-
 def test_what_was_started_to_ignore_interrupts_goes_on_ignoring_them():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

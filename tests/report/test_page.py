@@ -547,7 +547,9 @@ def test_a_port_in_use_is_a_user_error(running: tuple[Path, Server]):
         server(running[0], int(running[1].server_address[1]))
 
 
-def test_view_says_where_it_is_and_ends_like_every_command(tmp_path: Path):
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_t19_view_says_where_it_is_and_when_it_is_ended_that_alone(number: str, code: int, tmp_path: Path):
+    """There is nothing to be resumed."""
     import signal
     import subprocess
     import sys
@@ -561,7 +563,6 @@ def test_view_says_where_it_is_and_ends_like_every_command(tmp_path: Path):
         assert going.stdout is not None
         line = going.stdout.readline()
         assert re.match(r"http://127\.0\.0\.1:\d+/ shows ", line)
-        going.send_signal(signal.SIGINT)
+        going.send_signal(signal.Signals[number])
         _, error = going.communicate(timeout=60)
-    assert going.returncode == 130
-    assert error.startswith("interrupted")
+    assert (going.returncode, error) == (code, "interrupted\n")
