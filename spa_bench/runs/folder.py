@@ -26,7 +26,8 @@ from spa_bench.runs.reading import CHECKPOINTS, RUN, read_json
 from spa_bench.terminal import printable_line
 
 SCHEMA = 1
-"""Version of the layout of a run folder; a folder with a higher one is refused."""
+"""Version of the records of a run: the layout of its folder and the rows of all its files, which one number pins, as
+`run.json` is written first and read before any of them. A folder with another one is refused."""
 
 PINNED = {
     "panel": "another evaluation set",
@@ -174,8 +175,12 @@ def read_run(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no run folder: cannot read run.json ({error})") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("config", "facts")):
         raise UserError(f"{file} is not from spa-bench: it lacks config or facts")
-    if content.get("schema") != SCHEMA:
-        raise UserError(f"{file} has schema {content.get('schema')}; this spa-bench reads {SCHEMA}: upgrade spa-bench")
+    if (schema := content.get("schema")) != SCHEMA:
+        newer = isinstance(schema, int) and schema > SCHEMA
+        raise UserError(
+            f"{file} has schema {schema!r}; this spa-bench reads {SCHEMA}: "
+            + ("upgrade spa-bench" if newer else "no version of spa-bench writes that, so restore it from a copy")
+        )
     digest = content.pop("sha256", None)  # earlier versions wrote none
     if digest not in (None, _digest(content)):
         raise UserError(f"{file} is damaged or was edited: it does not fit its sha256; copy it again")

@@ -547,8 +547,8 @@ def test_a_port_in_use_is_a_user_error(running: tuple[Path, Server]):
         server(running[0], int(running[1].server_address[1]))
 
 
-@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_t19_view_says_where_it_is_and_when_it_is_ended_that_alone(number: str, code: int, tmp_path: Path):
+@pytest.mark.parametrize(("number", "ends"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_t19_view_says_where_it_is_and_when_it_is_ended_that_alone(number: str, ends: int, tmp_path: Path):
     """There is nothing to be resumed."""
     import signal
     import subprocess
@@ -565,4 +565,4 @@ def test_t19_view_says_where_it_is_and_when_it_is_ended_that_alone(number: str, 
         assert re.match(r"http://127\.0\.0\.1:\d+/ shows ", line)
         going.send_signal(signal.Signals[number])
         _, error = going.communicate(timeout=60)
-    assert (going.returncode, error) == (code, "interrupted\n")
+    assert (going.returncode, error) == (ends, "interrupted\n")

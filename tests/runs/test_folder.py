@@ -340,6 +340,16 @@ def test_a_strange_run_json_is_a_user_error(tmp_path: Path, content: str):
         RunFolder.open(tmp_path, CONFIG, {})
 
 
+@pytest.mark.parametrize(
+    ("schema", "remedy"), [(2, "upgrade spa-bench"), *((one, "restore") for one in (0, None, "2"))]
+)
+def test_t18_another_schema_is_refused_with_what_to_do(schema: object, remedy: str, tmp_path: Path):
+    """There was none before the first one: that file is damaged, and no upgrade reads it."""
+    (tmp_path / "run.json").write_text(json.dumps({"schema": schema, "config": {}, "facts": {}}))
+    with pytest.raises(UserError, match=rf"has schema {schema!r}; this spa-bench reads 1: .*{remedy}"):
+        read_run(tmp_path)
+
+
 def test_a_run_with_a_setting_that_is_gone_is_told_as_another_versions(tmp_path: Path):
     with RunFolder.open(tmp_path, CONFIG, {}):
         pass
