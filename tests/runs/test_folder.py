@@ -29,7 +29,7 @@ from spa_bench.config import RunConfig, build
 from spa_bench.core import Step, Task, Tokens, Trajectory, UserError
 from spa_bench.files import cache_entry, cache_root
 from spa_bench.runs.episodes import from_row, to_row
-from spa_bench.runs.folder import RunFolder, config_hash, run_path
+from spa_bench.runs.folder import RunFolder, config_hash, read_run, run_path
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import reward_label, reward_name
 from spa_bench.runs.provenance import facts
@@ -205,7 +205,7 @@ import os, signal, sys
 from pathlib import Path
 from spa_bench import files
 from spa_bench.config import RunConfig
-from spa_bench.runs.folder import RunFolder
+from spa_bench.runs.folder import RunFolder, read_run
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 """
