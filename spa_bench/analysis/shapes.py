@@ -60,7 +60,7 @@ class _Facts(_Shape):
     level: str | None = None
     max_steps: Whole | None = None
     our_form: str | None = None
-    panel: str | None = None
+    panel: str | Whole | None = None
     reward_code: str | None = None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from made_audits import LIMITS, RECORDED, SMALL, paid, priced
 from strategies import groups, max_examples
@@ -116,7 +117,9 @@ AUDITS = st.builds(
 @given(audit=AUDITS)
 def test_any_audit_comes_back_with_none_for_what_is_not_finite(tmp_path_factory: pytest.TempPathFactory, audit: Audit):
     folder = tmp_path_factory.mktemp("any")
-    (folder / "audit.json").write_text(json.dumps(to_json(audit), allow_nan=False))
+    text = json.dumps(to_json(audit), allow_nan=False)
+    assume(not re.search(r"(?<![\d.])\d{19}", text))  # none of ours: `reading.BEYOND`
+    (folder / "audit.json").write_text(text)
     assert to_json(saved.load(folder)) == to_json(audit)
 
 
@@ -201,7 +204,7 @@ def test_a_file_of_another_program_is_refused(tmp_path: Path, text: str):
 def test_an_audit_that_cannot_be_opened_is_refused(tmp_path: Path):
     assert "cannot read" in told(lambda: saved.load(tmp_path))
     (tmp_path / "audit.json").mkdir()
-    assert "cannot read" in told(lambda: saved.load(tmp_path))
+    assert "is no regular file" in told(lambda: saved.load(tmp_path))
 
 
 def test_a_method_that_stands_twice_and_a_length_that_is_missing_are_refused(tmp_path: Path):
@@ -221,7 +224,7 @@ def test_an_audit_of_an_earlier_version_keeps_no_episodes_and_can_be_loaded(fold
 
 EPISODE_DAMAGE: list[dict[str, Any]] = [
     {"index": 7}, {"stage": "eval"}, {"iteration": None}, {"steps": 7}, {"steps": [3]}, {"steps": [{}]}, {"task": {}},
-    {"task": 5}, {"branch": 1}, {"branch": "x"}, {"outcome": "much"}, {"outcome": 10**400}, {"success": 1},
+    {"task": 5}, {"branch": 1}, {"branch": "x"}, {"outcome": "much"}, {"outcome": 1e101}, {"success": 1},
     {"goal": None}, {"goal": 5}, {"character": 0.5}, {"error": 0}, {"start_progress": None}, {"truncated": "no"},
 ]  # fmt: skip
 
@@ -271,7 +274,7 @@ def test_torn_and_missing_lines_are_refused(folder: Path, name: str):
         assert name in told(lambda: saved.prices(folder)) or "prices.jsonl" in told(lambda: saved.prices(folder))
     (folder / name).unlink()
     (folder / name).mkdir()
-    assert "cannot read" in told(lambda: saved.prices(folder))
+    assert "is no regular file" in told(lambda: saved.prices(folder))
 
 
 def rewrite(file: Path, line: int, change: dict[str, Any]) -> None:
