@@ -5,8 +5,8 @@ from __future__ import annotations
 import cases
 import pytest
 
-KILLS, FLIPS = 20, 25
-"""In a usual run of the tests: about three minutes of processor time."""
+KILLS, FLIPS = 20, 20
+"""In a usual run of the tests."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -121,21 +121,23 @@ def random_kills(case: Case, wanted: Outcome, seconds: float, count: int, rng: r
 
 
 def named_kills(
-    case: Case, wanted: Outcome, points: Sequence[tuple[str, str]]
-) -> tuple[list[tuple[str, str]], list[str], list[str]]:
-    """Kill one life at these calls, given in the order of the run.
+    case: Case, wanted: Outcome, points: Sequence[tuple[str, str]], name: str
+) -> tuple[list[str], list[str]]:
+    """Kill one life at these calls, given in the order of the run; another one goes on where a call was not met again.
 
-    Returns those at which there was a kill, where each struck, and the labels of the calls of the process that ended.
+    Says for each kill where it struck, and the labels of the calls of the process that ended the last life.
     """
-    life = case.life("named")
-    met, struck = [], []
-    for label, when in points:
-        if at_call(life, label, when):
-            met.append((label, when))
+    struck: list[str] = []
+    life, last, rest = case.life(name), [], list(points)
+    while rest:
+        while rest and at_call(life, *rest[0]):
+            label, when = rest.pop(0)
             struck.append(f"{stages(life.results)} ({when} {label})")
-    found, last = life.end()
-    assert found == wanted, f"another outcome after kills in {struck}"
-    return met, struck, last
+        found, last = life.end()
+        assert found == wanted, f"another outcome after kills in {struck}"
+        rest = rest[1:]  # a call that was made before the last kill, and need not be made again
+        life = case.life(f"{name}-{len(rest)}")
+    return struck, last
 
 
 def some_calls(labels: Sequence[str], count: int, rng: random.Random) -> Iterator[tuple[str, str]]:

@@ -110,5 +110,6 @@ def stage(run: Path) -> str:
 def stages(results: Path) -> str:
     """Of all runs below `results`, those under way."""
     found = [stage(run) for run in run_folders(results)]
-    told = [name for name in found if name != "after the end"] or found or ["before run.json"]
-    return " + ".join(told)
+    if found and set(found) == {"after the end"}:
+        return "after the end"
+    return " + ".join(name for name in found if name != "after the end") or "before run.json"
