@@ -216,7 +216,9 @@ class Lock:
 
         After `PATIENCE` of waiting, one line on standard error names the holder, and the lock by its folder and name.
         """
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        if self.path.is_symlink():  # a folder of somebody else: what it leads to would be emptied
+            raise UserError(f"the lock {self.path} is a link: remove it")
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             if not (_take(handle, wait=False) or (wait and self._wait(handle))):
                 os.close(handle)

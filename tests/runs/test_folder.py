@@ -27,7 +27,7 @@ from strategies import max_examples
 from spa_bench import files, manifest
 from spa_bench.config import RunConfig, build
 from spa_bench.core import Step, Task, Tokens, Trajectory, UserError
-from spa_bench.files import cache_entry, cache_root
+from spa_bench.files import Lock, cache_entry, cache_root
 from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.folder import RunFolder, config_hash, read_run, run_path
 from spa_bench.runs.journal import Journal
@@ -209,6 +209,14 @@ from spa_bench.runs.folder import RunFolder, read_run
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def test_t05_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_stays(tmp_path: Path):
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(UserError, match="is a link: remove it"):
+        Lock(tmp_path / "lock").acquire(wait=False)
+    assert (tmp_path / "precious").read_text() == "kept"
 
 
 def test_the_lock_names_its_holder_and_dies_with_it(tmp_path: Path):
