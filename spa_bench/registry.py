@@ -37,7 +37,10 @@ SINGULAR: dict[Room, str] = {"environments": "environment", "agents": "agent", "
 PARTS: dict[Room, frozenset[str]] = {
     "environments": frozenset(),
     "agents": frozenset(
-        {"chat", "embedded", "model_limits", "prompts", "rationale", "row_cache", "thoughts", "transcript"}
+        {
+            *("chat", "embedded", "model_files", "model_limits", "prompts", "rationale", "row_cache", "template_trial"),
+            *("thoughts", "transcript"),
+        }
     ),
     "rewards": frozenset(),
 }

@@ -170,9 +170,11 @@ class Run(Evaluation):
         rows, _ = self.folder.metrics.read()
         # After a damaged checkpoint training goes on from an earlier one: what came behind that is done again.
         rows = [row for row in rows if (row.get("iteration") or 0) < self.resumed]
-        if {row["iteration"] for row in rows if row.get("kind") == "iteration"} != set(range(1, self.resumed)):
+        done = {row["iteration"] for row in rows if row.get("kind") == "iteration"}
+        fitted = self.resumed == 1 or any(row.get("stage") == "fit reward" for row in rows)
+        if done != set(range(1, self.resumed)) or not fitted:
             raise UserError(
-                f"{self.folder.metrics.path} is damaged and lacks an iteration that training would go on from: "
+                f"{self.folder.metrics.path} is damaged and lacks what training would go on from: "
                 f"move {self.folder.path} away to start again"
             )
         return so_far(budget, rows)

@@ -11,13 +11,14 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -81,9 +82,17 @@ class Worker:
 
 
 def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
-    """Call a function of a module in a new interpreter."""
+    """Call a function of a module in a new interpreter, which no ctrl-C reaches while it starts."""
     process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
-    process.start()
+    if sys.platform == "win32":
+        process.start()
+        return process
+    resource_tracker.ensure_running()  # which the process needs, and which lets signals through when it is started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # inherited; here a signal comes afterwards
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return process
 
 
@@ -144,11 +153,11 @@ def _end(workers: Sequence[Worker]) -> None:
 
 def serve(function: Callable[..., Any], pipe: connection.Connection) -> None:
     """Body of a worker: answers tasks until the other end of the pipe is closed, as the system does for the dead."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches all processes of a terminal; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches all processes of a terminal: the parent decides
     signal.signal(signal.SIGTERM, _leave)
-    tasks: queue.SimpleQueue[Sequence[Any]] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(pipe, tasks), daemon=True).start()
     try:
+        tasks: queue.SimpleQueue[Sequence[Any]] = queue.SimpleQueue()
+        threading.Thread(target=_listen, args=(pipe, tasks), daemon=True).start()
         while True:
             result = function(*tasks.get())
             with suppress(OSError):  # nobody listens any more: this process is about to end
@@ -167,4 +176,5 @@ def _listen(pipe: connection.Connection, tasks: queue.SimpleQueue[Sequence[Any]]
 
 
 def _leave(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once: what is ended now is not interrupted again
     raise KeyboardInterrupt  # as ctrl-C does where there is one process: it passes through everything

@@ -30,6 +30,7 @@ def forked(work: Callable[[], object]) -> int:
     child = os.fork()
     if child == 0:
         code = 4
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by whom a shell runs in the background
         try:
             work()
             code = 0

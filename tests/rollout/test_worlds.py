@@ -142,6 +142,7 @@ def test_t08_a_run_records_lost_episodes_as_errors_and_its_table_counts_them(fai
     failing(how="hangs", marks=(common.panel[1].key,))
     path = experiment.run(own, tmp_path, Progress.quiet())
     rows = [row for row in Journal(path / "episodes.jsonl").read()[0] if row["stage"] == "eval"]
+    rows.sort(key=lambda row: row["index"])
     said = "environment failing: step of task .* did not return within 0.3 s"
     assert [bool(row["error"] and re.match(said, row["error"])) for row in rows] == [n == 1 for n in range(6)]
     (table,) = tables([path])

@@ -29,7 +29,7 @@ from spa_bench.config import RunConfig, build
 from spa_bench.core import Step, Task, Tokens, Trajectory, UserError
 from spa_bench.files import Lock, cache_entry, cache_root
 from spa_bench.runs.episodes import from_row, to_row
-from spa_bench.runs.folder import RunFolder, config_hash, read_run, run_path
+from spa_bench.runs.folder import RunFolder, config_hash, read_run, record_failure, run_path
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import reward_label, reward_name
 from spa_bench.runs.provenance import facts
@@ -233,6 +233,19 @@ def test_the_lock_names_its_holder_and_dies_with_it(tmp_path: Path):
     child.communicate()
     with RunFolder.open(tmp_path / "run", CONFIG, {}) as folder:
         assert folder.episodes.read() == ([{"a": 1}], 0)
+
+
+def test_t08_a_failure_is_recorded_for_a_run_that_nobody_works_on(tmp_path: Path):
+    """Whose process is gone. Where it had written nothing there is no run to speak of."""
+    record_failure(tmp_path / "run", "killed")
+    assert not (tmp_path / "run").exists()
+    with RunFolder.open(tmp_path / "run", CONFIG, {}) as folder:
+        record_failure(folder.path, "killed")
+        assert folder.metrics.read() == ([], 0)
+    record_failure(folder.path, "killed")
+    assert folder.metrics.read() == ([{"kind": "failed", "reason": "killed"}], 0)
+    with RunFolder.open(tmp_path / "run", CONFIG, {}):
+        pass
 
 
 def test_closing_gives_the_folder_to_the_next(tmp_path: Path):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from tiny import SETTINGS, config
 
+from spa_bench import manifest
 from spa_bench.config import RunConfig
 from spa_bench.core import UserError
 from spa_bench.method import RewardMethod
@@ -166,6 +167,7 @@ def test_t09_a_ruined_checkpoint_of_an_earlier_version_is_not_evaluated(tmp_path
     bare = [{name: value for name, value in json.loads(line).items() if "weights" not in name} for line in kept]
     (path / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in bare))
     (path / "checkpoints/0001/metrics.json").write_text(json.dumps(bare[0]))
+    (path / "checkpoints/0001" / manifest.NAME).unlink()
     ruined = {name: weight * 1e28 for name, weight in network(path).items()}
     safetensors.torch.save_file(ruined, path / "checkpoints/0001/policy/model.safetensors", {"format": "pt"})
     _, line = failed(own, tmp_path, TrainingError, evaluated=True)

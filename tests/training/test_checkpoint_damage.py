@@ -59,5 +59,5 @@ def test_t02_a_run_with_a_damaged_checkpoint_goes_on_from_the_one_before(
     assert done == [*once, once[-1]]
 
     rewrite(rough / "metrics.jsonl", [row for row in before if row.get("iteration") != 1])
-    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged and lacks an iteration"):
+    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged and lacks what training"):
         experiment.run(config(), tmp_path / "rough", Progress.quiet())

@@ -112,6 +112,23 @@ def test_t19_workers_end_with_their_parent_and_begin_nothing_more(
 
 
 @posix
+def test_t19_ctrl_c_while_workers_start_is_one_line(tmp_path: Path) -> None:
+    """They begin with seconds of imports, in which they have said nothing of signals yet."""
+    parent = program(tmp_path, "waits", "waits", "done")
+    until(lambda: children(parent.pid) >= 2, "workers start")
+    os.killpg(parent.pid, signal.SIGINT)
+    _, said = parent.communicate(timeout=60)
+    assert (parent.returncode, said) == (130, "interrupted; run the same command to resume\n")
+    assert not begun(tmp_path, 2)
+
+
+def children(process: int) -> int:
+    """Workers, and a process that the standard library starts before the first of them."""
+    command = ["ps", "-o", "args=", "--ppid", str(process)]
+    return subprocess.run(command, capture_output=True, text=True).stdout.count("spawn_main")
+
+
+@posix
 def test_t19_a_worker_that_does_not_heed_signals_ends_too(tmp_path: Path) -> None:
     parent = program(tmp_path, "deaf", "waits")
     until(lambda: bool(begun(tmp_path, 0) and begun(tmp_path, 1)), "two tasks begin")
