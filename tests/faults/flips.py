@@ -81,7 +81,8 @@ def flip(target: Target, wanted: left.Outcome, place: Path, rng: random.Random) 
     found = verdict(life, ended, wanted, Path(chosen).name)
     if found == "told" and not target.record:
         found = "CHANGED"
-    return Flip(target.name, chosen, how, found, " / ".join(ended.said())[:300])
+    said = ended.said() if found != "told" else [*ended.said(), *new_notes(life, wanted)]
+    return Flip(target.name, chosen, how, found, " / ".join(said)[:300])
 
 
 def verdict(life: Life, ended: Ended, wanted: left.Outcome, damaged: str) -> str:
@@ -97,7 +98,7 @@ def verdict(life: Life, ended: Ended, wanted: left.Outcome, damaged: str) -> str
     said = ended.said()
     if same(life, wanted, damaged):
         return "remade" if said else "harmless"
-    return "told" if said or notes(left.table(life.results)) != notes(wanted.table) else "SILENT"
+    return "told" if said or new_notes(life, wanted) else "SILENT"
 
 
 def same(life: Life, wanted: left.Outcome, damaged: str) -> bool:
@@ -110,8 +111,13 @@ def same(life: Life, wanted: left.Outcome, damaged: str) -> bool:
     return all(found) and left.table(life.results) == wanted.table
 
 
-def notes(table: str) -> list[object]:
-    return [one["notes"] for one in json.loads(table)]
+def new_notes(life: Life, wanted: left.Outcome) -> list[str]:
+    """What tables say of damage."""
+    found, known = (
+        [note for table in json.loads(tables) for note in table["notes"]]
+        for tables in (left.table(life.results), wanted.table)
+    )
+    return [note for note in found if note not in known]
 
 
 def targets(case: Case, calm: Life, half: Life) -> list[Target]:

@@ -13,6 +13,8 @@ import pytest
 from kills import Case, at_call, calm
 from outcome import Outcome
 
+pytestmark = pytest.mark.timeout(3600)  # a command that hangs is ended by forked.LIMIT
+
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, Outcome, list[flipping.Target]]:

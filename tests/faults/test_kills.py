@@ -11,6 +11,8 @@ import kills as killing
 import pytest
 from outcome import Outcome
 
+pytestmark = pytest.mark.timeout(3600)  # a command that hangs is ended by forked.LIMIT
+
 RENAMES = ("replace checkpoints/0001", "replace checkpoints/0002")
 """Where a checkpoint that is written, and on the disk, takes its name."""
 
