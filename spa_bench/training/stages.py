@@ -103,9 +103,11 @@ class Run(Evaluation):
         self.policy_folder = policy_folder
         adapted = self.config.model.adapter == "lora"
         frozen = None if adapted else make_policy(self.common, policy_folder)[1]
-        agent, policy, optimizer, done = self._restore(policy_folder)
-        if (latest := self.folder.latest_checkpoint()) is not None:
-            checkpoint.load_method(latest[1], self.checked)
+        latest = self.folder.latest_checkpoint()
+        done, folder = latest if latest is not None else (0, None)
+        agent, policy, optimizer = self._restore(policy_folder, folder)
+        if folder is not None:
+            checkpoint.load_method(folder, self.checked)
         start_size = soundness.at_start(self.folder.metrics.read()[0], (policy if frozen is None else frozen).model)
         if reason := soundness.fault(start_size, policy.model, policy.value):  # saved by an earlier version
             raise ppo.TrainingError(f"checkpoint {done}: {reason}: remove {self.folder.path} to start again")
@@ -116,15 +118,13 @@ class Run(Evaluation):
         self.method.encoder, self.method.backbone, self.method.simulator = reference.encode, backbone, simulator
         return Learner(agent, policy, optimizer, reference, simulator, backbone, start_size, origin), done
 
-    def _restore(self, policy_folder: Path | None) -> tuple[LanguageModel, Policy, Any, int]:
-        """Policy and optimiser as of the last complete checkpoint, and its number (0: the warm start)."""
-        latest = self.folder.latest_checkpoint()
-        number, folder = latest if latest is not None else (0, None)
+    def _restore(self, policy_folder: Path | None, folder: Path | None) -> tuple[LanguageModel, Policy, Any]:
+        """Policy and optimiser as of the checkpoint in `folder`; None is the warm start."""
         agent, policy = make_policy(self.common, policy_folder if folder is None else folder / "policy")
         optimizer = checkpoint.make_optimizer(policy, self.config.ppo)
         if folder is not None:
             self._heal_metrics(checkpoint.load(folder, policy, optimizer))
-        return agent, policy, optimizer, number
+        return agent, policy, optimizer
 
     def _heal_metrics(self, row: dict[str, Any]) -> None:
         """A kill between checkpoint and metrics loses the row there; the checkpoint kept a copy."""
@@ -262,7 +262,8 @@ class Run(Evaluation):
         """Back to the last checkpoint, or the warm start: none of the update's steps counts."""
         self.broken = reason
         self.progress.note(f"{self.checked.place}: {reason}; taken back")
-        _, policy, optimizer, _ = self._restore(self.policy_folder)
+        latest = self.folder.latest_checkpoint()
+        _, policy, optimizer = self._restore(self.policy_folder, None if latest is None else latest[1])
         learner.take(policy, optimizer)
         return figures | {"updates": 0.0, "skipped": figures["skipped"] + figures["updates"]}
 

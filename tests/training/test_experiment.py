@@ -189,8 +189,8 @@ def test_a_changed_warm_start_is_stopped_by_the_first_kl(compared: list[Path], t
     policy_folder = compared[1] / "checkpoints/0002/policy"
     restore = stages.Run._restore
 
-    def wrong(self: stages.Run, _: Path) -> Any:
-        return restore(self, policy_folder)
+    def wrong(self: stages.Run, _: Path, folder: Path | None) -> Any:
+        return restore(self, policy_folder, folder)
 
     stages.Run._restore = wrong  # type: ignore[method-assign]
     try:
