@@ -123,8 +123,11 @@ def test_t19_ctrl_c_while_workers_start_is_one_line(tmp_path: Path) -> None:
 
 
 def children(process: int) -> int:
-    """Workers, and a process that the standard library starts before the first of them."""
-    command = ["ps", "-o", "args=", "--ppid", str(process)]
+    """Workers, and a process that the standard library starts before the first of them.
+
+    Lines as wide as they are: ps cuts them at COLUMNS, and a long path to Python leaves no room for the name.
+    """
+    command = ["ps", "-ww", "-o", "args=", "--ppid", str(process)]
     return subprocess.run(command, capture_output=True, text=True).stdout.count("spawn_main")
 
 
