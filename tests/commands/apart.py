@@ -1,13 +1,11 @@
-"""Commands in processes of their own, on small disks and without powers: what a machine may do to them."""
+"""Commands in processes of their own, without powers: what a machine may do to them."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,34 +78,6 @@ def settings(folder: Path) -> Path:
     file = folder / "tiny.toml"
     file.write_text(to_toml(tiny.config().model_dump(mode="json", exclude={"reward", "reward_options", "seed"})))
     return file
-
-
-@contextlib.contextmanager
-def disk(folder: Path, size: int) -> Iterator[Path]:
-    """A disk of so many bytes at `folder`; the test is skipped where none can be made."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("needs root on Linux, to mount a small disk")
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True)
-    if made.returncode:
-        pytest.skip(f"no small disk can be mounted here: {made.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def remount(folder: Path, how: str) -> None:
-    """Make the disk another: `ro`, `rw`, `size=8m`."""
-    subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
-
-
-def fill(folder: Path, free: int = 0) -> None:
-    """Leave so many bytes of a disk."""
-    with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
-        while file.write(bytes(4096)):
-            pass
-    os.truncate(folder / "filler", max(0, (folder / "filler").stat().st_size - free))
 
 
 def without_powers() -> None:

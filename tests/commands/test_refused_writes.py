@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from apart import Ended, command, content, disk, fill, remount, settings, without_powers
+from apart import Ended, command, content, settings, without_powers
 from invoked import invoke
+from small_disk import disk, fill, remount
 
 from spa_bench import files
 from spa_bench.commands import failures

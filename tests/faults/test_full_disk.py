@@ -11,21 +11,18 @@ from typing import Any
 
 import cases
 import forked
-import fulldisk
 import pytest
 from kills import Case, Life, calm
 from outcome import Outcome, unfinished
+from small_disk import disk, fill
 
 from spa_bench.runs.journal import Journal
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    try:
-        with fulldisk.small_disk(tmp_path / "disk", 16) as disk:
-            yield disk
-    except fulldisk.NoDisk as error:
-        pytest.skip(f"no file system of its own can be mounted: {error}")
+def small(tmp_path: Path) -> Iterator[Path]:
+    with disk(tmp_path / "disk", 16 << 20) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +40,16 @@ def size(folder: Path) -> int:
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.9])
 @pytest.mark.parametrize("where", ["results", "cache"])
 def test_t10_a_run_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_room(
-    done: Any, disk: Path, where: str, share: float, tmp_path: Path
+    done: Any, small: Path, where: str, share: float, tmp_path: Path
 ) -> None:
     case, wanted = done
     life = Life(case, tmp_path / "life")
-    (disk / where).mkdir(parents=True)
+    (small / where).mkdir(parents=True)
     life.place.mkdir()
-    (life.place / where).symlink_to(disk / where, target_is_directory=True)
+    (life.place / where).symlink_to(small / where, target_is_directory=True)
     if where == "results":
         shutil.copytree(case.life("calm").place / "cache", life.place / "cache")
-    filler = fulldisk.fill(disk, int(share * size(case.life("calm").place / where)))
+    filler = fill(small, int(share * size(case.life("calm").place / where)))
     ended = life.start().wait()
     assert ended.refused(), f"exit code {ended.code}: {ended.err}"
     for journal in life.results.rglob("*.jsonl"):
@@ -62,14 +59,14 @@ def test_t10_a_run_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_roo
 
 
 def test_t10_a_report_on_a_full_disk_ends_in_one_line_and_is_written_when_there_is_room(
-    done: Any, disk: Path, tmp_path: Path
+    done: Any, small: Path, tmp_path: Path
 ) -> None:
     case, _ = done
-    words = ["report", case.life("calm").results, "--out", disk / "report"]
-    filler = fulldisk.fill(disk, 100_000)
+    words = ["report", case.life("calm").results, "--out", small / "report"]
+    filler = fill(small, 100_000)
     ended = forked.start(words, tmp_path / "said").wait()
     assert ended.refused(), f"exit code {ended.code}: {ended.err}"
     filler.unlink()
     ended = forked.start(words, tmp_path / "said").wait()
     assert ended.code == 0, ended.err
-    assert (disk / "report" / "index.html").exists() and not unfinished(disk / "report")
+    assert (small / "report" / "index.html").exists() and not unfinished(small / "report")
