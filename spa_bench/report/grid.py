@@ -1,4 +1,4 @@
-"""Cells as text, and the forms that they are printed in: a terminal's boxes, Markdown, CSV, LaTeX.
+"""Cells as text, and the forms that they are written in: Markdown, CSV, LaTeX. `screen` draws them for a terminal.
 
 All forms show the same cells, so that a paper never says anything else than the terminal did. Own code rather than
 pandas': the same cells must give the same bytes whatever version is installed.
@@ -12,10 +12,6 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from rich.box import SIMPLE_HEAD
-from rich.markup import escape
-from rich.table import Table as Boxes
 
 from spa_bench.analysis.settings import digest
 from spa_bench.terminal import printable_line
@@ -53,10 +49,10 @@ class Grid:
 
 
 def markdown(grid: Grid) -> str:
-    """The grid under its title."""
+    """The grid under its title, if it has one."""
     lines = [grid.header, ["---", *["---:"] * (len(grid.header) - 1)], *grid.rows]
     body = ["| " + " | ".join(as_text(cell).replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([f"**{as_text(grid.title)}**", "", *body])
+    return "\n".join([*([f"**{as_text(grid.title)}**", ""] if grid.title else []), *body])
 
 
 def as_text(words: str) -> str:
@@ -86,31 +82,6 @@ def latex(grid: Grid, notes: Sequence[str] = (), label: str = "") -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def boxes(grid: Grid) -> Boxes:
-    """For a terminal. On a narrow one the names of methods and words are folded, numbers never."""
-    box = Boxes(
-        title=escape(printable_line(grid.title)),
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=0,  # the box has a space between columns
-    )
-    header, *rows = [list(map(printable_line, line)) for line in (grid.header, *grid.rows)]
-    for place, name in enumerate(header):
-        cells = [row[place] for row in rows] if place else []
-        width = max(map(len, ["", *name.split(), *(part for cell in cells for part in _whole_parts(cell))]))
-        box.add_column(escape(name), justify="right" if place else "left", overflow="fold", min_width=width)
-    for row in rows:
-        box.add_row(*map(escape, row))
-    return box
-
-
-def _whole_parts(cell: str) -> list[str]:
-    """What must stand on one line: a number, or each of several."""
-    return [] if cell[:1].isalpha() else cell.split("; ")
 
 
 def slug(text: str) -> str:

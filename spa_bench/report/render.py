@@ -18,6 +18,7 @@ from spa_bench.core import BUCKETS
 from spa_bench.report import grid as grid_forms
 from spa_bench.report.ablations import Ablation
 from spa_bench.report.grid import Grid, slug
+from spa_bench.report.screen import draw, say
 from spa_bench.report.table import Row, Table, as_json
 from spa_bench.stats import Estimate
 from spa_bench.terminal import printable_line
@@ -87,8 +88,10 @@ def show_sections(found: Sequence[Section], stream: TextIO) -> None:
     console = Console(file=stream)
     for one in found:
         for grid in one.grids:
-            console.print(grid_forms.boxes(grid))
-        console.print("\n".join(printable_line(note) for note in one.notes), markup=False, highlight=False)
+            draw(grid, console)
+            console.print()
+        for note in one.notes:
+            say(note, console)
 
 
 def as_markdown(found: Section) -> str:

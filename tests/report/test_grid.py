@@ -7,7 +7,6 @@ import io
 import re
 import shutil
 import subprocess
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,11 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from rich.console import Console
 from strategies import HOSTILE
 
-from spa_bench.report.grid import Grid, as_text, boxes, comma_separated, latex, markdown, slug
-from spa_bench.terminal import UNSAFE
+from spa_bench.report.grid import Grid, as_text, comma_separated, latex, markdown, slug
 
 GRID = Grid(
     "results", "alfworld, n=4", ["method", "success %", "Δ success (pp)"], [["a_b", "50.0", "-1.5"], ["c", "", "+2.0"]]
@@ -165,22 +162,6 @@ def tokens(text: str) -> Sequence[Token]:
 def test_a_slug_names_a_file(text: str):
     assert re.fullmatch(r"[A-Za-z0-9_=-]([A-Za-z0-9_.=-]*[A-Za-z0-9_=-])?", slug(text))
     assert len(slug(text)) <= 67 and not slug(text).startswith("-")
-
-
-@given(CELLS, CELLS, HOSTILE)
-def test_t07_no_cell_header_or_title_steers_a_terminal(header: list[str], row: list[str], title: str):
-    out = io.StringIO()
-    Console(file=out, width=400).print(boxes(Grid("x", title, header, [row])))
-    assert {char for char in out.getvalue() if unicodedata.category(char) in UNSAFE} <= {"\n"}
-
-
-def test_a_narrow_terminal_folds_names_and_never_numbers():
-    cell = "95.93 [1]; 80.45 [2]"
-    grid = Grid("x", "t", ["method", "reported (different protocol)"], [["a method with a long name", cell]])
-    out = io.StringIO()
-    Console(file=out, width=40).print(boxes(grid))
-    assert "95.93 [1];" in out.getvalue() and "80.45" in out.getvalue()
-    assert max(map(len, out.getvalue().splitlines())) <= 40
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
