@@ -218,6 +218,16 @@ class EvalConfig(Section):
     split: Literal["valid_seen", "valid_unseen"] = "valid_unseen"
     tasks: int | None = Field(None, ge=1, description="the first N of a fixed shuffle; default: the whole split")
     temperature: float = Field(0.0, ge=0, description="0: greedy (SPA evaluates at 0)")
+    every: int = Field(
+        0,
+        ge=0,
+        description="play it after every N iterations too, for learning curves; 0: before and after training only. "
+        "Training does not change by it, and what it costs is recorded apart from the training budget",
+    )
+
+    def played(self) -> dict[str, Any]:
+        """What an evaluation depends on: all but how often there is one."""
+        return self.model_dump(exclude={"every"})
 
 
 class LimitsConfig(Section):
@@ -277,6 +287,8 @@ def decisive(config: RunConfig) -> dict[str, Any]:
         fields = type(getattr(config, section)).model_fields
         values[section] |= {key: fields[key].default for key in keys}
     values["model"]["engine_options"].pop("url", None)
+    if not config.eval.every:  # as before there was such a setting
+        del values["eval"]["every"]
     return values
 
 

@@ -21,7 +21,7 @@ from spa_bench.core import UserError
 from spa_bench.runs.names import run_name
 
 VARYING = ("reward", "reward_options", "seed", "batch", "limits")
-"""What may differ between the runs of one table."""
+"""What may differ between the runs of one table, and how often one is evaluated (`eval.every`)."""
 FACTS = {"panel": "evaluation_set", "content": "tasks_data", "model": "model_content", "world_code": "world_code"}
 """Facts that are the same in one table, and what they are called where they tell tables apart."""
 START = "warm start"
@@ -183,7 +183,8 @@ def alike(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
 
 def shared(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a configuration that is the same in one table."""
-    return {key: value for key, value in config.items() if key not in VARYING}
+    same = {key: value for key, value in config.items() if key not in VARYING}
+    return same | {"eval": {key: value for key, value in config["eval"].items() if key != "every"}}
 
 
 def valid(run: Run, panel: str) -> list[Played]:

@@ -39,8 +39,8 @@ COSTS = (
 )
 """What a run spent. `extra_*` is the method's overhead: what it alone needs."""
 
-KINDS = ("iteration", "stage", "spent", "failed", "done")
-"""Of the rows of `metrics.jsonl`."""
+KINDS = ("iteration", "stage", "evaluation", "spent", "failed", "done")
+"""Of the rows of `metrics.jsonl`. `evaluation`: of the evaluation set after an iteration, as `eval.every` asks for."""
 
 DAMAGED = (
     *(KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError),
@@ -89,6 +89,8 @@ class Run:
     duplicates: int
     strange: Sequence[str] = ()
     """What kinds rows of `metrics.jsonl` are of that nobody knows; they count as unreadable."""
+    evaluations: Sequence[Mapping[str, Any]] = ()
+    """Rows of `metrics.jsonl` of evaluations between iterations, by iteration; of a repeated one the last."""
     mark: str = ""
     """What tells its method from another of that name in the same table."""
 
@@ -210,14 +212,14 @@ def _load(path: Path) -> Run:
     stages = {str(row.get("stage")).replace(" ", "_"): row for row in rows if row.get("kind") == "stage"}
     failures = [str(row.get("reason", "no reason given")) for row in rows if row.get("kind") == "failed"]
     finished = any(row.get("kind") == "done" for row in rows)
-    iterations = {int(row["iteration"]): row for row in rows if row.get("kind") == "iteration"}
+    iterations, evaluations = _numbered(rows, "iteration"), _numbered(rows, "evaluation")
     return Run(
         name=run_name(path),
         config=content["config"],
         facts=content["facts"],
         panels=panels,
-        iterations=tuple(iterations[number] for number in sorted(iterations)),
-        costs=_costs(iterations.values(), stages),
+        iterations=iterations,
+        costs=_costs(iterations, stages),
         fit=stages.get("fit_reward", {}),
         start=stages.get("warm_start", {}).get("weights"),
         warm_start_seconds=float(stages.get("warm_start", {}).get("seconds") or 0.0),
@@ -226,7 +228,14 @@ def _load(path: Path) -> Run:
         unreadable=unreadable + torn + len(strange),
         duplicates=duplicates,
         strange=sorted(set(strange)),
+        evaluations=evaluations,
     )
+
+
+def _numbered(rows: Iterable[Mapping[str, Any]], kind: str) -> tuple[Mapping[str, Any], ...]:
+    """The rows of a kind by iteration; of a repeated one the last."""
+    found = {int(row["iteration"]): row for row in rows if row.get("kind") == kind}
+    return tuple(found[number] for number in sorted(found))
 
 
 def unknown_kinds(rows: Iterable[Mapping[str, Any]]) -> list[str]:

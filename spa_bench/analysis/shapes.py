@@ -77,6 +77,7 @@ class _Row(_Shape):
     reason: str = ""
     weights: str | None = None
     env_steps: Number | None = None
+    episodes: Number | None = None
     env_steps_budget: Number | None = None
     env_steps_executed: Number | None = None
     env_steps_learned: Number | None = None

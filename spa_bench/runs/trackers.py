@@ -134,11 +134,11 @@ def points(rows: Iterable[Mapping[str, Any]]) -> list[tuple[int, dict[str, float
     """
     found, step = [], 0
     for row in rows:
-        if row.get("kind") == "iteration":
+        if (kind := row.get("kind")) == "iteration":
             step = int(row["iteration"])
-        elif row.get("kind") != "stage":
+        elif kind not in ("stage", "evaluation"):
             continue
-        place = str(row.get("stage", "iteration")).replace(" ", "_")
+        place = str(row.get("stage", kind)).replace(" ", "_")
         numbers = {
             f"{place}/{key}": value
             for key, value in row.items()

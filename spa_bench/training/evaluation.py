@@ -1,17 +1,18 @@
-"""The evaluation set, played once into a run folder: what `eval` does, and every run at its end."""
+"""The evaluation set, played once into a run folder: what `eval` does, every run at its end, and some between."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from spa_bench.core import Trajectory
+from spa_bench.core import Agent, Trajectory
 from spa_bench.rollout.game import Request, seated
 from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.progress import Progress, bursts
-from spa_bench.training import start
+from spa_bench.training import metrics, start
+from spa_bench.training.language_model import LanguageModel
 from spa_bench.training.speed import Clock
 
 
@@ -27,7 +28,7 @@ class Evaluation:
         """Each task of the evaluation set once. An episode is on record as soon as it has ended."""
         config, clock = self.common.config, Clock()
         agent.temperature = config.eval.temperature
-        requests = start.make_requests(self.common, "eval", 0, self.common.panel, 1)
+        requests = self._requests()
         recorded = self.recorded("eval", 0)
         kept = [game for game in seated(requests) if agent.apart and all(one.index in recorded for one in game)]
         done = {one.index for game in kept for one in game}
@@ -47,6 +48,28 @@ class Evaluation:
                 wins += sum(trajectory.success for _, trajectory, _ in burst)
                 stage.advance(len(burst), success=wins / (stage.done + len(burst)))
         self.stage("evaluate", clock)
+
+    def look(self, agent: LanguageModel, iteration: int) -> dict[str, Any]:
+        """The evaluation set once between two iterations of training: the row of metrics, without a record of episodes.
+
+        Training goes on as if it had not been: no game shares its chance, and the agent keeps nothing of them.
+        """
+        clock, player, temperature = Clock(), self.common.player, agent.temperature
+        before, episodes = player.executed, list[Trajectory]()
+        agent.temperature = self.common.config.eval.temperature
+        requests = self._requests()
+        with self.progress.stage(f"evaluate after iteration {iteration}", len(requests), "episodes") as stage:
+            for burst in bursts(player.play(requests, cast(Agent, agent)), self.common.chunk):
+                episodes += [trajectory for _, trajectory, _ in burst]
+                stage.advance(len(burst), success=sum(one.success for one in episodes) / len(episodes))
+        agent.release()
+        agent.temperature = temperature
+        row: dict[str, Any] = {"kind": "evaluation", "iteration": iteration}
+        row |= metrics.collected(episodes) | {"errors": sum(one.error is not None for one in episodes)}
+        return row | {"env_steps_executed": player.executed - before, "seconds": clock.lap()}
+
+    def _requests(self) -> list[Request]:
+        return start.make_requests(self.common, "eval", 0, self.common.panel, 1)
 
     def stage(self, name: str, clock: Clock, **figures: Any) -> None:
         """Record a stage once: a resumed run passes through it again, but it cost nothing then."""

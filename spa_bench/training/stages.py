@@ -156,10 +156,20 @@ class Run(Evaluation):
                     raise ppo.TrainingError(soundness.said(broken, iteration - 1, self.checked.name))
                 if not steps:
                     break
+                self._look(iteration - 1, learner)
                 row = self._iterate(iteration, steps, learner)
                 broken = [*broken, self.broken] if self.broken else []
                 budget.add(row)
                 stage.advance(budget.used - stage.done)
+
+    def _look(self, iteration: int, learner: Learner) -> None:
+        """Evaluate after this iteration, where `eval.every` says so; the last one's is that of every run's end."""
+        every = self.config.eval.every
+        if not every or not iteration or iteration % every:
+            return
+        rows, _ = self.folder.metrics.read() if iteration < self.resumed else ([], 0)
+        if not any((row.get("kind"), row.get("iteration")) == ("evaluation", iteration) for row in rows):
+            self.folder.metrics.append(self.look(learner.agent, iteration))
 
     def _budget(self, episodes: Sequence[Trajectory]) -> Budget:
         """What the run may still spend: all that is on record is counted."""

@@ -247,7 +247,7 @@ def warm_start(start: Start, progress: Progress) -> Path:
 def explore(start: Start, policy_folder: Path, progress: Progress) -> Path:
     """Folder with the warm start's episodes on train tasks (`explore.jsonl`) and the evaluation set (`panel.jsonl`)."""
     config = start.config
-    identity = [policy_folder.name, config.explore.model_dump(), config.eval.model_dump(), config.ppo.temperature]
+    identity = [policy_folder.name, config.explore.model_dump(), config.eval.played(), config.ppo.temperature]
     if start.engine is not None:
         identity += [start.engine.facts(), decisive(config)["model"]["engine_options"]]
     key = _digest([*identity, config.batch, start.panel_hash])[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import preloaded
 import pytest
 from tiny import SETTINGS, config
 
+from spa_bench.analysis.groups import grouped
+from spa_bench.analysis.runs import load
 from spa_bench.config import RunConfig
 from spa_bench.core import Floats, UserError
 from spa_bench.report.table import as_json, tables
@@ -310,6 +313,35 @@ def test_a_deadline_stops_where_everything_is_saved_and_changes_nothing(tmp_path
     assert episodes(path) == episodes(calm) and metrics(path) == metrics(calm)
     assert without_seconds(path) == without_seconds(calm)
     assert experiment.run(settings, tmp_path / "late", Progress.quiet(), None, Deadline(0)) == path, "it is finished"
+
+
+def test_evaluations_between_iterations_change_no_training_and_are_on_record_once(tmp_path: Path) -> None:
+    settings = quick(LIVELY, 0)
+    calm = run(settings, tmp_path / "calm")
+    watched = settings.model_copy(update={"eval": settings.eval.model_copy(update={"every": 1})})
+    path = run_path(tmp_path, watched)
+    assert path.name != calm.name, "it has more on record: the finished run without it is no answer"
+    with pytest.raises(DeadlineReached, match="after iteration 1/2"):
+        experiment.run(watched, tmp_path, Progress.quiet(), None, Late(4))  # saved, and not yet evaluated
+    killed = shutil.copytree(path, run_path(tmp_path / "killed", watched))
+    assert run(watched, tmp_path) == path
+
+    looks = [row for row in metrics(path) if row["kind"] == "evaluation"]
+    assert [(row["iteration"], row["episodes"], row["errors"]) for row in looks] == [(1, 6, 0)]
+    assert looks[0]["env_steps_executed"] >= 6 and looks[0]["tokens_sampled"] > 0
+    assert [row for row in metrics(path) if row["kind"] != "evaluation"] == metrics(calm)
+    assert episodes(path) == episodes(calm)
+    assert stages.weights_hash(path / "checkpoints") == stages.weights_hash(calm / "checkpoints")
+    (both,) = grouped([load(calm), load(path)])
+    assert [(row["success"], row["turns"]) for one in both.runs for row in one.evaluations] == [
+        (looks[0]["success"], looks[0]["turns"])
+    ]
+    assert load(path).unreadable == 0 and load(path).costs.keys() == load(calm).costs.keys()
+
+    row = next(row for row in Journal(path / "metrics.jsonl").read()[0] if row["kind"] == "evaluation")
+    Journal(killed / "metrics.jsonl").append(row)  # as a kill leaves it that comes right after
+    run(watched, tmp_path / "killed")
+    assert metrics(killed) == metrics(path) and episodes(killed) == episodes(calm)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
