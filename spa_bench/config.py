@@ -6,15 +6,13 @@ comes from a paper or from a measurement, the description says so.
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
-from rapidfuzz import process
 
+from spa_bench.assignments import meant
 from spa_bench.core import UserError
 from spa_bench.method import Level
 
@@ -297,58 +295,48 @@ def build(values: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        path = [str(part) for part in first["loc"]]
-        if first["type"] == "extra_forbidden":
-            raise UserError(_unknown_key(path)) from None
-        raise UserError(f"setting {'.'.join(path)}: {first['msg'].lower()} (got {first['input']!r})") from None
-
-
-def from_file(path: Path) -> dict[str, Any]:
-    """Values of a TOML file; raises UserError where it cannot be read or parsed."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"cannot read configuration {path}: {error}") from None
-
-
-def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """Apply `a.b=value` assignments to nested values; the value is TOML, or a plain string where it is no TOML."""
-    result: dict[str, Any] = {key: dict(v) if isinstance(v, dict) else v for key, v in values.items()}
-    for assignment in assignments:
-        dotted, equals, text = assignment.partition("=")
-        if not equals or not all(dotted.split(".")):
-            raise UserError(f"--set {assignment!r}: write it as section.key=value, for example ppo.iterations=4")
-        node = result
-        *parents, last = dotted.split(".")
-        for parent in parents:
-            inner = node.get(parent, {})
-            if not isinstance(inner, dict):
-                raise UserError(f"--set {assignment!r}: {parent} is a value, not a section")
-            node[parent] = node = dict(inner)
-        node[last] = _toml_value(text)
-    return result
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
-        return text
+        raise UserError(_refused(error.errors())) from None
 
 
 RENAMED = {"model.precision": "model.dtype"}
 """Settings of earlier versions that have another name now."""
 
 
-def _unknown_key(path: list[str]) -> str:
-    *sections, key = path
-    if new := RENAMED.get(".".join(path)):
-        return f"setting {'.'.join(path)} is now {new}"
-    model: Any = RunConfig
-    for section in sections:
-        model = model.model_fields[section].annotation
-    known = sorted(model.model_fields)
-    match = process.extractOne(key, known, score_cutoff=50)
-    hint = f"did you mean {'.'.join([*sections, match[0]])}?" if match else f"known: {', '.join(known)}"
-    return f"unknown setting {'.'.join(path)}: {hint}"
+def known_keys() -> list[str]:
+    """Every setting as `section.key`, in the order of the reference; `section.*` where any key may stand."""
+    found = []
+    for name, field in RunConfig.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            found += [f"{name}.{key}" for key in kind.model_fields]
+        else:
+            found.append(f"{name}.*" if name == "reward_options" else name)
+    return found
+
+
+def _refused(errors: Sequence[Mapping[str, Any]]) -> str:
+    """The first error of pydantic in the words of settings, with those of the same value."""
+    error = errors[0]
+    path, given = [str(part) for part in error["loc"]][:2], error["input"]  # beyond them are kinds of a union
+    dotted = ".".join(path)
+    if error["type"] == "extra_forbidden":
+        if new := RENAMED.get(dotted):
+            return f"setting {dotted} is now {new}"
+        path += [str(key) for key in list(given)[:1]] if isinstance(given, dict) else []
+        return f"unknown setting {'.'.join(path)}{meant(path, known_keys())}"
+    if error["type"] == "model_type":
+        return not_a_value(dotted, given)
+    if isinstance(given, dict) and given and len(path) == 1:
+        deeper = [*path, str(next(iter(given)))]
+        return f"setting {dotted} is a value, not a section{meant(deeper, known_keys())}"
+    same = [one["msg"] for one in errors if [str(part) for part in one["loc"]][:2] == path]
+    said = " or ".join(text[:1].lower() + text[1:].partition(", unable to parse")[0] for text in same)
+    return f"setting {dotted}: {said.replace(' or input should be ', ' or ')} (got {given!r})"
+
+
+def not_a_value(section: str, given: object) -> str:
+    """What is said where a section is given a value."""
+    said = f"setting {section} is a section, not the value {given!r}"
+    keys = [key for key in known_keys() if key.startswith(f"{section}.")]
+    more = f": set one of its keys, such as {keys[0]}; `spa-bench settings {section}` explains them" if keys else ""
+    return said + more

@@ -138,7 +138,7 @@ LAYERS = (
     ("registry", "config"),
     ("method_errors",),
     ("method",),
-    ("credit", "stats", "files", "watch"),
+    ("credit", "stats", "files", "watch", "assignments"),
     ("manifest",),
     ("core", "machine", "terminal", "version"),
 )

@@ -16,12 +16,14 @@ from typing import Annotated
 
 import typer
 
-from spa_bench.commands import data, new, report
+from spa_bench.commands import comparison, data, new, report
 from spa_bench.commands.bench import What
 from spa_bench.commands.failures import ended
-from spa_bench.commands.options import Flags, check, in_force, method_options, methods, to_toml
+from spa_bench.commands.options import Flags, check, in_force, listed, method_options, only, to_toml
 from spa_bench.commands.words import (
+    METHODS,
     RESULTS,
+    WORLDS,
     Assign,
     Baseline,
     Data,
@@ -94,8 +96,10 @@ def _print_configs(configs: Sequence[RunConfig], as_json: bool) -> None:
         return
     for number, (config, values) in enumerate(zip(configs, plain, strict=True), 1):
         if len(plain) > 1:
-            label = printable_line(reward_label(config.reward, config.reward_options))
-            print(("\n" if number > 1 else "") + f"# run {number} of {len(plain)}: {label}, seed {config.seed}")
+            label = printable_line(
+                f"{config.env}, {reward_label(config.reward, config.reward_options)}, seed {config.seed}"
+            )
+            print(("\n" if number > 1 else "") + f"# run {number} of {len(plain)}: {label}")
         print(to_toml(values), end="")
 
 
@@ -151,9 +155,9 @@ def run(
 ) -> None:
     """Train with one reward method and evaluate; the same command resumes an unfinished run."""
     until = Deadline.of(deadline)
-    flags = Flags(env, model, tasks, data, None, config, assign or ())
+    flags = Flags(only(env, "env"), model, tasks, data, None, config, assign or ())
     with aside():
-        settings = flags.config(reward=reward, seed=seed)
+        settings = flags.config(reward=only(reward, "reward"), seed=seed)
         check(settings)
     if dry_run:
         _print_configs([settings], as_json)
@@ -170,12 +174,15 @@ def run(
 @app.command()
 @resumable
 def compare(
-    env: Env = None,
+    env: Annotated[str | None, typer.Option(help=f"Worlds, separated by commas: {WORLDS}.")] = None,
     reward: Annotated[
-        str, typer.Option(help="Reward methods, separated by commas; with options NAME:OPTION=VALUE.")
+        str, typer.Option(help=f"Reward methods, separated by commas; with options NAME:OPTION=VALUE. {METHODS}")
     ] = "",
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds for each method.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="Number of seeds for each method, or the seeds themselves, such as 0,1,2; default 3."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="First seed, where --seeds is a number; default 0.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Number of parallel runs.")] = 1,
     match: Annotated[
         str | None,
@@ -193,17 +200,12 @@ def compare(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Train with several reward methods from the same warm start, and print one table."""
+    """Train with several reward methods from the same warm start, in one world or several, and print the table."""
     until = Deadline.of(deadline)
-    names = methods(reward)
-    if not names:
-        raise UserError("no --reward: give the methods to compare, for example --reward sparse,ppo")
     matched = [] if match is None else [f"ppo.match={match}"]
     flags = Flags(env, model, tasks, data, None, config, [*(assign or ()), *matched])
     with aside():
-        configs = [flags.config(reward=name, seed=number) for name in names for number in range(seed, seed + seeds)]
-        for settings in configs[::seeds]:
-            check(settings)
+        configs = comparison.configs(flags, reward, seeds, seed)
     if baseline is not None and baseline not in (rows := _rows(configs)):
         raise UserError(f"no row {baseline!r} in this comparison: --baseline is one of {', '.join(rows)}")
     if dry_run:
@@ -328,7 +330,7 @@ def audit(
 
     flags = Flags(env, model, tasks, data, None, config, assign or ())
     with aside():
-        names = methods_to_audit(methods(reward))
+        names = methods_to_audit(listed(reward))
         configs = [settings_to_audit(flags, recorded, name, seed) for name in names]
         for settings in configs:
             check(settings)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spa_bench import registry
+from spa_bench.assignments import override
 from spa_bench.commands.options import Flags, method_options
-from spa_bench.config import RunConfig, build, override
+from spa_bench.config import RunConfig, build
 from spa_bench.core import UserError
 from spa_bench.method import RewardMethod
 from spa_bench.runs.folder import read_run

@@ -8,6 +8,7 @@ of their own.
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench import registry
+from spa_bench.assignments import meant, override
 from spa_bench.commands import recipes
-from spa_bench.config import EMBEDDED, LORA, OTHER_MODELS, ModelConfig, RunConfig, build, override
+from spa_bench.config import EMBEDDED, LORA, OTHER_MODELS, ModelConfig, RunConfig, build, known_keys, not_a_value
 from spa_bench.core import UserError
 from spa_bench.terminal import UNSAFE
 from spa_bench.training.model_content import known_as
@@ -34,10 +36,15 @@ class Flags:
     split: str | None = None
     file: Path | None = None
     assignments: Sequence[str] = ()
+    several: bool = False
+    """The file may name several worlds, methods and seeds: a comparison takes them one by one."""
 
     def values(self, **fixed: Any) -> dict[str, Any]:
         """Nested values for `config.build`; `fixed` are top-level settings that win, None leaves one as it is."""
-        values = override(self._of_file(), self.assignments)
+        values = override(self.of_file(), self.assignments)
+        for key in ("env", "reward", "seed", "batch"):
+            if isinstance(given := values.get(key), dict):  # one that an option of its own would hide
+                raise UserError(f"setting {key} is a value, not a section{meant([key, *given], known_keys())}")
         tasks = self.tasks or ("official" if self.data is not None else None)
         for section, key, value in (
             ("model", "name", self.model),
@@ -51,7 +58,7 @@ class Flags:
             values["model"] = {**values["model"], "name": known_as(name)}
         return values | {key: value for key, value in {"env": self.env, **fixed}.items() if value is not None}
 
-    def _of_file(self) -> dict[str, Any]:
+    def of_file(self) -> dict[str, Any]:
         """Values of the file or recipe, with what its `[worlds.NAME]` say of this world."""
         if self.file is None:
             return {}
@@ -70,6 +77,7 @@ class Flags:
     def config(self, **fixed: Any) -> RunConfig:
         """The checked configuration; `reward` may have options of its own (`method_options`)."""
         values = self.values(**fixed)
+        self._refuse_several(values)
         if "reward" in values:
             values["reward"], own_options = method_options(str(values["reward"]))
             if own_options:
@@ -86,6 +94,16 @@ class Flags:
         }
         return build(values | own)
 
+    def _refuse_several(self, values: dict[str, Any]) -> None:
+        """Lists of a comparison's file where one run is asked for."""
+        if self.several:
+            values.pop("seeds", None)
+        for key, option in (("env", "env"), ("reward", "reward"), ("seeds", "seed")):
+            if key == "seeds" in values or isinstance(values.get(key), list):
+                raise UserError(
+                    f"{key}={values[key]!r} is for `compare`, which takes several: give one with --{option}"
+                )
+
 
 def _models(model: Mapping[str, Any]) -> list[Mapping[str, Mapping[str, Any]]]:
     """Defaults by section that this model has."""
@@ -97,12 +115,15 @@ def _models(model: Mapping[str, Any]) -> list[Mapping[str, Mapping[str, Any]]]:
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = values.get(name, {})
     if not isinstance(section, dict):
-        raise UserError(f"setting {name} is a section, not the value {section!r}")
+        raise UserError(not_a_value(name, section))
     return section
 
 
-def methods(said: str) -> list[str]:
-    """The methods of `sparse,spa:alpha=2,mine.py:Mine:sizes=[1,2]`, each once; a comma in brackets separates none."""
+def listed(said: str, option: str = "reward") -> list[str]:
+    """The names of `sparse,spa:alpha=2,mine.py:Mine:sizes=[1,2]`, each once; a comma in brackets separates none.
+
+    UserError where anything else seems to separate them.
+    """
     parts, depth = [""], 0
     for letter in said:
         depth += (letter in "[{") - (letter in "]}")
@@ -110,7 +131,19 @@ def methods(said: str) -> list[str]:
             parts.append("")
         else:
             parts[-1] += letter
-    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    found = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    for name in found:
+        words = re.split(r"[\s;+|]+", name)
+        if len(words) > 1 and not set(name) & set(".:[{"):
+            raise UserError(f"--{option} {said!r}: separate several by commas, as in {','.join(filter(None, words))}")
+    return found
+
+
+def only(said: str | None, option: str) -> str | None:
+    """The one name that was said; UserError for several."""
+    if said is not None and len(listed(said, option)) > 1:
+        raise UserError(f"--{option} {said}: one at a time; `spa-bench compare` takes several")
+    return said
 
 
 def method_options(reward: str) -> tuple[str, dict[str, Any]]:
@@ -118,6 +151,12 @@ def method_options(reward: str) -> tuple[str, dict[str, Any]]:
     name, *parts = reward.split(":")
     while parts and "=" not in parts[0]:
         name = f"{name}:{parts.pop(0)}"
+    for part in parts:
+        if not all(part.partition("=")[0].split(".")) or "=" not in part:
+            raise UserError(f"reward {reward!r}: write an option as NAME:OPTION=VALUE, not {part!r}")
+    if ":" in name and ".py" not in name:
+        plain, _, option = name.partition(":")
+        raise UserError(f"reward {reward!r}: write an option as {plain}:{option or 'OPTION'}=VALUE")
     return name, override({}, parts)
 
 

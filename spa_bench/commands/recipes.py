@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench import registry
-from spa_bench.config import from_file
+from spa_bench.assignments import from_file
 from spa_bench.core import UserError
 
 FOLDER = Path(__file__).resolve().parent.parent / "recipes"

@@ -11,6 +11,7 @@ from typing import Annotated, ParamSpec, TextIO
 
 import typer
 
+from spa_bench import registry
 from spa_bench.commands import recipes
 from spa_bench.commands.failures import ended
 from spa_bench.commands.signals import heeded
@@ -19,8 +20,13 @@ from spa_bench.terminal import argument, printable_line
 
 P = ParamSpec("P")
 
-Env = Annotated[str | None, typer.Option(help="World, such as alfworld.")]
-Reward = Annotated[str | None, typer.Option(help="Reward method, or path.py:Class; with options NAME:OPTION=VALUE.")]
+WORLDS = ", ".join(registry.names("environments"))
+METHODS = f"Methods: {', '.join(registry.names('rewards'))}; `spa-bench list rewards` explains them."
+
+Env = Annotated[str | None, typer.Option(help=f"World: {WORLDS}.")]
+Reward = Annotated[
+    str | None, typer.Option(help=f"Reward method, or path.py:Class; with options NAME:OPTION=VALUE. {METHODS}")
+]
 Model = Annotated[str | None, typer.Option(help="Language model: `embedded`, `smollm2`, a folder, or a Hub id.")]
 Tasks = Annotated[str | None, typer.Option(help="Tasks: `builtin` or `official`.")]
 Data = Annotated[str | None, typer.Option(help="Folder of official data; implies --tasks official.")]
@@ -80,11 +86,16 @@ def progress(as_json: bool) -> Progress:
 
 
 def print_tables(folders: Sequence[Path], as_json: bool, baseline: str | None = None) -> None:
-    """Print the tables of run folders on standard output."""
-    from spa_bench.report.render import show
+    """Print the tables of run folders on standard output; of several worlds also the one with all of them."""
+    from spa_bench.report.overview import overview
+    from spa_bench.report.render import show, show_sections
     from spa_bench.report.table import tables
 
-    show(tables(folders, baseline), sys.stdout, as_json)
+    found = tables(folders, baseline)
+    if not as_json and (together := overview(found)):
+        show_sections([together], sys.stdout)
+        print()
+    show(found, sys.stdout, as_json)
 
 
 def say_what_is_next(results: Path, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TextIO
 
 from spa_bench import registry
-from spa_bench.config import override
+from spa_bench.assignments import override
 from spa_bench.contract.fakes import standard_groups
 from spa_bench.contract.fingerprint import examples, fingerprint
 from spa_bench.contract.laws import (

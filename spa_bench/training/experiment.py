@@ -200,7 +200,7 @@ def _lost(config: RunConfig, results: Path, died: workers.Died) -> Attempt:
 
 
 def _title(config: RunConfig) -> str:
-    return f"{reward_label(config.reward, config.reward_options)}, seed {config.seed}"
+    return f"{config.env}, {reward_label(config.reward, config.reward_options)}, seed {config.seed}"
 
 
 def refuse_namesakes(configs: Iterable[RunConfig]) -> None:

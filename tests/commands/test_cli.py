@@ -24,12 +24,13 @@ from written_runs import write_run
 
 import spa_bench.training
 from spa_bench import registry
+from spa_bench.assignments import from_file
 from spa_bench.commands import doctor
 from spa_bench.commands.cli import main
 from spa_bench.commands.doctor import examine
 from spa_bench.commands.options import Flags, to_toml
 from spa_bench.commands.signals import heeded
-from spa_bench.config import RunConfig, build, from_file
+from spa_bench.config import RunConfig, build
 from spa_bench.core import UserError
 from spa_bench.runs.deadline import DeadlineReached
 from spa_bench.runs.folder import RunFolder, run_path
@@ -65,6 +66,20 @@ def shell(*words: str, text: bool = True, **options: Any) -> subprocess.Complete
         ),
         (["run", "--env", "alfworld", "--reward", "sparse", "--set", "model.hidden=12"], "an even width (got 4)"),
         (["run", "--env", "alfworld", "--reward", "sparse", "--set", "ppo"], "write it as section.key=value"),
+        (["run", "--env", "alfworld", "--reward", "sparse", "--set", "ppo=3"], "ppo is a section, not the value 3"),
+        (["run", "--env", "alfworld", "--reward", "sparse", "--set", "model=x"], "such as model.name"),
+        (["run", "--env", "alfworld", "--reward", "sparse", "--set", "agent.model=x"], "did you mean model.name?"),
+        (["run", "--env", "alfworld", "--reward", "sparse", "--set", "iterations=3"], "did you mean ppo.iterations?"),
+        (
+            ["run", "--env", "alfworld", "--reward", "sparse", "--set", "lr=3"],
+            "did you mean warm_start.learning_rate or ppo.learning_rate?",
+        ),
+        (["run", "--env", "alfworld", "--reward", "spa", "--set", "reward.alpha=3"], "mean reward_options.alpha?"),
+        (["run", "--env", "alfworld", "--reward", "spa", "--set", "env.max_steps=3"], "mean world.max_steps?"),
+        (["run", "--env", "alfworld", "--reward", "spa", "--set", "world.difficulty=hard"], "world.options.NAME"),
+        (["run", "--env", "alfworld", "--reward", "spa", "--set", "model.memory=x"], "a valid integer or 'auto' or"),
+        (["run", "--env", "alfworld", "--reward", "spa:alpha"], "write an option as spa:alpha=VALUE"),
+        (["run", "--env", "alfworld", "--reward", "spa:=3"], "write an option as NAME:OPTION=VALUE"),
         (["run", "--env", "alfworld", "--reward", "sparse", "--set", "world=3", "--data", "x"], "world is a section"),
         (["run", "--env", "alfworld", "--reward", "sparse", "--set", "reward_options.x=3"], "no option 'x'"),
         (["run", "--env", "alfworld", "--reward", "sparse", "--config", "absent.toml"], "cannot read configuration"),
@@ -102,7 +117,7 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("words", [["run", "--no-such-option"], ["nonsense"], ["compare", "--seeds", "0"]])
+@pytest.mark.parametrize("words", [["run", "--no-such-option"], ["nonsense"], ["compare", "--jobs", "0"]])
 def test_a_usage_error_is_exit_code_2(words: Sequence[str]):
     assert invoke(*words).exit_code == 2
 
@@ -168,10 +183,10 @@ def test_a_dry_run_of_several_names_each_and_every_part_can_be_read_back(tmp_pat
     shown = invoke(*words, "--dry-run").stdout
     titles = [line for line in shown.splitlines() if line.startswith("#")]
     assert titles == [
-        "# run 1 of 4: sparse, seed 0",
-        "# run 2 of 4: sparse, seed 1",
-        "# run 3 of 4: spa (alpha=2), seed 0",
-        "# run 4 of 4: spa (alpha=2), seed 1",
+        "# run 1 of 4: alfworld, sparse, seed 0",
+        "# run 2 of 4: alfworld, sparse, seed 1",
+        "# run 3 of 4: alfworld, spa (alpha=2), seed 0",
+        "# run 4 of 4: alfworld, spa (alpha=2), seed 1",
     ]
     parts = shown.split("# run ")[1:]
     found = []

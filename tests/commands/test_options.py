@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from spa_bench.commands.cli import app
-from spa_bench.commands.options import Flags, method_options, methods
+from spa_bench.commands.options import Flags, listed, method_options
 from spa_bench.core import UserError
 
 
@@ -42,7 +42,7 @@ def test_a_name_and_its_options(said: str, name: str, options: dict[str, Any]):
     ],
 )
 def test_a_comma_separates_methods_but_not_inside_brackets(said: str, names: list[str]):
-    assert methods(said) == names
+    assert listed(said) == names
 
 
 @given(st.text(max_size=30))

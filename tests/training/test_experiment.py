@@ -276,7 +276,7 @@ def test_t08_a_worker_that_is_killed_costs_its_run_alone(
     reason = (
         "its process was killed (SIGKILL), 2 times: lower --jobs if memory ran out; the same command tries it again"
     )
-    with pytest.raises(UserError, match=rf"^mine\.Struck, seed 0: {re.escape(reason)}$"):
+    with pytest.raises(UserError, match=rf"^alfworld, mine\.Struck, seed 0: {re.escape(reason)}$"):
         experiment.compare(configs, tmp_path / "results", 2, Progress("notes"))
     paths = [run_path(tmp_path / "results", settings) for settings in configs]
     assert [metrics(path)[-1]["kind"] for path in paths] == ["failed", "done", "done", "done"]

@@ -1,0 +1,75 @@
+"""Which runs a comparison has: worlds, methods and seeds, from the command line or from its file.
+
+In a file of settings they are the top-level keys `env`, `reward` and `seeds`, each one value or a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from spa_bench import registry
+from spa_bench.assignments import override
+from spa_bench.commands.options import Flags, check, listed
+from spa_bench.config import RunConfig
+from spa_bench.core import UserError
+
+SEEDS = 3
+"""Seeds of each method where nothing else is said."""
+
+
+def configs(flags: Flags, reward: str, seeds: str | None, first: int | None) -> list[RunConfig]:
+    """One configuration for each world, method and seed, in this order; all of them are checked.
+
+    UserError for what one run would be refused for, too, and where nothing is to be compared.
+    """
+    flags = replace(flags, several=True)
+    said = override(flags.of_file(), flags.assignments)
+    worlds = listed(flags.env, "env") if flags.env else _several(said, "env")
+    names = listed(reward) or _several(said, "reward")
+    if not worlds:
+        raise UserError(f"no --env: choose of {', '.join(registry.names('environments'))}")
+    if not names:
+        raise UserError("no --reward: give the methods to compare, for example --reward sparse,ppo")
+    numbers = seeds_of(
+        said.get("seeds", SEEDS) if seeds is None else seeds, said.get("seed") if first is None else first
+    )
+    found = []
+    for world in worlds:
+        own = replace(flags, env=world)
+        for name in names:
+            runs = [own.config(reward=name, seed=number) for number in numbers]
+            check(runs[0])
+            found += runs
+    return found
+
+
+def _several(said: Mapping[str, Any], key: str) -> list[str]:
+    """The names that the file has under a key: a text as it is typed, or a list of them."""
+    given = said.get(key, "")
+    if isinstance(given, list) and all(isinstance(name, str) for name in given):
+        return list(dict.fromkeys(given))
+    return listed(str(given), key)
+
+
+def seeds_of(said: object, first: object = None) -> list[int]:
+    """The seeds of `3` (so many, from `first` on, by default 0) or of `0,1,2` and `[0, 1, 2]` (these).
+
+    A single seed is `5,`. UserError for anything else.
+    """
+    wrong = UserError(f"--seeds {said}: give their number, such as 3, or the seeds themselves, such as 0,1,2")
+    listing = isinstance(said, list) or "," in str(said)
+    parts = said if isinstance(said, list) else [part for part in str(said).split(",") if part.strip()]
+    try:
+        numbers = [int(str(part)) for part in parts]
+    except ValueError:
+        raise wrong from None
+    if not numbers or min(numbers) < (0 if listing else 1):
+        raise wrong
+    if not listing:
+        start = 0 if first is None else int(str(first))
+        return list(range(start, start + numbers[0]))
+    if first is not None:
+        raise UserError(f"--seeds {said} names the seeds: leave --seed out")
+    return list(dict.fromkeys(numbers))
