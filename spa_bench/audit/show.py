@@ -1,45 +1,22 @@
-"""An audit as a table and as JSON. Everything shown comes from the `Audit` alone."""
+"""An audit as JSON, and what stands in its table: rows, their names, footer. All of it comes from the `Audit` alone."""
 
 from __future__ import annotations
 
-import json
 import math
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as RichTable
 
-from spa_bench.audit.columns import PLURAL, Column, columns, number, percent, precision, with_interval
+from spa_bench.audit.columns import PLURAL, columns, number, percent, precision, with_interval
 from spa_bench.audit.intervals import Measured
 from spa_bench.audit.summary import FEWEST, Audit, Margin, MethodAudit
 from spa_bench.terminal import printable_line
 
-PIPE = 132
-"""Columns of what is no terminal."""
 EFFECT = "effect margin over best placebo"
 FEW = 3
 """Names that a line of the footer lists."""
-HEAD_LINES = 3
-"""Lines that a header may take in the table."""
-
-
-def show(audit: Audit, stream: TextIO, as_json: bool = False) -> None:
-    """Print the audit: JSON when asked for, else one table; columns that do not fit side by side stand below."""
-    if as_json:
-        print(json.dumps(to_json(audit), indent=1, sort_keys=True, allow_nan=False), file=stream)
-        return
-    console = Console(file=stream) if stream.isatty() else Console(file=stream, width=PIPE)
-    title = f"credit audit of {len(audit.methods)} methods, {audit.world}"
-    for part, chosen in enumerate(_blocks(audit, console.width)):
-        console.print(_boxes(audit, chosen, "" if part else title), crop=False)
-    for line in footer(audit):
-        console.print(printable_line(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def to_json(audit: Audit) -> dict[str, Any]:
@@ -67,61 +44,9 @@ def by_name(audit: Audit) -> list[MethodAudit]:
     return sorted(audit.methods, key=lambda method: method.name)
 
 
-# The table
-
-
-def _blocks(audit: Audit, room: int) -> Iterator[list[Column]]:
-    """Columns that fit side by side behind the names, as few blocks as that takes."""
-    names = 2 + max((len(label(method)) for method in audit.methods), default=6)
-    block: list[Column] = []
-    used = names
-    for column in columns(audit):
-        width = 2 + _width(audit, column)
-        if block and used + width > room:
-            yield block
-            block, used = [], names
-        block.append(column)
-        used += width
-    if block:
-        yield block
-
-
-def _width(audit: Audit, column: Column) -> int:
-    """Characters of its widest cell, or of its folded header."""
-    cells = max((len(column.cell(method)) for method in audit.methods), default=1)
-    return max([cells, *map(len, _folded(printable_line(column.header), cells))])
-
-
-def _folded(header: str, width: int) -> list[str]:
-    """A header in at most `HEAD_LINES` lines, none wider than `width` if that can be done."""
-    for room in range(max(width, 1), len(header) + 1):
-        lines = textwrap.wrap(header, room, break_long_words=False, break_on_hyphens=False)
-        if len(lines) <= HEAD_LINES:
-            return lines
-    return [header]
-
-
 def label(method: MethodAudit) -> str:
     """Its name, with a mark for a placebo."""
     return printable_line(method.name) + (" *" if method.placebo else "")
-
-
-def _boxes(audit: Audit, chosen: Sequence[Column], title: str) -> RichTable:
-    box = RichTable(
-        title=escape(printable_line(title)) or None,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    box.add_column("method", no_wrap=True)
-    for column in chosen:
-        lines = _folded(printable_line(column.header), _width(audit, column))
-        box.add_column(escape("\n".join(lines)), justify="right", no_wrap=True)
-    for method in by_name(audit):
-        box.add_row(*(escape(cell) for cell in (label(method), *(column.cell(method) for column in chosen))))
-    return box
 
 
 def footer(audit: Audit) -> list[str]:

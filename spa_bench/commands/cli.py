@@ -30,6 +30,7 @@ from spa_bench.commands.words import (
     DryRun,
     Env,
     File,
+    Full,
     Json,
     Model,
     Results,
@@ -125,14 +126,16 @@ def _rows(configs: Sequence[RunConfig]) -> list[str]:
     return list(dict.fromkeys([START, *(reward_label(config.reward, config.reward_options) for config in configs)]))
 
 
-def _print_finished(configs: Sequence[RunConfig], results: Path, as_json: bool, baseline: str | None) -> None:
+def _print_finished(
+    configs: Sequence[RunConfig], results: Path, as_json: bool, full: bool, baseline: str | None
+) -> None:
     """Print the table of a comparison in which not every run is finished; nothing where none is."""
     from spa_bench.training.experiment import is_finished
 
     folders = {path: config for config in configs if (path := run_path(results, config)).is_dir()}
     done = [config for path, config in folders.items() if is_finished(RunFolder(path))]
     if done:
-        print_tables(list(folders), as_json, baseline if baseline in _rows(done) else None)
+        print_tables(list(folders), as_json, full, baseline if baseline in _rows(done) else None)
         say_what_is_next(results, as_json)
 
 
@@ -151,6 +154,7 @@ def run(
     track: Track = None,
     deadline: Until = None,
     dry_run: DryRun = False,
+    full: Full = False,
     as_json: Json = False,
 ) -> None:
     """Train with one reward method and evaluate; the same command resumes an unfinished run."""
@@ -167,7 +171,7 @@ def run(
 
     with aside():
         folder = experiment.run(settings, results, progress(as_json), track, until)
-    print_tables([folder], as_json)
+    print_tables([folder], as_json, full)
     say_what_is_next(results, as_json)
 
 
@@ -198,6 +202,7 @@ def compare(
     track: Track = None,
     deadline: Until = None,
     dry_run: DryRun = False,
+    full: Full = False,
     as_json: Json = False,
 ) -> None:
     """Train with several reward methods from the same warm start, in one world or several, and print the table."""
@@ -217,9 +222,9 @@ def compare(
         with aside():
             folders = experiment.compare(configs, results, jobs, progress(as_json), track, until)
     except (UserError, DeadlineReached):
-        _print_finished(configs, results, as_json, baseline)
+        _print_finished(configs, results, as_json, full, baseline)
         raise
-    print_tables(folders, as_json, baseline)
+    print_tables(folders, as_json, full, baseline)
     say_what_is_next(results, as_json)
 
 
@@ -237,6 +242,7 @@ def evaluate(
     assign: Assign = None,
     config: File = None,
     results: Results = RESULTS,
+    full: Full = False,
     as_json: Json = False,
 ) -> None:
     """Evaluate an agent: play every task of a held-out split once, and print the table."""
@@ -250,7 +256,7 @@ def evaluate(
         from spa_bench.training import experiment
 
         folder = experiment.evaluate(settings, name, checkpoint, results, progress(as_json))
-    print_tables([folder], as_json)
+    print_tables([folder], as_json, full)
 
 
 @app.command()
@@ -323,6 +329,7 @@ def audit(
     assign: Assign = None,
     config: File = None,
     results: Results = RESULTS,
+    full: Full = False,
     as_json: Json = False,
 ) -> None:
     """Audit credit assignment: every method rewards the same episodes; no policy is trained."""
@@ -336,16 +343,16 @@ def audit(
             check(settings)
     from spa_bench.audit import run as auditing
     from spa_bench.audit.saved import save
-    from spa_bench.audit.show import show
     from spa_bench.audit.stage import Size
     from spa_bench.figures.audit import plot
+    from spa_bench.report.show import show_audit
 
     size = Size(groups, samples, points, alternatives, probes, fits)
     with aside():
         found = auditing.audit(configs, recorded, size, progress(as_json))
     folder = save(found, results)
     plot(found, folder / "audit.png", folder / "audit.pdf")
-    show(found, sys.stdout, as_json)
+    show_audit(found, folder, sys.stdout, as_json, full)
     print(printable_line(f"written to {folder}"), file=sys.stderr)
 
 

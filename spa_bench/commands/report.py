@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from spa_bench.commands.words import RESULTS, Baseline, Json, command
+from spa_bench.commands.words import RESULTS, Baseline, Full, Json, command
 from spa_bench.core import UserError
 from spa_bench.terminal import printable_line
 
@@ -27,6 +27,7 @@ def report(
     baseline: Baseline = None,
     html: Annotated[Path | None, typer.Option(help="Write only the page, into this file.")] = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="Maximum number of episodes per run in the page.")] = None,
+    full: Full = False,
     as_json: Json = False,
 ) -> None:
     """Print the tables of finished runs, and write them with figures and a web page."""
@@ -36,14 +37,18 @@ def report(
 
         viewer.show(viewer.write(wanted, html, episodes, baseline), sys.stdout, as_json)
         return
-    from spa_bench.report import contents, render
+    from spa_bench.report import contents
+    from spa_bench.report.show import show_contents, show_sections
 
     cuts = _cuts(intervals)
     found = contents.gather(wanted, baseline, cuts)
     if as_json:
         print(json.dumps(found.as_json(), indent=1))
         return
-    render.show_sections(found.sections() if paper is None else found.paper(paper), sys.stdout)
+    if paper is None:
+        show_contents(found, sys.stdout, full)
+    else:
+        show_sections(found.paper(paper), sys.stdout)
     if not found.tables and not found.audits:
         raise UserError(f"no readable run or audit in {', '.join(map(str, wanted))}: see the reasons above")
     from spa_bench.report import folder as report_folder

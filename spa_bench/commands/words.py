@@ -52,6 +52,7 @@ DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Print the resolved configuration of each run and exit."),
 ]
+Full = Annotated[bool, typer.Option("--full", help="On a terminal, print all tables and notes, as a pipe gets them.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 RESULTS = Path("results")
@@ -85,17 +86,12 @@ def progress(as_json: bool) -> Progress:
     return Progress.quiet() if as_json else Progress()
 
 
-def print_tables(folders: Sequence[Path], as_json: bool, baseline: str | None = None) -> None:
+def print_tables(folders: Sequence[Path], as_json: bool, full: bool, baseline: str | None = None) -> None:
     """Print the tables of run folders on standard output; of several worlds also the one with all of them."""
-    from spa_bench.report.overview import overview
-    from spa_bench.report.render import show, show_sections
+    from spa_bench.report.show import show
     from spa_bench.report.table import tables
 
-    found = tables(folders, baseline)
-    if not as_json and (together := overview(found)):
-        show_sections([together], sys.stdout)
-        print()
-    show(found, sys.stdout, as_json)
+    show(tables(folders, baseline), sys.stdout, as_json, full)
 
 
 def say_what_is_next(results: Path, as_json: bool) -> None:

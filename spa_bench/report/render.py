@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
-
-from rich.console import Console
+from typing import Any
 
 from spa_bench.analysis.differences import ASSUMED, Difference, Resolution
 from spa_bench.analysis.groups import START
@@ -18,8 +15,7 @@ from spa_bench.core import BUCKETS
 from spa_bench.report import grid as grid_forms
 from spa_bench.report.ablations import Ablation
 from spa_bench.report.grid import Grid, slug
-from spa_bench.report.screen import draw, say
-from spa_bench.report.table import Row, Table, as_json
+from spa_bench.report.table import Row, Table
 from spa_bench.stats import Estimate
 from spa_bench.terminal import printable_line
 
@@ -70,28 +66,6 @@ class Section:
     notes: Sequence[str]
     heading: str = ""
     """World, split and settings that differ: the first grid's title has it, the others leave it out."""
-
-
-def show(found: Sequence[Table], stream: TextIO, json_wanted: bool = False) -> None:
-    """Print tables: JSON when asked for, boxes on a terminal, Markdown otherwise."""
-    if json_wanted:
-        print(json.dumps({"tables": [as_json(table) for table in found]}, indent=1), file=stream)
-    else:
-        show_sections([section(table) for table in found], stream)
-
-
-def show_sections(found: Sequence[Section], stream: TextIO) -> None:
-    """Print sections: boxes on a terminal, Markdown otherwise."""
-    if not stream.isatty():
-        print("\n\n".join(as_markdown(one) for one in found), file=stream)
-        return
-    console = Console(file=stream)
-    for one in found:
-        for grid in one.grids:
-            draw(grid, console)
-            console.print()
-        for note in one.notes:
-            say(note, console)
 
 
 def as_markdown(found: Section) -> str:
@@ -278,21 +252,27 @@ def _deviation(variance: float | None) -> str:
     return "-" if variance is None else f"{100 * math.sqrt(variance):.1f}"
 
 
+def detectable(found: Resolution) -> str:
+    """The minimum detectable effect, in few words."""
+    return f"minimum detectable effect {'none' if found.smallest is None else f'{percent(found.smallest)} pp'}"
+
+
 def _power(found: Resolution) -> str:
     """The minimum detectable effect, and for what it holds."""
     effect = "no effect is detectable" if found.smallest is None else f"{percent(found.smallest)} pp"
-    sampled = _counted(found.seeds, "seed") if found.trained else "training seeds not sampled"
+    sampled = counted(found.seeds, "seed") if found.trained else "training seeds not sampled"
     origin = f", if equal methods differ on {percent(ASSUMED)} % of tasks (assumed)" if found.assumed else ""
     against = "another method" if found.reference is None else printable_line(found.reference)
-    among = "" if found.reference is None else f", as one of {_counted(found.comparisons, 'comparison')}"
-    fewer = f"; {_counted(found.fewer, 'comparison')} of fewer seeds or tasks not counted" if found.fewer else ""
+    among = "" if found.reference is None else f", as one of {counted(found.comparisons, 'comparison')}"
+    fewer = f"; {counted(found.fewer, 'comparison')} of fewer seeds or tasks not counted" if found.fewer else ""
     return (
-        f"minimum detectable effect (80 % power) against {against}: {effect} on {_counted(found.tasks, 'task')}, "
+        f"minimum detectable effect (80 % power) against {against}: {effect} on {counted(found.tasks, 'task')}, "
         f"{sampled}{among}{origin}{fewer}"
     )
 
 
-def _counted(n: int, what: str) -> str:
+def counted(n: int, what: str) -> str:
+    """So many of something."""
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -21,9 +22,11 @@ from strategies import groups, max_examples
 
 from spa_bench.audit import saved
 from spa_bench.audit.columns import columns
-from spa_bench.audit.show import footer, show, to_json
+from spa_bench.audit.show import footer, to_json
 from spa_bench.audit.summary import COSTS, PROBES, Agreement, Audit, MethodAudit
 from spa_bench.core import BUCKETS, Step, Tokens, Trajectory, UserError
+from spa_bench.report.brief import brief
+from spa_bench.report.show import show_audit
 from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.journal import Journal
 
@@ -190,7 +193,8 @@ def test_a_damaged_audit_is_refused_or_still_one_that_can_be_shown(
     except UserError as error:
         assert "\n" not in str(error)
     else:
-        show(found, open("/dev/null", "w"))  # noqa: SIM115
+        show_audit(found, folder, io.StringIO(), json_wanted=False, full=False)
+        brief([], [found])
 
 
 @pytest.mark.parametrize(

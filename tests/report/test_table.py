@@ -20,7 +20,8 @@ from spa_bench.analysis.groups import collect
 from spa_bench.analysis.runs import find, load
 from spa_bench.config import build
 from spa_bench.core import UserError
-from spa_bench.report.render import markdown, show
+from spa_bench.report.render import markdown
+from spa_bench.report.show import show
 from spa_bench.report.table import Table, as_json, tables
 from spa_bench.runs.folder import RunFolder
 from spa_bench.stats import minimum_detectable, paired, spread
@@ -357,7 +358,7 @@ class Terminal(io.StringIO):
 def test_a_terminal_gets_boxes_a_pipe_markdown_and_a_program_json(tmp_path: Path):
     write_run(tmp_path, reward_options={"name": "[red]x[/red]"})
     boxes, pipe, program = Terminal(), io.StringIO(), io.StringIO()
-    show(tables([tmp_path]), boxes)
+    show(tables([tmp_path]), boxes, full=True)
     show(tables([tmp_path]), pipe)
     show(tables([tmp_path]), program, json_wanted=True)
     assert "───" in boxes.getvalue()
@@ -373,7 +374,7 @@ def test_a_narrow_terminal_folds_no_number(tmp_path: Path, monkeypatch: pytest.M
     for seed, wins in enumerate(("1111", "1010")):
         write_run(tmp_path, seed=seed, wins=wins, reward_options={"a": "long name" * 5})
     out = Terminal()
-    show(tables([tmp_path]), out)
+    show(tables([tmp_path]), out, full=True)
     text = re.sub(r"\x1b\[[0-9]*m", "", out.getvalue())
     assert max(map(len, text.splitlines())) <= 80
     assert {
@@ -806,7 +807,7 @@ def test_the_name_of_a_reference_does_not_leave_its_title(tmp_path: Path):
     write_run(tmp_path, reward="uniform")
     boxes, pipe = Terminal(), io.StringIO()
     show(tables([tmp_path]), pipe)
-    show(tables([tmp_path]), boxes)
+    show(tables([tmp_path]), boxes, full=True)
     assert "\x1b" not in pipe.getvalue()
     assert "[31m[red]" in boxes.getvalue().replace("\n", "")
     (title,) = [line for line in pipe.getvalue().splitlines() if line.startswith("**difference of success from sparse")]
