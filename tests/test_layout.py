@@ -130,7 +130,7 @@ LAYERS = (
     ("commands",),
     ("report",),
     ("figures",),
-    ("audit",),
+    ("audit", "interop"),
     ("training",),
     ("contract", "analysis"),
     ("runs",),
@@ -293,8 +293,8 @@ def test_only_the_registry_knows_the_plug_ins():
     none(wrong)
 
 
-LIGHT = [m for m in own_modules() if m not in FACE and folder_of(m) not in ("commands", "audit", "training")]
-"""Everything but what trains a policy, audits one or starts either."""
+LIGHT = [m for m in own_modules() if m not in FACE and folder_of(m) not in ("commands", "audit", "interop", "training")]
+"""Everything but what trains a policy, audits one, serves other trainers or starts any."""
 
 
 def test_only_training_and_audits_load_deep_learning_and_nothing_knows_a_plug_in():

@@ -50,7 +50,9 @@ class Served:
             )[0, len(ids) :].tolist()
         message = {"role": "assistant", "content": chat.text(said)}
         usage = {"prompt_tokens": len(ids), "completion_tokens": len(said), "total_tokens": len(ids) + len(said)}
-        return _json({"model": "tiny-1", "choices": [{"index": 0, "message": message}], "usage": usage})
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        told = {"id": "1", "object": "chat.completion", "created": 0, "model": "tiny-1"}
+        return _json({**told, "choices": [choice], "usage": usage})
 
     def tokens(self, path: str, body: Any) -> Answer:
         """The endpoints of vLLM and SGLang that take and give token ids; replies are sampled with the tiny model."""
