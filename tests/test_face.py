@@ -86,6 +86,7 @@ def test_a_type_checker_sees_the_types_and_what_is_unknown(tmp_path: Path):
 
 WRITTEN = (
     "spa_bench.agents.chat.Chat",
+    "spa_bench.agents.embedded.build_model",
     "spa_bench.agents.embedded.train_tokenizer",
     "spa_bench.agents.engines.weights.save_untied",
     "spa_bench.agents.prompts.PROMPTS",
@@ -104,6 +105,15 @@ WRITTEN = (
     "spa_bench.environments.virtualhome.engine.World",
     "spa_bench.environments.virtualhome.together.Together",
     "spa_bench.files.write_whole",
+    "spa_bench.interop.datasets.chat_dataset",
+    "spa_bench.interop.datasets.write_jsonl",
+    "spa_bench.interop.step_rewards.StepRewards",
+    "spa_bench.interop.trl.Episodes",
+    "spa_bench.interop.trl.StepGRPOTrainer",
+    "spa_bench.interop.trl.environment_factory",
+    "spa_bench.interop.trl.tool_dataset",
+    "spa_bench.interop.trl.tool_reward",
+    "spa_bench.interop.verifiers",
     "spa_bench.registry",
     "spa_bench.report.contents.gather",
     "spa_bench.report.grid.Grid",
