@@ -32,16 +32,18 @@ def report(
 ) -> None:
     """Print the tables of finished runs, and write them with figures and a web page."""
     wanted = folders or [RESULTS]
-    if html is not None:
-        from spa_bench.report import serve as viewer
-
-        viewer.show(viewer.write(wanted, html, episodes, baseline), sys.stdout, as_json)
-        return
     from spa_bench.report import contents
     from spa_bench.report.show import show_contents, show_sections
 
     cuts = _cuts(intervals)
     found = contents.gather(wanted, baseline, cuts)
+    if html is not None:
+        from spa_bench.report import pictures
+        from spa_bench.report import serve as viewer
+
+        drawn = pictures.drawn(found, baseline, cuts)
+        viewer.show(viewer.write(wanted, html, episodes, known=found, figures=drawn), sys.stdout, as_json)
+        return
     if as_json:
         print(json.dumps(found.as_json(), indent=1))
         return

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench.analysis.fits import our_forms
-from spa_bench.analysis.groups import Group, Problem, collect, problem
-from spa_bench.analysis.runs import DAMAGED
+from spa_bench.analysis.groups import Group, Problem, judge, problem
+from spa_bench.analysis.runs import DAMAGED, find
 from spa_bench.analysis.step_intervals import Improvement, Improvements, improvements, usual_baseline
 from spa_bench.audit import saved
 from spa_bench.audit import show as audit_show
@@ -48,9 +48,8 @@ class Contents:
     def sections(self) -> list[Section]:
         """What is printed: the tables side by side, each table, the audits, and what was left out."""
         side_by_side = overview(self.tables)
-        own = [audit for _, audit in self.audits]
-        audits = list(map(_audit_section, audit_names(own), own, audit_settings(own)))
-        return [*([side_by_side] if side_by_side else []), *self.table_sections(), *audits, *self._left_out()]
+        tables, audits = self.table_sections(), self.audit_sections()
+        return [*([side_by_side] if side_by_side else []), *tables, *audits, *self._left_out()]
 
     def table_sections(self) -> list[Section]:
         """One for each table, in their order."""
@@ -59,6 +58,15 @@ class Contents:
             _with_intervals(section(table, name, published=True), found)
             for table, name, found in zip(self.tables, names, self.improvements, strict=True)
         ]
+
+    def audit_sections(self) -> list[Section]:
+        """One for each audit, in their order."""
+        own = [audit for _, audit in self.audits]
+        return list(map(_audit_section, audit_names(own), own, audit_settings(own)))
+
+    def papers(self) -> list[Section]:
+        """The tables of every paper, filled from ours."""
+        return [one for name in PAPERS for one in self.paper(name) if one.grids]
 
     def paper(self, name: str) -> list[Section]:
         """The tables of a paper, filled from ours; UserError for an unknown paper."""
@@ -93,14 +101,23 @@ def gather(paths: Sequence[Path], baseline: str | None = None, cuts: Sequence[in
 
     UserError where there is nothing at all, and as `contents` does.
     """
-    audits, problems = _audits(saved.find(paths))
+    audits = saved.find(paths)
     try:
-        groups, bad = collect(paths)
+        runs = find(paths)
     except UserError:
-        if not audits and not problems:
+        if not audits:
             raise
-        groups, bad = [], []
-    return replace(contents(groups, baseline, cuts), audits=audits, problems=[*bad, *problems])
+        runs = []
+    return of_folders(runs, audits, baseline, cuts)
+
+
+def of_folders(
+    runs: Iterable[Path], audits: Iterable[Path], baseline: str | None = None, cuts: Sequence[int] | None = None
+) -> Contents:
+    """As `gather`, of these folders of runs and of audits."""
+    groups, bad = judge(runs)
+    read, problems = _audits(audits)
+    return replace(contents(groups, baseline, cuts), audits=read, problems=[*bad, *problems])
 
 
 def contents(groups: Sequence[Group], baseline: str | None = None, cuts: Sequence[int] | None = None) -> Contents:

@@ -14,7 +14,18 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-SCRIPTS = ("data.js", "draw.js", "overview.js", "browse.js", "episode.js", "audit.js", "compare.js", "page.js")
+SCRIPTS = (
+    "data.js",
+    "draw.js",
+    "tables.js",
+    "overview.js",
+    "curves.js",
+    "browse.js",
+    "episode.js",
+    "audit.js",
+    "compare.js",
+    "page.js",
+)
 """Parts of the page's one script, in order."""
 
 

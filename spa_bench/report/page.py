@@ -15,21 +15,20 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from spa_bench.analysis.groups import alike, judge
+from spa_bench.analysis.groups import alike
 from spa_bench.analysis.runs import DAMAGED, PANELS, find, unknown_kinds
-from spa_bench.analysis.settings import flattened, settings_text
+from spa_bench.analysis.settings import flattened
 from spa_bench.audit import saved
 from spa_bench.core import UserError
-from spa_bench.report.contents import Contents, contents
+from spa_bench.report.contents import Contents, of_folders
 from spa_bench.report.page_audits import is_audit, read_audit
 from spa_bench.report.page_episodes import FIELDS, Book, Episode, Shelf, episode, shortened
-from spa_bench.report.render import DIFFER, Section
-from spa_bench.report.table import Table
+from spa_bench.report.page_tables import plain
+from spa_bench.report.pictures import Picture, size
 from spa_bench.runs.episodes import is_number
 from spa_bench.runs.folder import read_run
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import reward_label, run_name
-from spa_bench.terminal import printable_line
 
 CURVES = ("success", "grounded", "reward_sum", "kl")
 """Figures of an iteration that are drawn."""
@@ -49,13 +48,13 @@ class Folder:
     episodes: tuple[Episode, ...] = ()
 
     @property
-    def is_run(self) -> bool:
-        """It is a run that this version can read."""
-        return (self.run["kind"], self.run["state"] == "unreadable") == ("run", False)
+    def readable(self) -> bool:
+        """This version can read it."""
+        return bool(self.run["state"] != "unreadable")
 
 
 Reader = Callable[[Path], Folder]
-Tabulator = Callable[[Sequence[Folder]], tuple[list[dict[str, Any]], dict[Path, str]]]
+Tabulator = Callable[[Sequence[Folder]], Contents]
 
 
 def read(path: Path) -> Folder:
@@ -77,10 +76,12 @@ def gather(
     baseline: str | None = None,
     limit: int = LIMIT,
     known: Contents | None = None,
+    figures: Sequence[Picture] = (),
 ) -> dict[str, Any]:
     """All that the page shows of the runs and audits at or below `paths`; UserError where there is none.
 
-    `known` is what a report of the same folders has found: its tables are shown, and not made again.
+    `known` is what a report of the same folders has found: its tables are shown, and not made again. `figures` are its
+    figures.
     """
     wanted = list(paths)
     audits = saved.find(wanted)
@@ -90,8 +91,9 @@ def gather(
         if not audits:
             raise
         runs = []
-    tabulator = partial(tabulate, baseline=baseline) if known is None else lambda _: tabulated(known)
-    return compose(sorted({*runs, *audits}), read, tabulator, most, limit)
+    tabulator = partial(tabulate, baseline=baseline) if known is None else lambda _: known
+    room = max(limit // 2, limit - sum(map(size, figures)))
+    return compose(sorted({*runs, *audits}), read, tabulator, most, room) | {"figures": figures}
 
 
 def compose(
@@ -102,37 +104,22 @@ def compose(
     for folder in _named_apart([reader(path) for path in found]):
         shelf.add(folder.episodes)
         folders.append(replace(folder, episodes=()))
-    made, bad = tabulator([folder for folder in folders if folder.is_run])
+    made = tabulator([folder for folder in folders if folder.readable])
+    bad = {problem.path: problem.reason for problem in made.problems}
     book, kept = Book(), shelf.kept()
     runs = []
     for folder, episodes in zip(folders, kept, strict=True):
         problem = {"problem": f"in no table: {bad[folder.path]}"} if folder.path in bad else {}
         runs.append(dict(folder.run) | {"name": folder.name, "shown": len(episodes)} | problem)
     groups = [book.groups(episodes) for episodes in kept]
-    report = {"runs": runs, "tables": made, "left_out": _left_out(shelf), "fields": FIELDS, "curves": CURVES}
-    return {"report": report, "book": book.plain(), "episodes": groups}
+    report = {"runs": runs, **plain(made), "left_out": _left_out(shelf), "fields": FIELDS, "curves": CURVES}
+    return {"report": report, "book": book.plain(), "episodes": groups, "figures": []}
 
 
-def tabulate(folders: Sequence[Folder], baseline: str | None = None) -> tuple[list[dict[str, Any]], dict[Path, str]]:
+def tabulate(folders: Sequence[Folder], baseline: str | None = None) -> Contents:
     """The tables of these folders, and those that stand in no table, with the reason."""
-    groups, problems = judge(folder.path for folder in folders)
-    return tabulated(replace(contents(groups, baseline), problems=problems))
-
-
-def tabulated(found: Contents) -> tuple[list[dict[str, Any]], dict[Path, str]]:
-    """As `tabulate`, of what a report has found already."""
-    made = [_plain(*both) for both in zip(found.tables, found.table_sections(), strict=True)]
-    return made, {problem.path: problem.reason for problem in found.problems}
-
-
-def _plain(table: Table, section: Section) -> dict[str, Any]:
-    """A table as it is printed, so that a page never says anything else than a paper."""
-    parts = [
-        {"name": grid.name, "title": grid.title, "header": grid.header, "rows": grid.rows} for grid in section.grids
-    ]
-    about = {name.replace("_", " "): value for name, value in table.about.items() if value is not None}
-    about |= {DIFFER: settings_text(table.settings)} if table.settings else {}
-    return {"about": about, "grids": parts, "notes": [printable_line(note) for note in section.notes]}
+    runs = [folder.path for folder in folders if folder.run["kind"] == "run"]
+    return of_folders(runs, [folder.path for folder in folders if folder.run["kind"] == "audit"], baseline)
 
 
 def _named_apart(folders: Sequence[Folder]) -> list[Folder]:

@@ -257,7 +257,7 @@ def detectable(found: Resolution) -> str:
     return f"minimum detectable effect {'none' if found.smallest is None else f'{percent(found.smallest)} pp'}"
 
 
-def _power(found: Resolution) -> str:
+def power(found: Resolution) -> str:
     """The minimum detectable effect, and for what it holds."""
     effect = "no effect is detectable" if found.smallest is None else f"{percent(found.smallest)} pp"
     sampled = counted(found.seeds, "seed") if found.trained else "training seeds not sampled"
@@ -317,10 +317,17 @@ def _facts(about: Mapping[str, Any], settings: Mapping[str, str]) -> str:
 
 def footer(table: Table) -> list[str]:
     """What stands under every grid of a table: what it is about, what happened, how to read it."""
-    power = [_power(table.resolution)] if table.rows else []
+    least = [power(table.resolution)] if table.rows else []
     start = [SFT] if any(row.label == START for row in table.rows) else []
     read = [_read_differences(table)] if table.differences else []
     both = SHORTER if table.resolution.pooled and table.differences else ""
     read += [VARIATION.format(both=both)] if table.variation else []
     read += [OUTCOMES] if table.graded else []
-    return [_facts(table.about, table.settings), *table.notes, *power, *start, *([NOTE] if table.rows else []), *read]
+    return [
+        _facts(table.about, table.settings),
+        *table.notes,
+        *least,
+        *start,
+        *([NOTE] if table.rows else []),
+        *read,
+    ]

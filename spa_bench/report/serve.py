@@ -18,11 +18,15 @@ from spa_bench.files import write_whole
 from spa_bench.report.contents import Contents
 from spa_bench.report.html import page, policy
 from spa_bench.report.page import Folder, compose, gather, read, tabulate
+from spa_bench.report.pictures import Picture, drawn
 from spa_bench.runs.reading import RUN, holding
 from spa_bench.terminal import printable_line
 
 FILES = ("run.json", "audit.json", "metrics.jsonl", "episodes.jsonl", "prices.jsonl")
 """Files whose change means that the page has changed."""
+
+WHOLE = ("finished", "audit")
+"""States of folders that tables and figures are made of."""
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Name, size and time of a folder's files."""
@@ -34,12 +38,13 @@ def write(
     most: int | None = None,
     baseline: str | None = None,
     known: Contents | None = None,
+    figures: Sequence[Picture] = (),
 ) -> dict[str, Any]:
     """Write the page of all runs and audits at or below `folders`; returns a summary of it.
 
-    `known` as for `report.page.gather`.
+    `known` and `figures` as for `report.page.gather`.
     """
-    found = gather(folders, most, baseline, known=known)
+    found = gather(folders, most, baseline, known=known, figures=figures)
     text = page(found)
     try:
         write_whole(file, text)
@@ -57,6 +62,7 @@ def write(
         "runs": sum(run["kind"] == "run" for run in runs),
         "audits": sum(run["kind"] == "audit" for run in runs),
         "tables": len(found["report"]["tables"]),
+        "figures": len(found["figures"]),
         "episodes": sum(run["shown"] for run in runs),
         "notes": [*notes, left] if left else notes,
     }
@@ -70,7 +76,7 @@ def show(written: dict[str, Any], stream: TextIO, as_json: bool = False) -> None
     size = written["bytes"] / 1e6
     audits = f"{written['audits']} audits, " if written["audits"] else ""
     said = (
-        f"{written['file']}: {written['runs']} runs, {written['tables']} tables, {audits}"
+        f"{written['file']}: {written['runs']} runs, {written['tables']} tables, {written['figures']} figures, {audits}"
         f"{written['episodes']:,} episodes, {size:.1f} MB; open it in a browser"
     )
     print(printable_line(said), file=stream)
@@ -85,7 +91,9 @@ class Live:
         self.results = results
         self._lock = threading.Lock()
         self._folders: dict[Path, tuple[Stamp, Folder]] = {}
-        self._tables: tuple[Any, Any] = (None, None)
+        self._tables: tuple[Any, Contents | None] = (None, None)
+        self._drawn: tuple[Contents | None, list[Picture]] = (None, [])
+        self._drawing = threading.Lock()
         self._made: tuple[str, dict[str, Any]] = ("", {})
 
     def version(self) -> str:
@@ -100,6 +108,15 @@ class Live:
             if version != self._made[0]:
                 self._made = version, compose(self._paths(), self._read, self._tabulate)
             return self._made
+
+    def figures(self) -> list[Picture]:
+        """Those of the tables that `now` shows; drawn when they are asked for, as it takes seconds."""
+        with self._lock:
+            found = self._tables[1]
+        with self._drawing:
+            if found is not None and self._drawn[0] is not found:
+                self._drawn = found, drawn(found)
+            return self._drawn[1]
 
     def _paths(self) -> list[Path]:
         return sorted({*holding(RUN, [self.results], closed=True), *find([self.results])})
@@ -121,20 +138,21 @@ class Live:
             known = self._folders[path] = stamp, read(path)
         return known[1]
 
-    def _tabulate(self, folders: Sequence[Folder]) -> tuple[list[dict[str, Any]], dict[Path, str]]:
+    def _tabulate(self, folders: Sequence[Folder]) -> Contents:
         """Tables average finished runs only: they are kept while other runs go on."""
         key = [
-            (folder.path, folder.run["state"], self._stamp(folder.path) if folder.run["state"] == "finished" else None)
+            (folder.path, folder.run["state"], self._stamp(folder.path) if folder.run["state"] in WHOLE else None)
             for folder in folders
         ]
-        if key != self._tables[0]:
-            self._tables = key, tabulate(folders)
-        known: tuple[list[dict[str, Any]], dict[Path, str]] = self._tables[1]
+        known = self._tables[1]
+        if known is None or key != self._tables[0]:
+            known = tabulate(folders)
+            self._tables = key, known
         return known
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers for three addresses, to requests for 127.0.0.1 or localhost only."""
+    """Answers for four addresses, to requests for 127.0.0.1 or localhost only."""
 
     server_version, sys_version = "spa-bench", ""
     timeout = 30
@@ -154,6 +172,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/data.json":
             version, found = self.live.now()
             self._answer(200, "application/json", json.dumps({"version": version} | found, allow_nan=False).encode())
+        elif self.path == "/figures.json":
+            self._answer(200, "application/json", json.dumps(self.live.figures(), allow_nan=False).encode())
         elif self.path == "/version":
             self._answer(200, "application/json", json.dumps({"version": self.live.version()}).encode())
         else:

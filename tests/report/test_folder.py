@@ -19,7 +19,8 @@ from written_runs import FACTS, damaged, write_run
 from spa_bench.audit import saved
 from spa_bench.core import UserError
 from spa_bench.report.contents import gather
-from spa_bench.report.folder import LOCK, MANIFEST, PAGE, Written, _credit_map, _telling, write
+from spa_bench.report.folder import LOCK, MANIFEST, PAGE, Written, write
+from spa_bench.report.pictures import _credit_map, _telling
 from spa_bench.report.render import as_markdown
 
 SMALL_AUDIT = priced(RECORDED)
@@ -72,6 +73,26 @@ def test_every_table_is_there_in_three_forms_and_every_figure_in_two(reported: t
     assert {name.rpartition("-")[2] for name in figures} >= {"intervals", "lengths"}
     assert all({f"figures/{name}.svg", f"figures/{name}.png"} <= set(there) for name in figures)
     assert there[PAGE].startswith(b"<!doctype html>")
+
+
+def test_the_page_holds_every_table_and_figure_that_is_written(reported: tuple[Path, Written]):
+    there = files(reported[1].folder)
+    blocks = re.findall(r'<script type="application/json" id="([a-z0-9-]+)">(.*?)</script>', there[PAGE].decode())
+    report = json.loads(dict(blocks)["report"])
+    sections = [*report["tables"], *report["worlds"], *report["audits"], *report["papers"]]
+    grids = [grid for section in sections for grid in section["grids"]]
+    for form in ("csv", "tex"):
+        held = {f"tables/{grid['file']}.{form}": grid[form].encode() for grid in grids}
+        assert held == {name: text for name, text in there.items() if name.endswith(form)}
+    drawn = [json.loads(text) for name, text in blocks if name.startswith("figure-")]
+    assert {f"figures/{one['name']}.svg": one["svg"].encode() for one in drawn} == {
+        name: text for name, text in there.items() if name.endswith(".svg")
+    }
+    assert {one["section"] for one in drawn} == {"alfworld-valid_unseen"} and len(drawn) >= 2
+    assert report["tables"][0]["name"] == "alfworld-valid_unseen"
+    for one in drawn:
+        numbers = json.loads(there[f"figures/{one['name']}.json"])
+        assert (one["title"], one["caption"]) == (numbers["title"], numbers["caption"])
 
 
 def test_the_page_shows_the_tables_that_were_printed(results: Path, tmp_path: Path):

@@ -228,7 +228,7 @@ def test_audits_alone_make_a_page(tmp_path: Path):
     assert (said["runs"], said["audits"], said["tables"], said["episodes"], said["notes"]) == (0, 1, 0, 5, [])
     out = io.StringIO()
     show(said, out)
-    assert "0 runs, 0 tables, 1 audits, 5 episodes" in out.getvalue()
+    assert "0 runs, 0 tables, 0 figures, 1 audits, 5 episodes" in out.getvalue()
 
 
 @pytest.mark.parametrize("name", ["audit.json", "episodes.jsonl", "prices.jsonl"])
@@ -395,12 +395,15 @@ def test_the_size_of_episodes_is_never_underestimated():
     shelf = Shelf(limit=10**9)
     shelf.add([episode(row) for row in rows])
     empty = {"runs": [], "tables": [], "left_out": "", "fields": [], "curves": []}
-    bare = len(page({"report": empty, "book": {"texts": [], "moves": [], "tasks": []}, "episodes": []}))
+    bare = len(page({"report": empty, "book": {"texts": [], "moves": [], "tasks": []}, "episodes": [], "figures": []}))
     from spa_bench.report.page_episodes import Book
 
     book = Book()
     groups = book.groups(shelf.kept()[0])
-    assert len(page({"report": empty, "book": book.plain(), "episodes": [groups]})) - bare < shelf._size * 1.2
+    assert (
+        len(page({"report": empty, "book": book.plain(), "episodes": [groups], "figures": []})) - bare
+        < shelf._size * 1.2
+    )
 
 
 def test_a_text_without_end_is_cut_and_says_so():

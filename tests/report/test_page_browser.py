@@ -61,8 +61,21 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     write_all_kinds(folder / "results")
     write_audit(folder / "results", turns=20)
-    write([folder / "results"], folder / "out.html")
+    write([folder / "results"], folder / "out.html", figures=FIGURES)
     return folder / "out.html"
+
+
+SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 100" width="300pt" height="100pt">'
+    "<script>window.hacked = 1; parent.hacked = 1</script><style>* { display: none }</style>"
+    '<image href="https://example.org/x.png" width="9" height="9"/><rect id="main" width="300" height="100"/></svg>'
+)
+FIGURES = [
+    {"name": "learning-curves", "section": "", "title": HOSTILE, "caption": "", "svg": SVG},
+    {"name": "alfworld-valid_unseen-x", "section": "alfworld-valid_unseen", "title": "Success", "caption": "By length.",
+     "svg": SVG, "pdf": "JVBERi0="},
+]  # fmt: skip
+"""What no figure of ours is: one that runs a script, restyles and asks for something."""
 
 
 class Reader:
@@ -133,6 +146,52 @@ def test_the_report_opens_from_disk_with_tables_runs_and_what_went_wrong(reader:
     assert 1 in page.evaluate(WHISKERS)  # the CI of a difference
     assert page.evaluate(MISPLACED) == 0
     assert page.title() == "Overview · spa-bench report"
+
+
+def test_the_answer_stands_first_with_what_it_rests_on(reader: Reader, report: Path):
+    page = reader.open(report)
+    (card,) = page.locator(".card").all_inner_texts()
+    assert "No method differs significantly from sparse (25.0 % success)." in card
+    assert "Largest difference: spa 62.5 % (+37.5 pp, simultaneous 95 % CI " in card
+    assert "How it is known: 4 held-out tasks, seeds 0, 1; one test over tasks and training seeds" in card
+    tops = page.evaluate("[...document.querySelectorAll('.card, .table')].map((n) => n.getBoundingClientRect().top)")
+    assert tops == sorted(tops) and len(tops) == 2
+
+
+def test_figures_audits_and_papers_are_in_the_page_and_fold(reader: Reader, report: Path):
+    page = reader.open(report)
+    folds = page.locator(".fold")
+    names = [text.split("\n")[0] for text in folds.all_inner_texts()]
+    assert [name.split(" ")[0] for name in names] == ["alfworld", "Figures", "Audit:", "Tables"]
+    assert page.locator(".picture img").count() == 1  # only what is open is there
+    for number in range(1, 4):
+        folds.nth(number).locator("summary").first.click()
+    page.locator(".picture img").nth(1).wait_for()
+    said = page.inner_text("main")
+    for one in ("credit of 6 methods, alfworld", "SPA, main comparison (arXiv 2505.20732)", "79.1"):
+        assert one in said
+    assert page.locator(".picture img").first.get_attribute("alt") == "Success. By length."
+    reader.until("[...document.images].every((one) => one.complete && one.naturalWidth > 0)")
+    assert page.evaluate("window.hacked === undefined")
+    page.click("nav a:nth-child(2)")
+    reader.heading("Learning curves")
+    page.keyboard.press("o")
+    assert page.locator(".fold[open]").count() == 4  # what was open stays open
+
+
+def test_every_table_and_figure_can_be_saved_as_the_report_writes_it(reader: Reader, report: Path):
+    page = reader.open(report)
+    for what, name, begins in (
+        ("CSV: alfworld, valid_unseen", "alfworld-valid_unseen-results.csv", "method,level,seeds,success %"),
+        ("LaTeX: alfworld, valid_unseen", "alfworld-valid_unseen-results.tex", "\\begin{table}"),
+        ("SVG: Success", "alfworld-valid_unseen-x.svg", SVG),
+        ("PDF: Success", "alfworld-valid_unseen-x.pdf", "%PDF-"),
+    ):
+        with page.expect_download() as saved:
+            page.get_by_role("button", name=f"Save {what}").first.click()
+        assert saved.value.suggested_filename == name
+        assert Path(saved.value.path()).read_text().startswith(begins)
+    reader.requests = [url for url in reader.requests if not url.startswith("blob:")]
 
 
 WHISKERS = "[...document.querySelectorAll('tbody tr')].map((row) => row.querySelectorAll('.whisker .dot').length)"
@@ -470,11 +529,24 @@ def test_it_fits_desktop_and_phone_in_both_schemes(
         reader.open(report, where)
         page.screenshot(path=tmp_path / f"{name}.png")
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], name
+        assert page.evaluate(BLANK) <= 1, name
+        assert page.evaluate(UNTOLD) == [], name
         assert page.evaluate(CONTRAST) == [], name
         assert page.evaluate(UNNAMED) == [], name
     assert reader.complaints == []
     reader.context.close()
 
+
+BLANK = (
+    "Math.round(document.documentElement.scrollHeight - "
+    "Math.max(innerHeight, document.querySelector('main').getBoundingClientRect().bottom + scrollY))"
+)
+"""Pixels that the page scrolls beyond its content."""
+UNTOLD = """() => new Promise((done) => setTimeout(() =>
+  done([...document.querySelectorAll(".scroll")].filter((one) => one.checkVisibility() &&
+    (one.scrollWidth > one.clientWidth + 1) !== getComputedStyle(one, "::before").content.includes("scroll sideways"))
+    .map((one) => one.getAttribute("aria-label"))), 50))"""
+"""What scrolls sideways and does not say so, or says so and does not."""
 
 CONTRAST = """() => {
   const numbers = (colour) => (colour.match(/[\\d.]+/g) || []).map(Number);
@@ -520,6 +592,7 @@ def test_ten_thousand_episodes_open_fast_and_stay_usable(browser: Any, tmp_path:
     page.locator("#turn-15").wait_for()
     deep = time.perf_counter() - began
     assert page.locator(".episodes li").count() == 50
+    assert page.evaluate(BLANK) <= 1
     began = time.perf_counter()
     page.fill("#episode-filter", "plate 7,")
     reader.until("/^ *[1-9][0-9]? episodes/.test(document.querySelector('#episodes p').textContent)")
@@ -550,7 +623,9 @@ def test_a_live_page_shows_a_new_episode_and_keeps_the_readers_place(browser: An
         assert page.input_value("#episode-filter") == "desk"
         assert page.evaluate("document.activeElement.id") == "episode-filter"
         assert "finished" in page.inner_text("h1")
-        assert {url.removeprefix(home).split("#")[0] for url in reader.requests} <= {"/", "/version", "/data.json"}
+        assert {url.removeprefix(home).split("#")[0] for url in reader.requests} <= {
+            "/", "/version", "/data.json", "/figures.json"
+        }  # fmt: skip
         assert reader.complaints == []
         found.shutdown()
         reader.context.close()

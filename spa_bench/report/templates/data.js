@@ -10,7 +10,7 @@ const GROUP_NAMES = {
 };
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
 
-const store = { report: null, book: null, raw: [], runs: new Map(), parsed: new Map(), texts: null };
+const store = { report: null, book: null, raw: [], figures: null, runs: new Map(), parsed: new Map(), texts: null };
 
 function block(id) {
   const node = document.getElementById(id);
@@ -26,6 +26,15 @@ function loadFromServer(news) {
   store.raw = news.episodes;
   store.book = news.book;
   adopt(news.report);
+}
+
+/** All figures of this page; of a live one those that its server has sent so far. */
+function figures() {
+  if (store.figures === null) {
+    store.figures = [];
+    for (let number = 0, one; (one = block(`figure-${number}`)) !== null; number += 1) store.figures.push(one);
+  }
+  return store.figures;
 }
 
 function adopt(report) {

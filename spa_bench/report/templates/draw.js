@@ -171,11 +171,7 @@ function numbers(series, asPercent) {
     "details",
     {},
     el("summary", {}, "Numbers"),
-    el(
-      "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Numbers of the curve" },
-      el("table", {}, el("thead", {}, head), el("tbody", {}, rows)),
-    ),
+    scroller("Numbers of the curve", el("table", {}, el("thead", {}, head), el("tbody", {}, rows))),
   );
 }
 

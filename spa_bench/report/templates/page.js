@@ -240,7 +240,7 @@ function help() {
 
 // News
 
-const live = { version: null, failed: false, waiting: false };
+const live = { version: null, tables: null, failed: false, waiting: false };
 
 /** Ask for news; the longer an answer takes, the longer the pause after it. */
 async function poll() {
@@ -252,6 +252,7 @@ async function poll() {
       live.version = news.version;
       live.waiting = true;
       loadFromServer(news);
+      fetchFigures();
     }
     const selecting = getSelection().type === "Range"; // whoever copies a text would lose it
     if (live.waiting && !selecting) {
@@ -265,6 +266,19 @@ async function poll() {
     say("server not reachable; showing its last data");
   }
   setTimeout(poll, Math.max(2000, 5 * (performance.now() - began)));
+}
+
+/** Figures are drawn when they are asked for, and only where the tables have changed. */
+async function fetchFigures() {
+  const tables = JSON.stringify([store.report.tables, store.report.audits]);
+  if (tables === live.tables) return;
+  live.tables = tables;
+  try {
+    store.figures = await (await fetch("figures.json", { cache: "no-store" })).json();
+    live.waiting = true;
+  } catch {
+    live.tables = null;
+  }
 }
 
 /** Draw the same place with new data; the reader's focus and scroll stay where they were. */
