@@ -27,7 +27,7 @@ AUDITED = ("return error", "misordered pairs %", "idle-loop exploit %", "Spearma
 """Columns of an audit on the first screen; `BEATS` stands after them."""
 BEATS = "beats placebos"
 AUDIT_NOTES = (
-    "return error: mean |sum of rewards - outcome|",
+    "return error: mean |sum of rewards - outcome|; -: cannot be measured here",
     "misordered pairs: of two episodes of a task, the worse one gets more reward",
     "idle-loop exploit: acting on until the step limit pays as much as success",
     "Spearman: of rewards with the oracle's progress, in an episode; 95 % CI",
@@ -136,7 +136,8 @@ def _facts(tables: Sequence[Table]) -> Grid:
 def _about(table: Table) -> str:
     known = table.about.get("evaluation_set")
     about = [f"evaluation set {known}"] if known else []
-    return "; ".join([*about, f"seeds {_seeds(table)}", detectable(table.resolution)])
+    seeds = _seeds(table)
+    return "; ".join([*about, f"seed{'s' if ',' in seeds else ''} {seeds}", detectable(table.resolution)])
 
 
 def _seeds(table: Table) -> str:

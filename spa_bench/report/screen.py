@@ -107,8 +107,8 @@ def _least(column: Sequence[str]) -> int:
 
 
 def _parts(header: str) -> list[str]:
-    """Where a header may be folded: after spaces, and after the signs inside names."""
-    ends = [0, *(found.end() for found in re.finditer(r"[ _/]+", header)), len(header)]
+    """Where a header may be folded: after spaces, but not inside `95 %`, and after the signs inside names."""
+    ends = [0, *(found.end() for found in re.finditer(r"[_/]+| +(?!%)|(?<=\D) +", header)), len(header)]
     return [header[start:end] for start, end in pairwise(ends) if start < end]
 
 

@@ -56,16 +56,17 @@ def test_columns_that_do_not_fit_stand_below_and_numbers_are_whole(width: int):
 
 def test_words_are_folded_between_words_and_wide_characters_count_two():
     meaning = "Environment steps of one iteration, the same for every method"
-    rows = [["ppo.env_steps", "1000", meaning], ["漢字漢字", "2", "漢字 " * 5]]
+    rows = [["ppo.env_steps", "1000", meaning], ["漢字漢字漢字漢字", "2", "漢字 " * 5]]
     assert [line.rstrip() for line in drawn(Grid("x", "", ["key", "default", "meaning"], rows), 40)] == [
-        "key           default meaning",
+        "key              default meaning",
         "─" * 40,
-        "ppo.env_steps    1000 Environment steps",
-        "                      of one iteration,",
-        "                      the same for every",
-        "                      method",
-        "漢字漢字            2 漢字 漢字 漢字",
-        "                      漢字 漢字",
+        "ppo.env_steps       1000 Environment",
+        "                         steps of one",
+        "                         iteration, the",
+        "                         same for every",
+        "                         method",
+        "漢字漢字漢字漢字       2 漢字 漢字 漢字",
+        "                         漢字 漢字",
     ]
 
 
