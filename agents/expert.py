@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from spa_bench.agents.rationale import reason
 from spa_bench.core import Agent, Conversation, Message, Reply, ReplyFormat, derive_seed
+from spa_bench.declared import declared
 
 
 class Expert(Agent):
@@ -22,7 +25,13 @@ class Expert(Agent):
     apart = True
     uses_expert = True
 
-    def __init__(self, prompt: ReplyFormat, slip: float = 0.0, lists: bool = False) -> None:
+    @declared("agent expert")
+    def __init__(
+        self,
+        prompt: ReplyFormat,
+        slip: Annotated[float, Field(ge=0, le=1, description="share of turns with an error on purpose (DART)")] = 0.0,
+        lists: Annotated[bool, Field(description="record what was admissible at every step")] = False,
+    ) -> None:
         self.prompt, self.slip, self.lists = prompt, slip, lists
         self._thinks = prompt.render("look", "so") != prompt.render("look")
         self._before: dict[int, Sequence[str]] = {}

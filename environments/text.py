@@ -180,6 +180,12 @@ def choose(known: TaskSet, options: Mapping[str, Any] | None, rng: np.random.Gen
     return tasks[int(rng.integers(len(tasks)))]
 
 
+def spoken(action: object) -> None:
+    """TypeError where an action is no text."""
+    if not isinstance(action, str):
+        raise TypeError(f"an action is a text, such as 'look around', not {action!r} ({type(action).__name__})")
+
+
 def one_of(name: str, value: object, known: tuple[object, ...]) -> None:
     """UserError unless the value of an option is known."""
     if value not in known:

@@ -27,15 +27,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.core import Floats, Trajectory
+from spa_bench.declared import declared
 from spa_bench.method import MOST_REPLIES
 from spa_bench.rewards._forms import listed
 from spa_bench.rewards._groups import Compared, relative
-from spa_bench.rewards._state_scores import StateScores, changed
+from spa_bench.rewards._state_scores import (
+    ExploredToo,
+    Key,
+    Novelty,
+    NoveltyForm,
+    Prior,
+    Smoothing,
+    StateScores,
+    Steepness,
+    changed,
+)
 from spa_bench.rewards._states import states
 
 
@@ -52,24 +64,24 @@ class ThreeSPO(StateScores, Compared):
 
     form = staticmethod(form)
     our_form = form(changed())
-    typed = "3spo"
     conserves_return = False
     updates_between_steps = True
 
+    @declared("reward 3spo")
     def __init__(
         self,
         *,
-        max_replies: int = 8,
-        alpha: float = 50.0,
-        xi: float = 10.0,
-        zeta: float = 0.1,
-        k: float = 0.1,
-        key: Literal["task", "history", "released"] = "task",
-        novelty: Literal["paper", "released"] = "paper",
-        explored: bool = True,
+        max_replies: Annotated[
+            int, Field(ge=1, le=MOST_REPLIES, description="most replies tried in a state; 3SPO: 8")
+        ] = 8,
+        alpha: Steepness = 50.0,
+        xi: Prior = 10.0,
+        zeta: Smoothing = 0.1,
+        k: Novelty = 0.1,
+        key: Key = "task",
+        novelty: NoveltyForm = "paper",
+        explored: ExploredToo = True,
     ) -> None:
-        if not isinstance(max_replies, int) or not 1 <= max_replies <= MOST_REPLIES:
-            raise UserError(f"reward 3spo: max_replies={max_replies!r}: use a whole number from 1 to {MOST_REPLIES}")
         super().__init__(alpha=alpha, xi=xi, zeta=zeta, k=k, key=key, novelty=novelty, explored=explored)
         self.max_replies = max_replies
 

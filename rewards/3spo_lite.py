@@ -45,4 +45,3 @@ class ThreeSPOLite(StateScores):
 
     form = staticmethod(form)
     our_form = form(changed())
-    typed = "3spo-lite"

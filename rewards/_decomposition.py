@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from spa_bench.core import UserError
 from spa_bench.rewards import _network
-from spa_bench.rewards._learned import Explored, FromOutcomes, check_training
+from spa_bench.rewards._learned import Explored, FromOutcomes
 from spa_bench.rewards._network import Training, Weights, estimate
 
 FROZEN_RATE = 1e-3
@@ -26,6 +27,16 @@ HEAD_RATE = TUNING * 3e-3
 the ten steps that the defaults leave it would not move it at 3e-6."""
 
 
+Backbone = Annotated[
+    Literal["frozen", "tuned"],
+    Field(description="the language model stays as the warm start left it, or a copy learns"),
+]
+OwnRate = Annotated[
+    float | None,
+    Field(ge=0, le=1, description="of all that is trained; default: 1e-3, and tuned 0.15 times the warm start's (SPA)"),
+]
+
+
 class Decomposition(FromOutcomes):
     """Training starts from equal credit: every step gets the mean outcome per step, whatever its features."""
 
@@ -34,12 +45,10 @@ class Decomposition(FromOutcomes):
     start's, of the new network at least `HEAD_RATE`."""
 
     def set_training(self, backbone: str, learning_rate: float | None, how: Training) -> None:
-        """The options that such methods share; raises UserError for wrong ones. The rate in `how` is not used."""
-        if backbone not in ("frozen", "tuned"):
-            raise UserError(f"reward {self.name}: backbone={backbone!r}: use frozen or tuned")
+        """The options that such methods share. The rate in `how` is not used."""
         self.tunes, self.learning_rate = backbone == "tuned", learning_rate
         rate = FROZEN_RATE if learning_rate is None else learning_rate
-        self.training = check_training(self.name, replace(how, learning_rate=rate))
+        self.training = replace(how, learning_rate=rate)
 
     def learn(self, explored: Explored, rng: torch.Generator) -> tuple[dict[str, Tensor], int]:
         """Weights of the chosen epoch."""

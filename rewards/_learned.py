@@ -5,18 +5,18 @@ Each method defines what its network learns, and how its numbers become rewards.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
-from spa_bench.core import Floats, Trajectory, UserError, derive_seed
+from spa_bench.core import Floats, Trajectory, derive_seed
 from spa_bench.method import Backbone, RewardMethod
 from spa_bench.rewards._clock import compared
 from spa_bench.rewards._episode_digest import episode_digest
@@ -185,36 +185,15 @@ def exact(learned: list[Floats], group: Sequence[Trajectory]) -> list[Floats]:
     return learned
 
 
-# Options: errors are one line that names the method, the option and the allowed values
+# Options that several methods have
 
-
-def check_training(method: str, how: Training, *, holds_out: bool = True) -> Training:
-    """`how` itself; raises UserError for invalid options."""
-    for option in ("hidden", "epochs", "patience", "batch"):
-        check_whole(method, option, getattr(how, option))
-    check_number(method, "learning_rate", how.learning_rate, 0.0, 1.0)
-    check_number(method, "weight_decay", how.weight_decay, 0.0)
-    holdout = how.holdout
-    if holds_out and not (isinstance(holdout, float) and 0 < holdout < 1):
-        raise UserError(f"reward {method}: holdout={holdout!r}: use a number between 0 and 1")
-    return how
-
-
-def check_whole(method: str, option: str, value: object, least: int = 1) -> None:
-    """Raises UserError unless the value is a whole number, `least` or above."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"reward {method}: {option}={value!r}: use a whole number, {least} or above")
-
-
-def check_number(method: str, option: str, value: object, least: float = -math.inf, most: float = math.inf) -> None:
-    """Raises UserError unless the value is a finite number from `least` to `most`."""
-    if isinstance(value, bool) or not isinstance(value, float | int) or not least <= value <= most or math.isinf(value):
-        limits = f", {least:g} or above" if math.isinf(most) else f", {least:g} to {most:g}"
-        wanted = "a finite number" if math.isinf(least) else f"a number{limits}"
-        raise UserError(f"reward {method}: {option}={value!r}: use {wanted}")
-
-
-def check_switch(method: str, option: str, value: object) -> None:
-    """Raises UserError unless the value is true or false."""
-    if not isinstance(value, bool):
-        raise UserError(f"reward {method}: {option}={value!r}: use true or false")
+Hidden = Annotated[int, Field(ge=1, description="width of the network's one hidden layer; ours")]
+Epochs = Annotated[int, Field(ge=1, description="most passes over the explored episodes; ours, held-out tasks choose")]
+Patience = Annotated[int, Field(ge=1, description="passes without a better held-out error that end the training; ours")]
+Rate = Annotated[float, Field(ge=0, le=1, description="learning rate of Adam; ours")]
+Decay = Annotated[float, Field(ge=0, description="decoupled weight decay of Adam; SPA's script: 0.01")]
+Batch = Annotated[int, Field(ge=1, description="episodes per optimiser step; ours")]
+Holdout = Annotated[
+    float,
+    Field(gt=0, lt=1, description="share of the tasks held out to choose the epoch, and as many to measure it; ours"),
+]

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.core import Floats, Trajectory
+from spa_bench.declared import declared
 from spa_bench.method import RewardMethod
 from spa_bench.rewards._forms import listed
 from spa_bench.rewards._states import Visits, states
+
+Steepness = Annotated[float, Field(ge=0, description="how sharply the score falls with success; 3SPO's scripts: 50")]
+Prior = Annotated[float, Field(ge=0, description="failures after which a state is hopeless; 3SPO's scripts: 10")]
+Smoothing = Annotated[float, Field(ge=0, description="rate of success up to which it is; 3SPO's scripts: 0.1")]
+Novelty = Annotated[float, Field(ge=0, description="how fast novelty loses weight with visits; 3SPO's scripts: 0.1")]
+Key = Annotated[
+    Literal["task", "history", "released"],
+    Field(description="what a state is: a text in one task (ours), with all before it, or in any task (the code)"),
+]
+NoveltyForm = Annotated[
+    Literal["paper", "released"], Field(description="new is a text not met in the episode, or another text (the code)")
+]
+ExploredToo = Annotated[bool, Field(description="explored episodes count too; ours, the paper's start from nothing")]
 
 
 def changed(key: str = "task", novelty: str = "paper", explored: bool = True) -> list[str]:
@@ -36,29 +50,18 @@ class StateScores(RewardMethod):
     `k` lowers the weight of novelty with each visit; `key` defines a state, `novelty` what is new.
     """
 
-    typed: ClassVar[str]
-    """Name of the method in messages."""
-
+    @declared("reward 3spo-lite")
     def __init__(
         self,
         *,
-        alpha: float = 50.0,
-        xi: float = 10.0,
-        zeta: float = 0.1,
-        k: float = 0.1,
-        key: Literal["task", "history", "released"] = "task",
-        novelty: Literal["paper", "released"] = "paper",
-        explored: bool = True,
+        alpha: Steepness = 50.0,
+        xi: Prior = 10.0,
+        zeta: Smoothing = 0.1,
+        k: Novelty = 0.1,
+        key: Key = "task",
+        novelty: NoveltyForm = "paper",
+        explored: ExploredToo = True,
     ) -> None:
-        for name, number in (("alpha", alpha), ("xi", xi), ("zeta", zeta), ("k", k)):
-            if not isinstance(number, float | int) or not 0 <= number < math.inf:
-                raise UserError(f"reward {self.typed}: {name}={number!r}: use a number, 0 or above")
-        if key not in ("task", "history", "released"):
-            raise UserError(f"reward {self.typed}: key={key!r}: use task, history or released")
-        if novelty not in ("paper", "released"):
-            raise UserError(f"reward {self.typed}: novelty={novelty!r}: use paper or released")
-        if not isinstance(explored, bool):
-            raise UserError(f"reward {self.typed}: explored={explored!r}: use true or false")
         self.alpha, self.xi, self.zeta, self.k = alpha, xi, zeta, k
         self.key, self.novelty, self.explored = key, novelty, explored
         if type(self).our_form == self.form(changed()):

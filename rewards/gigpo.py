@@ -19,13 +19,15 @@ Needs: several episodes of each task, and states that come back.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from spa_bench import credit
-from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.core import Floats, Trajectory
+from spa_bench.declared import declared
 from spa_bench.rewards._groups import Compared, among_peers, relative
 from spa_bench.rewards._states import states
 
@@ -36,22 +38,24 @@ class GiGPO(Compared):
     `weight` (ω) is that of A^S relative to A^E; `history` is how many past turns belong to a state.
     """
 
+    @declared("reward gigpo")
     def __init__(
         self,
         *,
-        weight: float = 1.0,
-        gamma: float = 0.95,
-        normalise: bool = True,
-        epsilon: float = 1e-6,
-        history: int = 0,
+        weight: Annotated[
+            float, Field(ge=0, description="of the comparison of steps beside that of episodes; GiGPO: 1")
+        ] = 1.0,
+        gamma: Annotated[float, Field(gt=0, le=1, description="discount of the steps' returns; GiGPO: 0.95")] = 0.95,
+        normalise: Annotated[
+            bool, Field(description="divide by the standard deviation; false: as run_webshop.sh")
+        ] = True,
+        epsilon: Annotated[
+            float, Field(gt=0, description="added to the standard deviation; the released code: 1e-6")
+        ] = 1e-6,
+        history: Annotated[
+            int, Field(ge=0, description="past turns that belong to a state; GiGPO: 0, the observation alone")
+        ] = 0,
     ) -> None:
-        numbers = all(isinstance(number, float | int) for number in (weight, gamma, epsilon))
-        if not numbers or not (math.isfinite(weight) and 0 < gamma <= 1 and 0 < epsilon < math.inf):
-            raise UserError("reward gigpo: weight must be a finite number, gamma lie in (0, 1] and epsilon be above 0")
-        if not isinstance(normalise, bool):
-            raise UserError(f"reward gigpo: normalise={normalise!r}: use true or false")
-        if not isinstance(history, int) or history < 0:
-            raise UserError(f"reward gigpo: history={history!r}: use 0 (the observation alone) or a number of turns")
         self.weight, self.gamma, self.history = weight, gamma, history
         self.normalise, self.epsilon = normalise, epsilon
         if history and type(self).our_form == GiGPO.our_form:

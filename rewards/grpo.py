@@ -16,21 +16,26 @@ Needs: several episodes of each task.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.core import Floats, Trajectory
+from spa_bench.declared import declared
 from spa_bench.rewards._groups import Compared, among_peers, relative
 
 
 class GRPO(Compared):
     """Reads outcomes, never step rewards; `normalise` divides by the standard deviation of the group."""
 
-    def __init__(self, *, normalise: bool = True, epsilon: float = 1e-6) -> None:
-        if not isinstance(normalise, bool):
-            raise UserError(f"reward grpo: normalise={normalise!r}: use true, or false for Dr. GRPO")
-        if not isinstance(epsilon, float | int) or not 0 < epsilon < float("inf"):
-            raise UserError(f"reward grpo: epsilon={epsilon!r}: use a small number above 0, such as 1e-6")
+    @declared("reward grpo")
+    def __init__(
+        self,
+        *,
+        normalise: Annotated[bool, Field(description="divide by the standard deviation; false: Dr. GRPO")] = True,
+        epsilon: Annotated[float, Field(gt=0, description="added to the standard deviation; verl: 1e-6")] = 1e-6,
+    ) -> None:
         self.normalise, self.epsilon = normalise, epsilon
         if not normalise and type(self).our_form == GRPO.our_form:
             self.our_form = "advantages are not divided by the standard deviation of the group, as in Dr. GRPO"

@@ -27,12 +27,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from spa_bench.core import Floats, Trajectory, UserError, derive_seed
+from spa_bench.core import Floats, Trajectory, derive_seed
+from spa_bench.declared import declared
 from spa_bench.rewards._episode_digest import episode_digest
 from spa_bench.rewards._groups import Compared, among_peers
 
@@ -58,11 +60,13 @@ class MonteCarlo(Compared):
     our_form = form(states=1)
     conserves_return = False
 
-    def __init__(self, *, samples: int = 2, states: int = 1) -> None:
-        if not isinstance(samples, int) or samples < 1:
-            raise UserError(f"reward monte-carlo: samples={samples!r}: use a number of continuations, 1 or above")
-        if not isinstance(states, int) or states < 0:
-            raise UserError(f"reward monte-carlo: states={states!r}: use a number of states, or 0 for all of them")
+    @declared("reward monte-carlo")
+    def __init__(
+        self,
+        *,
+        samples: Annotated[int, Field(ge=1, description="continuations from each state; ours")] = 2,
+        states: Annotated[int, Field(ge=0, description="measured states per episode, 0 for all of them; ours")] = 1,
+    ) -> None:
         self.samples, self.states = samples, states
         if type(self).our_form == MonteCarlo.our_form:
             self.our_form = form(states)

@@ -24,13 +24,27 @@ Needs: explored episodes and the encoder (one forward pass per episode at fit; f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.declared import declared
 from spa_bench.rewards import _network
-from spa_bench.rewards._learned import Explored, FromOutcomes, check_switch, check_training, check_whole, exact
+from spa_bench.rewards._learned import (
+    Batch,
+    Decay,
+    Epochs,
+    Explored,
+    FromOutcomes,
+    Hidden,
+    Holdout,
+    Patience,
+    Rate,
+    exact,
+)
 from spa_bench.rewards._network import Training, Weights, estimate
 
 
@@ -47,30 +61,29 @@ class RRD(FromOutcomes):
     )
     name = "rrd"
 
+    @declared("reward rrd")
     def __init__(
         self,
         *,
-        subset: int = 8,
-        unbiased: bool = False,
-        exact: bool = False,
-        hidden: int = 128,
-        epochs: int = 40,
-        patience: int = 6,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.01,
-        batch: int = 32,
-        holdout: float = 0.2,
+        subset: Annotated[int, Field(ge=1, description="steps drawn per episode and pass; ours")] = 8,
+        unbiased: Annotated[
+            bool, Field(description="correct the loss by the variance of the draw; the paper has both")
+        ] = False,
+        exact: Annotated[bool, Field(description="correct the last reward to add up to the outcome; ours")] = False,
+        hidden: Hidden = 128,
+        epochs: Epochs = 40,
+        patience: Patience = 6,
+        learning_rate: Rate = 1e-3,
+        weight_decay: Decay = 0.01,
+        batch: Batch = 32,
+        holdout: Holdout = 0.2,
     ) -> None:
-        check_whole("rrd", "subset", subset)
-        check_switch("rrd", "unbiased", unbiased)
-        check_switch("rrd", "exact", exact)
         if unbiased and subset < 2:
             raise UserError("reward rrd: subset=1 has no variance that unbiased=True could correct by: use 2 or above")
         self.subset, self.unbiased, self.exact = subset, unbiased, exact
         if exact and type(self).our_form == RRD.our_form:
             self.our_form = f"{self.our_form}; the last reward is corrected so that they add up to the outcome"
-        how = Training(hidden, epochs, patience, learning_rate, weight_decay, batch, holdout)
-        self.training = check_training("rrd", how)
+        self.training = Training(hidden, epochs, patience, learning_rate, weight_decay, batch, holdout)
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """The learned reward of each step; raises RuntimeError before `fit`."""

@@ -21,14 +21,17 @@ Needs: explored episodes and the encoder (one forward pass per episode at fit; f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from spa_bench.core import Floats, Trajectory
+from spa_bench.declared import declared
 from spa_bench.rewards import _network
-from spa_bench.rewards._learned import Explored, FromOutcomes, check_number, check_training
+from spa_bench.rewards._learned import Batch, Decay, Epochs, Explored, FromOutcomes, Hidden, Holdout, Patience, Rate
 from spa_bench.rewards._network import Training, Weights, estimate
 
 
@@ -46,22 +49,21 @@ class RUDDER(FromOutcomes):
     conserves_return = True
     sums = False
 
+    @declared("reward rudder")
     def __init__(
         self,
         *,
-        continuous: float = 0.5,
-        hidden: int = 128,
-        epochs: int = 40,
-        patience: int = 6,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.01,
-        batch: int = 32,
-        holdout: float = 0.2,
+        continuous: Annotated[float, Field(ge=0, description="weight of predictions on the way; RUDDER: 0.5")] = 0.5,
+        hidden: Hidden = 128,
+        epochs: Epochs = 40,
+        patience: Patience = 6,
+        learning_rate: Rate = 1e-3,
+        weight_decay: Decay = 0.01,
+        batch: Batch = 32,
+        holdout: Holdout = 0.2,
     ) -> None:
-        check_number("rudder", "continuous", continuous, 0.0)
         self.continuous = continuous
-        how = Training(hidden, epochs, patience, learning_rate, weight_decay, batch, holdout)
-        self.training = check_training("rudder", how)
+        self.training = Training(hidden, epochs, patience, learning_rate, weight_decay, batch, holdout)
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """Differences of predictions, and on the last step the remainder; raises RuntimeError before `fit`."""

@@ -33,14 +33,16 @@ Needs: explored episodes and the encoder (one forward pass per episode at fit; f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
-from spa_bench.core import Floats, Trajectory, UserError
-from spa_bench.rewards._decomposition import FROZEN_RATE, Decomposition
+from spa_bench.core import Floats, Trajectory
+from spa_bench.declared import declared
+from spa_bench.rewards._decomposition import FROZEN_RATE, Backbone, Decomposition, OwnRate
 from spa_bench.rewards._forms import listed
-from spa_bench.rewards._learned import check_number, check_switch, exact
+from spa_bench.rewards._learned import Batch, Decay, Epochs, Hidden, Holdout, Patience, exact
 from spa_bench.rewards._network import Training
 
 
@@ -68,27 +70,26 @@ class SPA(Decomposition):
     our_form = form("share", exact=True, backbone="frozen")
     name = "spa"
 
+    @declared("reward spa")
     def __init__(
         self,
         *,
-        alpha: float = 1.0,
-        beta: float = 0.5,
-        bonus: Literal["share", "sum"] = "share",
-        exact: bool = True,
-        backbone: Literal["frozen", "tuned"] = "frozen",
-        hidden: int = 128,
-        epochs: int = 40,
-        patience: int = 6,
-        learning_rate: float | None = None,
-        weight_decay: float = 0.01,
-        batch: int = 32,
-        holdout: float = 0.2,
+        alpha: Annotated[float, Field(ge=0, description="weight of the learned contributions; SPA: 1")] = 1.0,
+        beta: Annotated[float, Field(ge=0, description="weight of the grounding bonus; SPA: 0.5")] = 0.5,
+        bonus: Annotated[
+            Literal["share", "sum"],
+            Field(description="beta for the grounded share of an episode (ours), or for each step"),
+        ] = "share",
+        exact: Annotated[bool, Field(description="correct contributions to add up to the outcome; ours")] = True,
+        backbone: Backbone = "frozen",
+        hidden: Hidden = 128,
+        epochs: Epochs = 40,
+        patience: Patience = 6,
+        learning_rate: OwnRate = None,
+        weight_decay: Decay = 0.01,
+        batch: Batch = 32,
+        holdout: Holdout = 0.2,
     ) -> None:
-        check_number("spa", "alpha", alpha)
-        check_number("spa", "beta", beta)
-        if bonus not in ("share", "sum"):
-            raise UserError(f"reward spa: bonus={bonus!r}: use share or sum")
-        check_switch("spa", "exact", exact)
         self.alpha, self.beta, self.bonus, self.exact = alpha, beta, bonus, exact
         how = Training(hidden, epochs, patience, FROZEN_RATE, weight_decay, batch, holdout)
         self.set_training(backbone, learning_rate, how)

@@ -31,13 +31,15 @@ Needs: explored episodes and a tuned copy of the warm start (a forward and backw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from spa_bench.core import Floats, Trajectory
-from spa_bench.rewards._decomposition import FROZEN_RATE, Decomposition
-from spa_bench.rewards._learned import check_number
+from spa_bench.declared import declared
+from spa_bench.rewards._decomposition import FROZEN_RATE, Backbone, Decomposition, OwnRate
+from spa_bench.rewards._learned import Batch, Decay, Epochs, Hidden, Holdout
 from spa_bench.rewards._network import Training
 
 
@@ -53,21 +55,20 @@ class SPAPublished(Decomposition):
     kl_in_reward = True
     chooses_epoch = False
 
+    @declared("reward spa-published")
     def __init__(
         self,
         *,
-        alpha: float = 1.0,
-        beta: float = 0.5,
-        backbone: Literal["frozen", "tuned"] = "tuned",
-        hidden: int = 128,
-        epochs: int = 1,
-        learning_rate: float | None = None,
-        weight_decay: float = 0.01,
-        batch: int = 16,
-        holdout: float = 0.2,
+        alpha: Annotated[float, Field(ge=0, description="weight of the learned contributions; SPA: 1")] = 1.0,
+        beta: Annotated[float, Field(ge=0, description="bonus of each grounded step; SPA: 0.5")] = 0.5,
+        backbone: Backbone = "tuned",
+        hidden: Hidden = 128,
+        epochs: Epochs = 1,
+        learning_rate: OwnRate = None,
+        weight_decay: Decay = 0.01,
+        batch: Batch = 16,
+        holdout: Holdout = 0.2,
     ) -> None:
-        check_number(self.name, "alpha", alpha)
-        check_number(self.name, "beta", beta)
         self.alpha, self.beta = alpha, beta
         self.set_training(
             backbone, learning_rate, Training(hidden, epochs, epochs, FROZEN_RATE, weight_decay, batch, holdout)

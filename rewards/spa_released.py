@@ -23,12 +23,14 @@ Needs: several episodes of each task.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.core import Floats, Trajectory
+from spa_bench.declared import declared
 from spa_bench.method import RewardMethod
 from spa_bench.rewards._groups import among_peers
 from spa_bench.rewards.rloo import leave_one_out
@@ -50,11 +52,13 @@ class SPAReleased(RewardMethod):
     level = "token"
     kl_in_reward = True
 
-    def __init__(self, *, beta: float = 0.5, position: bool = True) -> None:
-        if not isinstance(beta, float | int) or not math.isfinite(beta):
-            raise UserError(f"reward spa-released: beta={beta!r}: use a finite number")
-        if not isinstance(position, bool):
-            raise UserError(f"reward spa-released: position={position!r}: use true or false")
+    @declared("reward spa-released")
+    def __init__(
+        self,
+        *,
+        beta: Annotated[float, Field(ge=0, description="bonus of each grounded turn; the released scripts: 0.5")] = 0.5,
+        position: Annotated[bool, Field(description="times the number of turns left, as its trainer has it")] = True,
+    ) -> None:
         self.beta, self.position = beta, position
         if not position and type(self).our_form == SPAReleased.our_form:
             self.our_form = f"{self.our_form}; without the factor of the turn, which its trainer has"

@@ -24,14 +24,17 @@ Needs: expert episodes, one reply of the agent per state, and the encoder (one p
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from spa_bench.core import Floats, Trajectory, derive_seed
+from spa_bench.declared import declared
 from spa_bench.rewards import _network
-from spa_bench.rewards._learned import Learned, check_number, check_training, check_whole, usable
+from spa_bench.rewards._learned import Batch, Decay, Epochs, Hidden, Holdout, Learned, Patience, Rate, usable
 from spa_bench.rewards._network import Training, Weights, estimate, measure, split
 
 State = tuple[int, int]
@@ -53,28 +56,27 @@ class StepAgentImplicit(Learned):
     name = "stepagent-implicit"
     uses_experts = True
 
+    @declared("reward stepagent-implicit")
     def __init__(
         self,
         *,
-        beta: float = 0.1,
-        centre: float = 0.1,
-        prefixes: int = 512,
-        hidden: int = 128,
-        epochs: int = 40,
-        patience: int = 6,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.01,
-        batch: int = 32,
-        holdout: float = 0.2,
+        beta: Annotated[float, Field(ge=1e-6, description="unit of the implicit reward; TRL's DPOConfig: 0.1")] = 0.1,
+        centre: Annotated[
+            float, Field(ge=0, description="how strictly the rewards of two actions are opposite; ours")
+        ] = 0.1,
+        prefixes: Annotated[int, Field(ge=1, description="states of experts in which the agent is asked; ours")] = 512,
+        hidden: Hidden = 128,
+        epochs: Epochs = 40,
+        patience: Patience = 6,
+        learning_rate: Rate = 1e-3,
+        weight_decay: Decay = 0.01,
+        batch: Batch = 32,
+        holdout: Holdout = 0.2,
     ) -> None:
-        check_number(self.name, "beta", beta, 1e-6)
-        check_number(self.name, "centre", centre, 0.0)
-        check_whole(self.name, "prefixes", prefixes)
         self.beta, self.centre, self.prefixes = beta, centre, prefixes
         if not centre and type(self).our_form == StepAgentImplicit.our_form:
             self.our_form = REPLACED
-        how = Training(hidden, epochs, patience, learning_rate, weight_decay, batch, holdout)
-        self.training = check_training(self.name, how)
+        self.training = Training(hidden, epochs, patience, learning_rate, weight_decay, batch, holdout)
 
     def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
         """Ask the agent what it would do in the experts' place, and learn what tells the two apart."""

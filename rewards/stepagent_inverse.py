@@ -27,17 +27,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from spa_bench.core import Floats, Trajectory, UserError
+from spa_bench.core import Floats, Trajectory
+from spa_bench.declared import declared
 from spa_bench.rewards._clock import balanced, fitted_evenly, hands, partial
-from spa_bench.rewards._learned import Learned, check_number, check_training, check_whole, usable
+from spa_bench.rewards._learned import Decay, Hidden, Learned, Rate, usable
 from spa_bench.rewards._network import Training, Weights, copy, estimate, passes, split, start
 
 HELD_OUT = 0.2
@@ -79,30 +81,30 @@ class StepAgentInverse(Learned):
     name = "stepagent-inverse"
     uses_experts = True
 
+    @declared("reward stepagent-inverse")
     def __init__(
         self,
         *,
-        form: Literal["airl", "gail", "log"] = "airl",
-        smoothing: float = 0.1,
-        expert_steps: int = 4096,
-        epochs: int = 20,
-        updates: int = 2,
-        hidden: int = 128,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.01,
-        batch: int = 256,
+        form: Annotated[
+            Literal["airl", "gail", "log"],
+            Field(description="formula of the reward; our choice, the paper leaves it open"),
+        ] = "airl",
+        smoothing: Annotated[
+            float, Field(ge=1e-6, le=0.499, description="how sure the discriminator may not become; ours")
+        ] = 0.1,
+        expert_steps: Annotated[int, Field(ge=1, description="steps of experts that are kept; ours")] = 4096,
+        epochs: Annotated[int, Field(ge=1, description="passes that train it at first; ours")] = 20,
+        updates: Annotated[int, Field(ge=0, description="passes on each batch of episodes; ours")] = 2,
+        hidden: Hidden = 128,
+        learning_rate: Rate = 1e-3,
+        weight_decay: Decay = 0.01,
+        batch: Annotated[int, Field(ge=1, description="steps per optimiser step; ours")] = 256,
     ) -> None:
-        if form not in FORMS:
-            raise UserError(f"reward stepagent-inverse: form={form!r}: use airl, gail or log")
-        check_number(self.name, "smoothing", smoothing, 1e-6, 0.499)
-        check_whole(self.name, "expert_steps", expert_steps)
-        check_whole(self.name, "updates", updates, least=0)
         self.form, self.smoothing, self.expert_steps, self.updates = form, smoothing, expert_steps, updates
         if type(self).our_form == StepAgentInverse.our_form:
             self.our_form = told(form)
         # Nothing is held out: the policy moves on, and each batch asks for another discriminator.
-        how = Training(hidden, epochs, epochs, learning_rate, weight_decay, batch, 0.0)
-        self.training = check_training(self.name, how, holds_out=False)
+        self.training = Training(hidden, epochs, epochs, learning_rate, weight_decay, batch, 0.0)
         self._experts: Tensor | None = None
         """Hidden states (N, D) of the experts' steps; None where there are none."""
         self._batches = 0

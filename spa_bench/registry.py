@@ -20,12 +20,13 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType, UnionType
-from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints, overload
+from types import ModuleType
+from typing import Any, Literal, cast, get_args, overload
 
 from rapidfuzz import fuzz, process
 
 from spa_bench.core import Agent, ReplyFormat, TextEnv, UserError
+from spa_bench.declared import refuse_mistyped
 from spa_bench.method import Level, RewardMethod
 from spa_bench.method_errors import method_call
 
@@ -115,39 +116,7 @@ def _refuse_wrong(what: str, cls: type[Any], options: Mapping[str, Any]) -> None
     missing = [p.name for p in parameters if p.name in known and p.default is p.empty and p.name not in options]
     if missing:
         raise UserError(f"{what} needs {', '.join(missing)}")
-    _refuse_mistyped(what, cls, options)
-
-
-SIMPLE: dict[Any, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    type(None): "nothing",
-}
-"""Types of options that the command line can set, and how its messages call them."""
-
-
-def _refuse_mistyped(what: str, cls: type[Any], options: Mapping[str, Any]) -> None:
-    """UserError for an option that is not of the annotated type, where that is a simple one."""
-    try:
-        hints = get_type_hints(cls.__init__)
-    except NameError:  # a name that only a type checker imports
-        return
-    for option, value in options.items():
-        hint = hints.get(option)
-        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        known = all(kind in SIMPLE or get_origin(kind) is Literal for kind in kinds)
-        if known and not any(_fits(value, kind) for kind in kinds):
-            wanted = " or ".join(SIMPLE.get(kind) or " or ".join(map(str, get_args(kind))) for kind in kinds)
-            raise UserError(f"{what}: {option}={value!r}: use {wanted}")
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """An int fits a float; a bool fits neither."""
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    return isinstance(value, int | float if kind is float else kind) and (kind is bool or not isinstance(value, bool))
+    refuse_mistyped(what, cls, options)
 
 
 def prompt(name: str) -> ReplyFormat:

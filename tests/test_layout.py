@@ -138,7 +138,7 @@ LAYERS = (
     ("registry", "config"),
     ("method_errors",),
     ("method",),
-    ("credit", "stats", "files", "watch", "assignments"),
+    ("credit", "stats", "files", "watch", "assignments", "declared"),
     ("manifest",),
     ("core", "machine", "terminal", "version"),
 )
@@ -155,9 +155,9 @@ HANDED_OUT = {
     "spa_bench.version",
 }
 PLUG_INS_MAY = {
-    "agents": {"spa_bench.core"},
-    "environments": {"spa_bench.core", "spa_bench.files"},
-    "rewards": {"spa_bench.core", "spa_bench.method", "spa_bench.credit"},
+    "agents": {"spa_bench.core", "spa_bench.declared"},
+    "environments": {"spa_bench.core", "spa_bench.declared", "spa_bench.files"},
+    "rewards": {"spa_bench.core", "spa_bench.declared", "spa_bench.method", "spa_bench.credit"},
 }
 """What each package of plug-ins may import beside itself."""
 

@@ -9,18 +9,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from gymnasium.error import ResetNeeded
+from pydantic import Field
 
-from spa_bench.core import Fault, Task, UserError
+from spa_bench.core import Fault, Task
+from spa_bench.declared import declared
 from spa_bench.environments.alfworld import corpus, generate, words
 from spa_bench.environments.alfworld.engine import Engine, Game, State
 from spa_bench.environments.alfworld.expert import Expert
 from spa_bench.environments.alfworld.game import TextVersion
 from spa_bench.environments.alfworld.oracle import remaining
 from spa_bench.environments.alfworld.tasks import Games, folder, official
-from spa_bench.environments.text import AnyText, Portable, choose, one_of
+from spa_bench.environments.arguments import (
+    DataFolder,
+    Difficulty,
+    HeldOutTasks,
+    RenderMode,
+    Seed,
+    StepLimit,
+    TaskSource,
+    TrainTasks,
+)
+from spa_bench.environments.text import AnyText, Portable, choose, spoken
 from spa_bench.files import data_folder
 
 MAX_STEPS = {"official": 50, "builtin": 20}
@@ -66,19 +78,22 @@ class ALFWorld(Portable):
     reopened = ("games", "_engine")
     _engine: Engine | None = None
 
+    @declared("environment alfworld")
     def __init__(
         self,
         *,
-        tasks: Literal["builtin", "official"] = "builtin",
-        data: str | None = None,
-        text: TextVersion = "auto",
-        max_steps: int | None = None,
-        observation: Literal["raw", "short"] = "raw",
-        seed: int = 0,
-        difficulty: str = "default",
-        train: int = 4000,
-        valid: int = 100,
-        render_mode: str | None = None,
+        tasks: TaskSource = "builtin",
+        data: DataFolder = None,
+        text: Annotated[TextVersion, Field(description="wording of a release; auto: that of the first game")] = "auto",
+        max_steps: StepLimit = None,
+        observation: Annotated[
+            Literal["raw", "short"], Field(description="short: without the welcome and `You arrive at`, as in ReAct")
+        ] = "raw",
+        seed: Seed = 0,
+        difficulty: Difficulty = "default",
+        train: TrainTasks = 4000,
+        valid: HeldOutTasks = 100,
+        render_mode: RenderMode = None,
     ) -> None:
         """`data` is a folder of official games (default: the data cache).
 
@@ -86,13 +101,7 @@ class ALFWorld(Portable):
         `You arrive at loc N. `, as ReAct's prompts do. For built-in tasks, `seed`, `difficulty`, `train` and `valid`
         go to `generate.ensure`.
         """
-        one_of("tasks", tasks, ("builtin", "official"))
-        one_of("text", text, ("auto", "2.1.1", "2.1.2"))
-        one_of("observation", observation, ("raw", "short"))
-        one_of("render_mode", render_mode, (None, "ansi"))
         self.max_steps = MAX_STEPS[tasks] if max_steps is None else max_steps
-        if self.max_steps < 1:
-            raise UserError(f"max_steps={max_steps}: an episode needs at least 1 step")
         self.render_mode = render_mode
         self.text: TextVersion = text
         self.short = observation == "short"
@@ -157,6 +166,7 @@ class ALFWorld(Portable):
         engine = self._running()
         if self._over:
             raise ResetNeeded("the episode is over: call reset() or restore() before the next step()")
+        spoken(action)
         observation = engine.step(action)
         self._fault = None if engine.last_executed else words.fault(action, engine.game.text_version)
         self._history = (*self._history, Turn(action, observation, engine.admissible))

@@ -8,15 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, SupportsFloat, get_args
+from typing import Annotated, Any, Literal, NamedTuple, SupportsFloat
 
 from gymnasium.error import ResetNeeded
+from pydantic import Field
 
 from spa_bench.core import Task, UserError, derive_seed
-from spa_bench.environments.text import AnyText, Portable, choose, one_of
+from spa_bench.declared import declared
+from spa_bench.environments.arguments import (
+    DataFolder,
+    Difficulty,
+    HeldOutTasks,
+    RenderMode,
+    Seed,
+    StepLimit,
+    TaskSource,
+    TrainTasks,
+)
+from spa_bench.environments.text import AnyText, Portable, choose, spoken
 from spa_bench.environments.virtualhome import corpus, episode, generate, protocols, words
 from spa_bench.environments.virtualhome.episode import Episode
-from spa_bench.environments.virtualhome.generation.household import DIFFICULTIES
 from spa_bench.environments.virtualhome.protocols import Protocol
 from spa_bench.environments.virtualhome.tasks import GoalKind, Homes, Scenario, folder, official
 from spa_bench.files import data_folder
@@ -64,22 +75,25 @@ class VirtualHome(Portable):
     settings = {"ppo": {"env_steps": 2400}}  # noqa: RUF012 - as the class above declares it
     """Fewer than ALFWorld's, whose episodes are shorter in tokens: the first table is to take five minutes."""
 
+    @declared("environment virtualhome")
     def __init__(
         self,
         *,
-        tasks: Literal["builtin", "official"] = "builtin",
-        data: str | None = None,
-        goals: GoalKind = "eai",
-        protocol: Protocol = "default",
-        max_steps: int | None = None,
-        seed: int = 0,
-        difficulty: str = "default",
-        train: int = 3000,
-        valid: int = 100,
-        characters: int = 1,
-        order: Order = "rotate",
-        talk: bool = False,
-        render_mode: str | None = None,
+        tasks: TaskSource = "builtin",
+        data: DataFolder = None,
+        goals: Annotated[
+            GoalKind, Field(description="those of the Embodied Agent Interface, or the graphs' difference (SPA)")
+        ] = "eai",
+        protocol: Annotated[Protocol, Field(description="ours, or SPA's environment with its defects")] = "default",
+        max_steps: StepLimit = None,
+        seed: Seed = 0,
+        difficulty: Difficulty = "default",
+        train: TrainTasks = 3000,
+        valid: HeldOutTasks = 100,
+        characters: Annotated[int, Field(ge=1, le=MOST_CHARACTERS, description="how many act at once")] = 1,
+        order: Annotated[Order, Field(description="who is first where two want the same thing")] = "rotate",
+        talk: Annotated[bool, Field(description="`say: ...` costs a step and is heard by the other one")] = False,
+        render_mode: RenderMode = None,
     ) -> None:
         """`data` is a folder of official tasks (default: the data cache).
 
@@ -93,22 +107,13 @@ class VirtualHome(Portable):
         share reward and end. `order` says who is first where both want the same thing (`episode.step`). With `talk`,
         `say: ...` costs a step and is heard by the other one.
         """
-        one_of("tasks", tasks, ("builtin", "official"))
-        one_of("goals", goals, ("eai", "difference"))
-        one_of("protocol", protocol, get_args(Protocol))
-        one_of("order", order, get_args(Order))
-        one_of("characters", characters, tuple(range(1, MOST_CHARACTERS + 1)))
-        one_of("render_mode", render_mode, (None, "ansi"))
         self._released = protocol == "spa-released"
         if self._released and (characters > 1 or max_steps not in (None, protocols.MAX_STEPS)):
             raise UserError(
                 f"protocol spa-released has 1 character and max_steps={protocols.MAX_STEPS}: leave both out"
             )
-        one_of("difficulty", difficulty, tuple(DIFFICULTIES))
         usual = protocols.MAX_STEPS if self._released else MAX_STEPS["official" if tasks == "official" else difficulty]
         self.max_steps = usual if max_steps is None else max_steps
-        if self.max_steps < 1:
-            raise UserError(f"max_steps={max_steps}: an episode needs at least 1 step")
         self.characters, self.order, self.talk = characters, order, talk
         self.outcome = "1 for success, else 0" if self._released else "goal-condition rate at the end"
         self.render_mode = render_mode
@@ -175,6 +180,8 @@ class VirtualHome(Portable):
         now = self._running()
         if now.over:
             raise ResetNeeded("the episode is over: call reset() or restore() before the next step()")
+        for action in actions:
+            spoken(action)
         said = [_message(text) if self.talk else None for text in actions]
         texts = [text if words is None else None for text, words in zip(actions, said, strict=True)]
         after = now.episode.step(texts, self._precedence(now))

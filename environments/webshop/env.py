@@ -10,12 +10,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from gymnasium.error import ResetNeeded
+from pydantic import Field
 
 from spa_bench.core import Fault, Task, UserError
-from spa_bench.environments.text import AnyText, Portable, choose, one_of
+from spa_bench.declared import declared
+from spa_bench.environments.arguments import (
+    DataFolder,
+    Difficulty,
+    HeldOutTasks,
+    RenderMode,
+    Seed,
+    StepLimit,
+    TaskSource,
+)
+from spa_bench.environments.text import AnyText, Portable, choose, spoken
 from spa_bench.environments.webshop import corpus, generate, protocols, verify, words
 from spa_bench.environments.webshop.engine import Engine, State, TextKind
 from spa_bench.environments.webshop.expert import Expert
@@ -76,23 +87,24 @@ class WebShop(Portable):
     """A page of results is five times as long as an observation of ALFWorld: fewer steps take the same time, and with
     so few in a minibatch the common rate is too high: a KL of 1.2 in the fourth iteration, 26 % success after 30."""
 
+    @declared("environment webshop")
     def __init__(
         self,
         *,
-        tasks: Literal["builtin", "official"] = "builtin",
-        data: str | None = None,
-        protocol: str = "default",
-        indices: str | None = None,
-        goals: Kind | None = None,
-        max_steps: int | None = None,
-        observation: TextKind | None = None,
-        attributes_button: bool = False,
-        price_seed: int = 0,
-        seed: int = 0,
-        difficulty: str = "default",
-        products: int = 1000,
-        valid: int = 100,
-        render_mode: str | None = None,
+        tasks: TaskSource = "builtin",
+        data: DataFolder = None,
+        protocol: Annotated[str, Field(description=f"how it is played: {', '.join(protocols.PROTOCOLS)}")] = "default",
+        indices: Annotated[str | None, Field(description="folder of the protocol's lists; default: in `data`")] = None,
+        goals: Annotated[Kind | None, Field(description="who wrote the instructions; default: human")] = None,
+        max_steps: StepLimit = None,
+        observation: Annotated[TextKind | None, Field(description="form of a page; default: text")] = None,
+        attributes_button: Annotated[bool, Field(description="pages have upstream's button Attributes")] = False,
+        price_seed: Annotated[int, Field(ge=0, description="seed of the price limits; upstream's choice")] = 0,
+        seed: Seed = 0,
+        difficulty: Difficulty = "default",
+        products: Annotated[int, Field(ge=1, description="built-in products that somebody is sent out for")] = 1000,
+        valid: HeldOutTasks = 100,
+        render_mode: RenderMode = None,
     ) -> None:
         """`data` is the folder of a built catalogue (default: the data cache).
 
@@ -104,14 +116,8 @@ class WebShop(Portable):
         For built-in tasks, `seed`, `difficulty` and `products` go to `generate.ensure`, and `valid` is the size of the
         test and of the development split; in the latter, goals of products that the former has are left out.
         """
-        one_of("tasks", tasks, ("builtin", "official"))
-        one_of("goals", goals, (None, "human", "synthetic"))
-        one_of("observation", observation, (None, "text", "text_rich"))
-        one_of("render_mode", render_mode, (None, "ansi"))
         self._rules = protocols.find(protocol)
         goals, self.max_steps, self._text = self._rules.settle(goals, max_steps, observation)
-        if self.max_steps < 1 or valid < 1:
-            raise UserError(f"max_steps={max_steps}, valid={valid}: both are at least 1")
         self.render_mode = render_mode
         self.observation_space = AnyText(MAX_OBSERVATION, ["Instruction:"])
         self.action_space = AnyText(MAX_ACTION, words.EXAMPLES)
@@ -176,6 +182,7 @@ class WebShop(Portable):
         engine = self._running()
         if self._over:
             raise ResetNeeded("the episode is over: call reset() or restore() before the next step()")
+        spoken(action)
         engine.step(action)
         self._fault = None if engine.executed else words.fault(action)
         self._history = (*self._history, _turn(action, engine))

@@ -161,9 +161,9 @@ def method_options(reward: str) -> tuple[str, dict[str, Any]]:
 
 
 def check(config: RunConfig) -> None:
-    """Refuse unknown names and method options before torch is loaded."""
-    registry.find("environments", config.env)
+    """Refuse unknown names, and options of method and world, before a policy is made."""
     with watching(config.limits.model_dump(), "limits"):
+        registry.build("environments", config.env, **config.world.arguments())
         registry.build("rewards", config.reward, **config.reward_options)
 
 

@@ -34,19 +34,21 @@ Needs: nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
-from spa_bench import Floats, RewardMethod, Trajectory, UserError
+from pydantic import Field
+from spa_bench import Floats, RewardMethod, Trajectory
+
+Weight = Annotated[float, Field(gt=0, le=1, description="weight of a step that the environment did not execute; ours")]
 
 
 class CLASS(RewardMethod):
-    """`refused` is the weight of a step that the environment did not execute."""
+    """Executed steps weigh 1, others `refused`."""
 
     conserves_return = True
 
-    def __init__(self, *, refused: float = 0.25) -> None:
-        if not isinstance(refused, float | int) or not 0 < refused <= 1:
-            raise UserError(f"reward NAME: refused={refused!r}: use more than 0, up to 1")
+    def __init__(self, *, refused: Weight = 0.25) -> None:
         self.refused = refused
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:

@@ -194,3 +194,13 @@ def test_a_text_that_shared_memory_cannot_hold_is_refused_in_one_line() -> None:
         write_to_shared_memory(space, 0, "looks", memory)
     assert "\n" not in str(caught.value)
     assert read_from_shared_memory(space, memory, n=2)[0] == "look"
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_an_action_that_is_no_text_is_refused_and_costs_nothing(name: str) -> None:
+    env = make(name).unwrapped
+    env.reset(seed=0)
+    for action in (3, None, b"look", ["look"]):
+        with pytest.raises(TypeError, match=r"^an action is a text, such as 'look around', not "):
+            env.step(action)
+    assert len(on(env, 1)) == 1
