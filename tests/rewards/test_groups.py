@@ -86,7 +86,7 @@ SEEN = [
         GRPO,
         partial(GRPO, normalise=False),
         GiGPO,
-        partial(GiGPO, history=2, normalise=False, weight=-0.5),
+        partial(GiGPO, history=2, normalise=False, weight=0.5),
         Lite,
         partial(Lite, alpha=1.0, xi=2, key="history", novelty="released"),
         partial(Lite, alpha=1.0, key="released", explored=False),

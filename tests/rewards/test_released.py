@@ -45,7 +45,7 @@ GROUP = [
 """Against the others: 1 - .25 = .75, 0 - .75 = -.75, .5 - .5 = 0. Grounded, the last turn always: 1 0 1 1; 0 1; 1."""
 
 
-@pytest.mark.parametrize("method", [SPAReleased, partial(SPAReleased, position=False, beta=-2)])
+@pytest.mark.parametrize("method", [SPAReleased, partial(SPAReleased, position=False, beta=2)])
 @max_examples(25)
 @given(made=groups())
 def test_it_passes_the_contract_tests_on_random_groups(method, made):

@@ -479,7 +479,7 @@ def test_r2_is_zero_for_a_network_that_says_the_mean():
     assert figures["held_out_mse"] > 0.01
 
 
-@given(st.floats(-3, 3), st.floats(-3, 3), trajectories(min_steps=1))
+@given(st.floats(0, 3), st.floats(0, 3), trajectories(min_steps=1))
 @max_examples(20)
 def test_contribution_and_grounding_are_weighted_exactly(alpha, beta, trajectory):
     method = fitted(alpha=alpha, beta=beta)

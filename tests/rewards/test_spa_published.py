@@ -63,7 +63,7 @@ def test_by_hand():
     group = [episode(0.0, [True, False, True])]
     np.testing.assert_allclose(loaded().rewards(group)[0], [1.75, 0.25, 0.75])
     np.testing.assert_allclose(loaded(alpha=2.0, beta=0.0).rewards(group)[0], [2.5, 0.5, 0.5])
-    np.testing.assert_allclose(loaded(alpha=0.0, beta=-1.0).rewards(group)[0], [-1, 0, -1])
+    np.testing.assert_allclose(loaded(alpha=0.0, beta=1.0).rewards(group)[0], [1, 0, 1])
 
 
 @given(trajectories(min_steps=1))
