@@ -125,6 +125,7 @@ class CausalLM(Agent):
         context: int,
         max_new_tokens: int,
         seed: int,
+        names: bool = False,
         history: History = "template",
         halves: bool = False,
         thinking: bool | None = None,
@@ -133,11 +134,12 @@ class CausalLM(Agent):
     ) -> Self:
         """The built-in default: tokenizer from the world's texts, weights from the seed.
 
-        A full context loses as few turns as must go, and they are tokenised again, as in all tables so far.
+        With `names` a name and its number are one token. A full context loses as few turns as must go, and they are
+        tokenised again, as in all tables so far.
         """
         from spa_bench.agents.embedded import build_model, train_tokenizer
 
-        tokenizer = train_tokenizer(texts)
+        tokenizer = train_tokenizer(texts, names)
         model = build_model(tokenizer, hidden=hidden, layers=layers, heads=heads, context=context, seed=seed)
         for weight in model.parameters():  # `to` would round the buffers of the rotary embedding as well
             weight.data = weight.data.to(dtype)

@@ -19,6 +19,11 @@ PIECE = r" ?\[[A-Z]+\] ?| ?[A-Za-z_]+| ?[0-9]+| ?[^\sA-Za-z_0-9]|\s"
 separator such as ` [SEP] ` is one piece with both its spaces: what stands between two of them is spelled as in
 `click[...]`, and can be copied."""
 
+NUMBERED = r" ?[A-Za-z_]+ [0-9]+|"
+"""A name with its number, such as ` shelf 1`, where it is to be one piece. A small model then copies one token to act
+on the right one of a kind; of two, it often copied the name with another's number. After 16,000 demonstrations it
+solved 39 % of the 134 official games of ALFWorld, and 14 % with words and numbers (one run each)."""
+
 INITIALIZER_RANGE, ROPE_THETA = 0.06, 100_000.0
 """Llama's range of 0.02 is made for widths a hundred times larger: after 300 steps of cloning the loss per token was
 0.11 with 0.06 and four heads, 0.17 with 0.02 and two (changed together, one run each). The task stands at the
@@ -36,22 +41,26 @@ CHAT_TEMPLATE = (
 SPECIAL = ("<|pad|>", "<|end|>", "<|user|>", "<|assistant|>")
 
 
-def train_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Sequence[str], names: bool = False) -> PreTrainedTokenizerFast:
     """One id for every piece of the texts, most frequent first, and 256 bytes for everything else.
 
-    Any text survives a round trip: what the vocabulary lacks is spelled in bytes.
+    With `names` a name and its number are one piece where the texts have them; others are spelled in two. Any text
+    survives a round trip: what the vocabulary lacks is spelled in bytes.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    counts = Counter(piece for text in texts for piece in re.findall(PIECE, text))
+    whole = NUMBERED + PIECE if names else PIECE
+    counts = Counter(piece for text in texts for piece in re.findall(whole, text))
+    if names:
+        counts.update(piece for text in texts for piece in re.findall(PIECE, text))
     ordered = sorted(counts, key=lambda piece: (-counts[piece], piece))
     bytes_ = [f"<0x{i:02X}>" for i in range(256)]
     # Equal scores make the segmentation with the fewest pieces win: a known word is always one token. A byte needs
     # no score of its own; it is reached through `byte_fallback` only.
     vocabulary = [(piece, 0.0) for piece in (*SPECIAL, *bytes_)] + [(piece, -1.0) for piece in ordered]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(PIECE), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(whole), behavior="isolated")
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,

@@ -80,6 +80,10 @@ class ModelConfig(Section):
     heads: int = Field(
         4, ge=1, validate_default=True, description="attention heads of the embedded model; each has an even width"
     )
+    tokens: Literal["words", "names"] = Field(
+        "words",
+        description="of the embedded model: words and numbers; `names`: a name with its number (`shelf 1`) is one",
+    )
     context: int | None = Field(
         None,
         ge=64,
@@ -285,8 +289,9 @@ def decisive(config: RunConfig) -> dict[str, Any]:
         fields = type(getattr(config, section)).model_fields
         values[section] |= {key: fields[key].default for key in keys}
     values["model"]["engine_options"].pop("url", None)
-    if not config.eval.every:  # as before there was such a setting
-        del values["eval"]["every"]
+    for section, key in (("eval", "every"), ("model", "tokens")):  # at their defaults as before there were any
+        if getattr(getattr(config, section), key) == type(getattr(config, section)).model_fields[key].default:
+            del values[section][key]
     return values
 
 

@@ -202,7 +202,8 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
         revision = None if saved is not None else start.model.get("revision")
         agent = kind.load(str(saved or place(model.name)), start.prompt, told=other, revision=revision, **limits)
     else:
-        shape = {"hidden": model.hidden, "layers": model.layers, "heads": model.heads}
+        shape: dict[str, Any] = {"hidden": model.hidden, "layers": model.layers, "heads": model.heads}
+        shape["names"] = model.tokens == "names"
         shown = [start.prompt.render("look", "so"), start.prompt.later("", "look")]
         texts = [*start.make_env().text_sources(), *shown, *shown]
         seed = derive_seed(start.config.seed, "weights") % 2**32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -211,6 +212,27 @@ AGENT = language_model(layers=1)
 def test_a_known_word_is_one_token_and_an_unknown_one_is_spelled() -> None:
     assert len(AGENT.chat.encode(" cabinet")) == 1
     assert len(AGENT.chat.encode(" zyzzyva")) > 3
+
+
+NAMES = language_model(layers=1, names=True)
+
+
+def pieces(agent: Any, text: str) -> list[str]:
+    return [agent.chat.tokenizer.decode([token]) for token in agent.chat.encode(text)]
+
+
+def test_a_name_with_its_number_is_one_token_where_it_is_asked_for() -> None:
+    said = " take mug 1 from cabinet 2, look"
+    assert pieces(NAMES, said) == [" take", " mug 1", " from", " cabinet 2", ",", " look"]
+    assert pieces(AGENT, said) == [" take", " mug", " 1", " from", " cabinet", " 2", ",", " look"]
+    assert pieces(NAMES, " take mug 2") == [" take", " mug", " 2"]  # no text has it
+
+
+@given(st.text(), st.integers(0, 99))
+def test_any_text_survives_tokens_of_names(text: str, number: int) -> None:
+    written = f"{text} shelf {number} {text} {number}"
+    clean = written.encode("utf-8", "replace").decode()
+    assert NAMES.chat.tokenizer.decode(NAMES.chat.encode(written)) == clean
 
 
 def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone() -> None:
