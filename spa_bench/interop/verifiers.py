@@ -18,9 +18,9 @@ from spa_bench.interop.step_rewards import StepRewards
 
 try:
     import httpx
-    import verifiers.v1 as vf  # type: ignore[import-untyped]
+    import verifiers.v1 as vf  # type: ignore[import-untyped, import-not-found, unused-ignore]
     from pydantic import Field
-    from verifiers.v1.dialects.chat import message_to_wire  # type: ignore[import-untyped]
+    from verifiers.v1.dialects.chat import message_to_wire  # type: ignore[import-untyped, import-not-found, unused-ignore]
 except ImportError as error:
     raise UserError(f"verifiers cannot be imported ({error}): pip install 'spa-bench[verifiers]'") from error
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+import torch
+import trl
+
+from spa_bench.agents.embedded import build_model, train_tokenizer
 from spa_bench.core import UserError
 from spa_bench.interop.step_rewards import StepRewards
 from spa_bench.interop.tool_worlds import OVER, ToolWorld, environment_factory, tool_dataset, tool_reward
@@ -71,6 +76,75 @@ def test_a_world_that_fails_is_no_reply_of_the_world(monkeypatch: pytest.MonkeyP
     assert world.act("look") == OVER
     with pytest.raises(UserError, match=line):
         tool_reward(StepRewards("sparse"))(environments=[world])
+
+
+CALL = '<tool_call>\n{"name": "act", "arguments": {"command": "look"}}\n</tool_call><|im_end|>'
+SHORT = WORLD | {"max_steps": 3}
+COUNTING = """
+import numpy as np
+from spa_bench import RewardMethod
+
+
+class Counting(RewardMethod):
+    def rewards(self, group):
+        return [np.arange(1.0, len(episode) + 1) for episode in group]
+"""
+
+
+def caller() -> tuple[torch.nn.Module, object]:
+    """A tiny model that has learned to call the tool, and its tokenizer, with a template of TRL's that knows tools."""
+    row, world = tool_dataset("alfworld", count=1, **SHORT)[0], environment_factory("alfworld", **SHORT)()
+    template = (Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja").read_text(encoding="utf-8")
+    page = [{"role": "user", "content": row["prompt"][0]["content"] + world.reset(**row)}]
+    form = {"chat_template": template, "tools": [world.act], "add_generation_prompt": True, "tokenize": False}
+    text = train_tokenizer(["x"]).apply_chat_template(page, **form)
+    tokenizer = train_tokenizer([text, CALL])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.eos_token, tokenizer.chat_template = "<|im_end|>", template
+    model = build_model(tokenizer, hidden=32, layers=1, heads=2, context=2048, seed=0)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    ids = torch.tensor([tokenizer.encode(text + CALL)])
+    labels = ids.clone()
+    labels[:, : -len(tokenizer.encode(CALL))] = -100
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(200):
+        loss = model(ids, labels=labels).loss
+        if loss < 0.002:
+            break
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model, tokenizer
+
+
+def test_two_steps_of_trl_call_the_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`counting` gives 1, 2, 3, ... to the steps. Then the world fails, which ends training with one line."""
+    model, tokenizer = caller()
+    (tmp_path / "counting.py").write_text(COUNTING, encoding="utf-8")
+    config = trl.GRPOConfig(
+        output_dir=str(tmp_path), max_steps=2, per_device_train_batch_size=2, num_generations=2, report_to=[],
+        save_strategy="no", use_cpu=True, bf16=False, disable_tqdm=True, max_tool_calling_iterations=1,
+    )  # fmt: skip
+    trainer = trl.GRPOTrainer(
+        model=model, processing_class=tokenizer, args=config, train_dataset=tool_dataset("alfworld", count=1, **SHORT),
+        reward_funcs=tool_reward(StepRewards(f"{tmp_path / 'counting.py'}:Counting")),
+        environment_factory=environment_factory("alfworld", **SHORT),
+    )  # fmt: skip
+    trainer.train()
+    played = [[step.action for step in world.trajectory.steps] for world in trainer.environments]
+    assert ["look"] in played and trainer.state.global_step == 2
+    paid = trainer._logs["rewards"]["sum of step rewards: counting.Counting"]
+    assert [*paid][-2:] == [len(actions) * (len(actions) + 1) / 2 for actions in played]
+
+    def broken(self: object, action: str) -> None:
+        raise ZeroDivisionError("no such place")
+
+    monkeypatch.setattr(type(trainer.environments[0]._dialogue.env), "step", broken)
+    trainer.args.max_steps = 3
+    with pytest.raises(
+        UserError, match=r"^environment alfworld: step of task .* raised ZeroDivisionError: no such place"
+    ):
+        trainer.train()
 
 
 def test_rows_of_another_dataset_are_refused() -> None:
