@@ -103,7 +103,7 @@ class ModelConfig(Section):
         "transformers", description="what samples the replies, see docs/agents.md; `chat-api` for `eval` only"
     )
     engine_options: dict[str, Any] = Field(default_factory=dict, description="arguments of the engine's constructor")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a CUDA device where torch sees one")
     dtype: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
         description="weights of policy, sampler and reference; auto: fp32 for the embedded model, else bf16 on CUDA "
@@ -124,9 +124,9 @@ class ModelConfig(Section):
         "none",
         description="what is trained: all weights, or a LoRA adapter beside them (`pip install spa-bench[lora]`)",
     )
-    lora_rank: int = Field(16, ge=1, description="TRL's default (ModelConfig); Hu et al. 2022: 1 to 64")
+    lora_rank: int = Field(16, ge=1, description="of the adapter; Hu et al. 2022: 1 to 64")
     lora_alpha: int = Field(
-        32, ge=1, description="the adapter's product counts alpha / rank times. TRL's default, and Schulman et al. 2025"
+        32, ge=1, description="the adapter's product counts alpha / rank times (Schulman et al. 2025: 32)"
     )
     lora_targets: str = Field(
         "all-linear",
@@ -159,11 +159,13 @@ class WarmStartConfig(Section):
         lt=1,
         description="share of expert turns with an error, to show recovery (DART); .05: 45 % success, 0: 44 %",
     )
-    epochs: float = Field(1.0, gt=0, description="generated tasks are many: one pass; SPA: 3")
-    learning_rate: float = Field(3e-3, gt=0, description="for the embedded model; any other: `OTHER_MODELS`")
+    epochs: float = Field(1.0, gt=0, description="passes over them; generated tasks are many: one (SPA: 3)")
+    learning_rate: float = Field(3e-3, gt=0, description="peak rate of AdamW")
     batch: int = Field(8, ge=1, description="sequences per optimiser step; 8 learns faster than SPA's 16 here")
     warmup: float = Field(0.03, ge=0, le=1, description="share of steps with rising rate (SPA: .03)")
-    beta2: float = Field(0.95, gt=0, lt=1, description="AdamW; short runs of small batches learn faster than with .999")
+    beta2: float = Field(
+        0.95, gt=0, lt=1, description="of AdamW; short runs of small batches learn faster than with .999"
+    )
 
 
 class ExploreConfig(Section):
@@ -176,7 +178,7 @@ class ExploreConfig(Section):
 class PPOConfig(Section):
     """Proximal policy optimisation over turns or tokens."""
 
-    iterations: int = Field(6, ge=0)
+    iterations: int = Field(6, ge=0, description="times that the policy plays and is updated")
     env_steps: int = Field(
         3000, ge=1, description="environment steps per iteration; times `iterations`: the training budget"
     )
@@ -194,22 +196,22 @@ class PPOConfig(Section):
         262_144,
         ge=1,
         description="tokens computed per forward pass, padding too; gradients accumulate over a minibatch; "
-        "the embedded model is bounded by `microbatch_episodes`, for any other: `OTHER_MODELS`",
+        "the embedded model is bounded by `microbatch_episodes`",
     )
     microbatch_episodes: int = Field(16, ge=1, description="episodes per forward pass")
-    learning_rate: float = Field(5e-4, gt=0, description="for the embedded model; any other: `OTHER_MODELS`")
+    learning_rate: float = Field(5e-4, gt=0, description="peak rate of AdamW")
     warmup: int = Field(
         16,
         ge=0,
         description="optimiser steps with rising rates: at 1e-3, 40 % sampled success after one iteration, else 30",
     )
     value_learning_rate: float = Field(3e-3, gt=0, description="rate of the value head")
-    clip: float = Field(0.2, gt=0, description="Schulman et al. 2017: 0.2")
-    entropy_coef: float = Field(0.0, ge=0)
+    clip: float = Field(0.2, gt=0, description="of the ratio of probabilities, to both sides of 1")
+    entropy_coef: float = Field(0.0, ge=0, description="weight of the entropy bonus")
     kl_coef: float = Field(0.05, ge=0, description="weight of the KL to the warm start")
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, description="longer gradients are scaled down to it")
     gamma: float = Field(1.0, gt=0, le=1, description="1 keeps every return-equivalent reward equivalent")
-    lam: float = Field(0.95, ge=0, le=1, description="GAE (Schulman et al. 2016)")
+    lam: float = Field(0.95, ge=0, le=1, description="lambda of GAE")
     level: Level | None = Field(None, description="credit per `turn` or per `token`; default: the method's own")
     temperature: float = Field(1.0, gt=0, description="of sampling while training (SPA explores at 1)")
 
@@ -217,7 +219,9 @@ class PPOConfig(Section):
 class EvalConfig(Section):
     """The evaluation set, each task played exactly once."""
 
-    split: Literal["valid_seen", "valid_unseen"] = "valid_unseen"
+    split: Literal["valid_seen", "valid_unseen"] = Field(
+        "valid_unseen", description="held-out tasks; in ALFWorld `valid_seen` has the rooms of train tasks"
+    )
     tasks: int | None = Field(None, ge=1, description="the first N of a fixed shuffle; default: the whole split")
     temperature: float = Field(0.0, ge=0, description="0: greedy (SPA evaluates at 0)")
     every: int = Field(
@@ -247,10 +251,10 @@ class LimitsConfig(Section):
 class RunConfig(Section):
     """Everything that decides the result of `spa-bench run`."""
 
-    env: str
-    reward: str
+    env: str = Field(description="world; in a file for `compare` a list of them, too")
+    reward: str = Field(description="reward method; in a file for `compare` a list of them, with options, too")
     reward_options: dict[str, Any] = Field(default_factory=dict, description="arguments of the method's constructor")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="all chance of a run comes from it; `compare` has `seeds`")
     batch: int = Field(256, ge=1, description="parallel episodes; changes speed, not results")
     world: WorldConfig = Field(default_factory=lambda: WorldConfig())
     model: ModelConfig = Field(default_factory=lambda: ModelConfig())
@@ -273,6 +277,29 @@ LORA: Mapping[str, Mapping[str, Any]] = {"warm_start": {"learning_rate": 2e-4}, 
 """The same with `model.adapter=lora`, where these win: ten times the rates, as Schulman et al. 2025 ("LoRA Without
 Regret") found best for adapters of any rank. The embedded model keeps its own."""
 
+
+SOURCES: Mapping[str, str] = {
+    "model.hidden": "ours: a first table in minutes on two cores",
+    "model.lora_rank": "TRL's ModelConfig",
+    "model.lora_alpha": "TRL's ModelConfig",
+    "model.threads": "ours, measured",
+    "warm_start.slip": "ours, measured",
+    "warm_start.learning_rate": "ours; other models: SPA's scripts, for 3B; LoRA: Schulman et al. 2025",
+    "warm_start.batch": "ours, measured",
+    "warm_start.warmup": "SPA",
+    "warm_start.beta2": "ours, measured",
+    "ppo.iterations": "ours: a first table in minutes on two cores",
+    "ppo.trees": "3SPO",
+    "ppo.epochs": "SPA",
+    "ppo.microbatch": "ours; other models: what 80 GB hold beside 1.5 billion weights",
+    "ppo.learning_rate": "ours; other models: StepTool, for 3B; LoRA: Schulman et al. 2025",
+    "ppo.warmup": "ours, measured",
+    "ppo.clip": "Schulman et al. 2017",
+    "ppo.lam": "Schulman et al. 2016",
+    "ppo.temperature": "SPA",
+    "eval.temperature": "SPA",
+}
+"""Setting -> where its default comes from; every other number is ours."""
 
 RESOURCES: Mapping[str, tuple[str, ...]] = {
     "model": ("cache_bytes", "gradient_checkpointing"),

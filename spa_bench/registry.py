@@ -11,6 +11,7 @@ Built-in names cannot be overridden.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -51,6 +52,20 @@ PARTS: dict[Room, frozenset[str]] = {
 def names(room: Room) -> list[str]:
     """Every name that `find` knows, sorted; imports no plug-in."""
     return sorted({*_modules(room), *(point.name for point in _points(room))})
+
+
+def about(room: Room, name: str) -> str:
+    """What a plug-in says of itself: the first sentence of its docstring, of a world the class's; no agent is imported.
+
+    UserError where there is no such plug-in.
+    """
+    if room != "environments" and name in (modules := _modules(room)):
+        spec = importlib.util.find_spec(modules[name])
+        source = Path(spec.origin).read_bytes() if spec and spec.origin else b""
+        text = ast.get_docstring(ast.parse(source))
+    else:
+        text = find(room, name).__doc__
+    return " ".join((text or "").split("\n\n")[0].split())
 
 
 @overload

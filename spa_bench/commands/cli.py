@@ -16,7 +16,8 @@ from typing import Annotated
 
 import typer
 
-from spa_bench.commands import comparison, data, new, report
+from spa_bench.commands import comparison, data, listing, new, report
+from spa_bench.commands import settings as settings_page
 from spa_bench.commands.bench import What
 from spa_bench.commands.failures import ended
 from spa_bench.commands.options import Flags, check, in_force, listed, method_options, only, to_toml
@@ -358,6 +359,8 @@ def audit(
 
 app.command()(report.report)
 app.command()(report.view)
+app.command()(settings_page.settings)
+app.command(name="list")(listing.listing)
 
 
 @app.command()
