@@ -37,6 +37,7 @@ from spa_bench.training.memory import enough_memory, free_memory
 from spa_bench.training.model_content import identify, place
 from spa_bench.training.policy import DTYPES, choose_device, choose_dtype
 from spa_bench.training.sizes import full_context, hidden_size, live_games
+from spa_bench.training.tasks import evaluation_set, train_tasks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -141,8 +142,7 @@ def begin(config: RunConfig) -> Start:
         adapter.require_peft()
     make_env = world(config)
     env = make_env()
-    train = fixed_shuffle(env.tasks("train"))[: config.world.train_tasks]
-    panel = fixed_shuffle(env.tasks(config.eval.split))[: config.eval.tasks]
+    train, panel = train_tasks(config, env), evaluation_set(config, env)
     device = choose_device(config.model.device)
     if config.model.engine == CHAT_API:
         return Start(config, make_env, Player(make_env, config.batch), train, panel, device, "fp32", env.characters)
@@ -171,11 +171,6 @@ def world(config: RunConfig) -> Callable[[], TextEnv]:
             return registry.build("environments", config.env, **config.world.arguments())
 
     return make
-
-
-def fixed_shuffle(tasks: Iterable[Task]) -> tuple[Task, ...]:
-    """An order that depends on the keys alone, so that the first N are a fair and stable sample."""
-    return tuple(sorted(tasks, key=lambda task: hashlib.sha256(task.key.encode()).digest()))
 
 
 def needs_tokens(config: RunConfig) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from strategies import task
 from tiny import SETTINGS, config, language_model
 from unanswered import Unanswered
 
@@ -31,13 +30,6 @@ def test_an_evaluation_set_is_known_by_its_tasks_and_settings_and_not_by_where_i
     assert moved.panel_hash == common.panel_hash
     assert longer.panel_hash != common.panel_hash
     assert replace(common, panel=common.panel[1:]).panel_hash != common.panel_hash
-
-
-def test_t11_tasks_are_shuffled_by_their_names_alone() -> None:
-    """The sha256 of d begins with 18, of f with 25, of c with 2e, of b with 3e, of e with 3f and of a with ca."""
-    tasks = [task(key) for key in "abcdef"]
-    assert [one.key for one in start.fixed_shuffle(tasks)] == list("dfcbea")
-    assert [one.key for one in start.fixed_shuffle(reversed(tasks[:4]))] == list("dcba")
 
 
 def test_the_embedded_model_reads_as_it_always_did_and_others_own_their_tokens(tmp_path: Path) -> None:
