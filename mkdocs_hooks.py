@@ -1,0 +1,43 @@
+"""README, the bench card and others become pages of the site: they lie outside of docs/."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parent
+PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "results/README.md": "bench-card.md",
+    "results/published/README.md": "published.md",
+    "rewards/README.md": "rewards-folder.md",
+}
+"""File -> page."""
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that are kept elsewhere."""
+    for source, page in PAGES.items():
+        files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Turn paths between files of the repository into paths between pages."""
+    homes = {home: Path(source).parent for source, home in PAGES.items()}
+    here = homes.get(page.file.src_uri, Path("docs"))
+
+    def there(link: re.Match[str]) -> str:
+        path, anchor = link["path"], link["anchor"] or ""
+        target = Path(os.path.normpath(here / path))  # some of these are links
+        name = PAGES.get(target.as_posix()) or (target.name if target.parent.name == "docs" else None)
+        return f"]({name}{anchor})" if name else link[0]
+
+    return re.sub(r"\]\((?P<path>[^)#:\s]+\.md)(?P<anchor>#[^)\s]*)?\)", there, markdown)
