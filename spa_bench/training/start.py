@@ -197,12 +197,11 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
         revision = None if saved is not None else start.model.get("revision")
         agent = kind.load(str(saved or place(model.name)), start.prompt, told=other, revision=revision, **limits)
     else:
-        shape: dict[str, Any] = {"hidden": model.hidden, "layers": model.layers, "heads": model.heads}
-        shape["names"] = model.tokens == "names"
+        shape = {name: getattr(model, name) for name in ("hidden", "layers", "heads")}
         shown = [start.prompt.render("look", "so"), start.prompt.later("", "look")]
         texts = [*start.make_env().text_sources(), *shown, *shown]
         seed = derive_seed(start.config.seed, "weights") % 2**32
-        agent = kind.embedded(texts, start.prompt, seed=seed, **shape, **limits)
+        agent = kind.embedded(texts, start.prompt, names=model.tokens == "names", seed=seed, **shape, **limits)
     agent.model.to(start.device)
     if folder is not None and model.adapter == "lora":
         adapter.restore(agent.model, folder, start.model)
