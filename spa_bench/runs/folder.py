@@ -1,8 +1,8 @@
 """The run folder: configuration, episodes, metrics and checkpoints that survive a kill at any moment.
 
 `<results>/runs/<env>/<reward>/<seed>-<hash8>/` holds `run.json`, `episodes.jsonl`, `prices.jsonl` (the rewards of
-training steps), `metrics.jsonl`, `checkpoints/` and `lock`. Separate from the experiment, and without torch, so that a
-report can read it on any machine.
+training steps, and of held-out ones), `metrics.jsonl`, `checkpoints/` and `lock`. Separate from the experiment, and
+without torch, so that a report can read it on any machine.
 """
 
 from __future__ import annotations

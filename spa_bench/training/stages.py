@@ -24,7 +24,7 @@ from spa_bench.runs.deadline import NEVER, Deadline
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.names import reward_typed
 from spa_bench.runs.progress import Progress, bursts
-from spa_bench.training import checkpoint, metrics, ppo, pricing, soundness, start
+from spa_bench.training import checkpoint, held_out, metrics, ppo, pricing, soundness, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.budget import Budget, least_steps, so_far
 from spa_bench.training.checked_method import CheckedMethod
@@ -77,6 +77,7 @@ class Run(Evaluation):
             self._fit(episodes, learner, clock)
         self._train(self._budget(episodes), learner)
         self.play(learner.agent)
+        self._price_held_out()
         self.folder.metrics.append({"kind": "done"})
 
     def _same_start(self, weights: str) -> None:
@@ -326,12 +327,23 @@ class Run(Evaluation):
         self._record_prices(iteration, won | {number: np.concatenate(earned) for number, earned in prices.items()})
         return [trajectory for _, _, trajectory in grown], metrics.merged(parts)
 
-    def _record_prices(self, iteration: int, prices: Mapping[int, Floats]) -> None:
+    def _price_held_out(self) -> None:
+        """Record what the method would assign to the evaluation set; an error in it costs these rewards alone."""
+        self.checked.place = "held-out episodes"
+        for stage in ("warm_start", "eval"):
+            prices, reason = held_out.assigned(self.checked, self.recorded(stage, 0))
+            self._record_prices(0, prices, stage)
+            if reason:
+                self.progress.note(f"{self.checked.name}: rewards of held-out episodes are not recorded: {reason}")
+                return
+
+    def _record_prices(self, iteration: int, prices: Mapping[int, Floats], stage: str = "train") -> None:
         """The method's rewards: one row for each episode by its index, one number for each of its own steps."""
+        place = {"stage": stage, "iteration": iteration}
         have = set()
-        if iteration == self.resumed:
-            have = {row.get("index") for row in self.folder.prices.scan() if row and row.get("iteration") == iteration}
-        place = {"stage": "train", "iteration": iteration}
+        if stage != "train" or iteration == self.resumed:
+            rows = (row for row in self.folder.prices.scan() if row)
+            have = {row.get("index") for row in rows if place.items() <= row.items()}
         self.folder.prices.extend(
             place | {"index": index, "rewards": earned} for index, earned in prices.items() if index not in have
         )

@@ -287,6 +287,20 @@ def test_a_branch_is_shown_whole(reader: Reader, report: Path):
     reader.until("location.hash.endsWith('/episode/train/1/1')")
 
 
+def test_a_held_out_episode_shows_its_rewards_and_before_training_those_of_every_method(reader: Reader, report: Path):
+    page = reader.open(report)
+    start = address(reader, "sparse")
+    after = address(reader, "spa", "/episode/eval/0/1")
+    reader.open(report, f"{start}/episode/warm_start/0/1")
+    assert page.locator("#turn-3 .paid dt").all_inner_texts() == ["oracle's progress", "spa", "sparse"]
+    assert page.locator("#turn-3 .paid .number").all_inner_texts()[1:] == ["−0.250", "+1"]
+    assert page.locator(".heat .heat-row").count() == 3
+    assert page.locator("#method-A").count() == 0
+    reader.open(report, after)
+    assert page.locator("#turn-2 .meters").inner_text().split()[-1] == "+0.500"
+    assert page.locator(".paid").count() == 0
+
+
 def test_two_methods_stand_side_by_side_on_the_same_task(reader: Reader, report: Path):
     page = reader.open(report)
     start = address(reader, "spa", "/episode/eval/0/1")
@@ -296,10 +310,13 @@ def test_two_methods_stand_side_by_side_on_the_same_task(reader: Reader, report:
     name = "(s) => [...s.options].map((o) => o.value)"
     runs = {run.split("-")[0]: run for run in page.eval_on_selector("#with-run", name)}
     page.select_option("#with-run", runs["alfworld/sparse/0"])
-    page.get_by_text("B · sparse").wait_for()
+    page.get_by_text("B · sparse").first.wait_for()
     text = page.inner_text("main")
     assert "A · spa" in text
     assert "The actions are the same in every turn." in text
+    sides = [page.locator("#turn-1 .side").nth(side).bounding_box() for side in (0, 1)]
+    assert sides[0]["y"] == sides[1]["y"] and sides[0]["x"] + sides[0]["width"] < sides[1]["x"]
+    assert page.locator("#turn-3 .letter").all_inner_texts() == ["A · spa", "B · sparse"]
     page.select_option("#with-run", runs["alfworld/spa/1"])
     page.get_by_text("seed 1").first.wait_for()
     link = reader.hash()

@@ -130,9 +130,11 @@ def write_all_kinds(results: Path) -> None:
         place("train", 1, 2) | {"rewards": [0.75, -0.75]},
         place("train", 2, 0) | {"rewards": [1.0]},
     ]
+    before = place("warm_start", 0, 1)
     for seed, wins in ((0, "1110"), (1, "1010")):
-        write_run(results, "spa", seed, wins, more=[hostile, left, right], prices=prices)
-        write_run(results, "sparse", seed, "1000")
+        held_out = [before | {"rewards": [0.25, 0.5, -0.25]}, place("eval", 0, 1) | {"rewards": [0.0, 0.5, 0.5]}]
+        write_run(results, "spa", seed, wins, more=[hostile, left, right], prices=[*prices, *held_out])
+        write_run(results, "sparse", seed, "1000", prices=[before | {"rewards": [0.0, 0.0, 1.0]}])
     write_run(results, "ppo", 0, metrics=[iteration(1)])
     write_run(results, "ppo", 1, metrics=[{"kind": "failed", "reason": "the loss is NaN"}])
     damaged = results / "runs/alfworld/damaged/0-00000000"

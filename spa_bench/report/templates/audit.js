@@ -1,15 +1,38 @@
-// An audited episode: the reward of every method for every step, and two methods side by side.
+// An episode that several methods have priced: the reward of each for every step, and two methods side by side.
 
-/** The oracle's progress and every method: rewards by turn, and the largest. `null` for a run's episode. */
+/** The oracle's progress and every method: rewards by turn, and the largest. `null` where one method alone has any. */
 function rewardsBy(one, steps) {
-  if (one.run.state !== "audit") return null;
+  const rows = methodsPaid(one);
+  if (rows === null) return null;
   const before = (turn) => (turn > 0 ? steps[turn - 1].progress : one.get("start"));
   const made = steps.map((step, turn) => Math.round((step.progress - before(turn)) * 1e5) / 1e5);
-  const rows = one.run.methods.map((method, number) => ({ ...method, values: one.get("paid")[number] }));
   return [{ name: "oracle's progress", oracle: true, values: made }, ...rows].map((row) => ({
     ...row,
     size: Math.max(0, ...row.values.map(Math.abs)),
   }));
+}
+
+function methodsPaid(one) {
+  if (one.run.state === "audit")
+    return one.run.methods.map((method, number) => ({ ...method, values: one.get("paid")[number] }));
+  if (!HELD_OUT.has(one.stage)) return null;
+  const rows = samePlayed(one).map((other) => ({ name: other.run.label, values: other.get("rewards") }));
+  return rows.length > 1 ? rows : null;
+}
+
+/** The same held-out episode in every run that has rewards for it: before training all methods of a seed share them. */
+function samePlayed(one) {
+  if (one.shared === undefined) {
+    const found = new Map();
+    const steps = String(one.get("steps"));
+    for (const run of store.runs.values()) {
+      if (run.setting !== one.run.setting || run.seed !== one.run.seed || found.has(run.label)) continue;
+      const same = episodesOf(run).find((other) => other.group === one.group && other.index === one.index);
+      if (same && same.get("rewards").length && String(same.get("steps")) === steps) found.set(run.label, same);
+    }
+    one.shared = [...found.values()].sort((a, b) => a.run.label.localeCompare(b.run.label, "en"));
+  }
+  return one.shared;
 }
 
 function methodName(row) {

@@ -125,7 +125,7 @@ function pairs(left, right, a, b, differs) {
           el(
             "div",
             { class: "side" },
-            el("p", { class: "letter" }, letter),
+            el("p", { class: "letter" }, `${letter} · ${visible(one.run.label)}`),
             steps[turn]
               ? turnBody(steps[turn], turn > 0 ? steps[turn - 1].progress : one.get("start"), turn + 1, scales[side])
               : el("p", { class: "quiet" }, `${letter} has ended.`),

@@ -8,6 +8,7 @@ const GROUP_NAMES = {
   warm_start: "held-out tasks, before training",
   audit: "audited episodes",
 };
+const HELD_OUT = new Set(["eval", "warm_start"]);
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
 
 const store = { report: null, book: null, raw: [], figures: null, runs: new Map(), parsed: new Map(), texts: null };

@@ -25,7 +25,7 @@ function episodeView(one) {
       ),
     ),
     headOf(one, "h2"),
-    rows ? pairFields(one) : null,
+    one.run.methods ? pairFields(one) : null,
     rows && pair.some(Boolean) ? pairWords(one, rows, pair) : null,
     stripOf(one, steps, missing, pair),
     turnList(one, steps, missing, pair),
