@@ -7,7 +7,6 @@ interrupted by ctrl-C and by SIGTERM.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -19,8 +18,9 @@ import typer
 from spa_bench.commands import comparison, data, listing, new, report
 from spa_bench.commands import settings as settings_page
 from spa_bench.commands.bench import What
+from spa_bench.commands.dry_run import dry_run as show_dry_run
 from spa_bench.commands.failures import ended
-from spa_bench.commands.options import Flags, check, in_force, listed, method_options, only, to_toml
+from spa_bench.commands.options import Flags, check, listed, method_options, only
 from spa_bench.commands.words import (
     METHODS,
     RESULTS,
@@ -47,7 +47,7 @@ from spa_bench.commands.words import (
     resumable,
     say_what_is_next,
 )
-from spa_bench.config import EMBEDDED, RunConfig
+from spa_bench.config import RunConfig
 from spa_bench.core import UserError
 from spa_bench.runs.deadline import Deadline, DeadlineReached
 from spa_bench.runs.folder import RunFolder, run_path
@@ -88,36 +88,6 @@ def root(
     ] = False,
 ) -> None:
     """Benchmark for step-level rewards of language-model agents."""
-
-
-def _print_configs(configs: Sequence[RunConfig], as_json: bool) -> None:
-    """As TOML for `--config`; several configurations each under a comment that names the run."""
-    plain = [in_force(config) for config in configs]
-    if as_json:
-        print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=1))
-        return
-    for number, (config, values) in enumerate(zip(configs, plain, strict=True), 1):
-        if len(plain) > 1:
-            label = printable_line(
-                f"{config.env}, {reward_label(config.reward, config.reward_options)}, seed {config.seed}"
-            )
-            print(("\n" if number > 1 else "") + f"# run {number} of {len(plain)}: {label}")
-        print(to_toml(values), end="")
-
-
-def _print_estimate(config: RunConfig) -> None:
-    """Memory and time of a model from elsewhere, on standard error; the embedded one fits everywhere."""
-    if config.model.name == EMBEDDED:
-        return
-    from spa_bench.training.estimate import estimate
-
-    try:
-        with aside():
-            lines = estimate(config).lines()
-    except UserError as error:
-        lines = [f"no estimate of memory and time: {error}"]
-    for line in lines:
-        print(printable_line(line), file=sys.stderr)
 
 
 def _rows(configs: Sequence[RunConfig]) -> list[str]:
@@ -165,8 +135,7 @@ def run(
         settings = flags.config(reward=only(reward, "reward"), seed=seed)
         check(settings)
     if dry_run:
-        _print_configs([settings], as_json)
-        _print_estimate(settings)
+        show_dry_run([settings], flags, results, track, as_json)
         return
     from spa_bench.training import experiment
 
@@ -215,7 +184,7 @@ def compare(
     if baseline is not None and baseline not in (rows := _rows(configs)):
         raise UserError(f"no row {baseline!r} in this comparison: --baseline is one of {', '.join(rows)}")
     if dry_run:
-        _print_configs(configs, as_json)
+        show_dry_run(configs, flags, results, track, as_json)
         return
     from spa_bench.training import experiment
 

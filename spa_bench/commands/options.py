@@ -20,7 +20,7 @@ from spa_bench.assignments import meant, override
 from spa_bench.commands import recipes
 from spa_bench.config import EMBEDDED, LORA, OTHER_MODELS, ModelConfig, RunConfig, build, known_keys, not_a_value
 from spa_bench.core import UserError
-from spa_bench.terminal import UNSAFE
+from spa_bench.terminal import UNSAFE, printable_line
 from spa_bench.training.model_content import known_as
 from spa_bench.watch import watching
 
@@ -73,6 +73,29 @@ class Flags:
         for key, value in _section(worlds, str(env)).items():
             values[key] = {**_section(values, key), **value} if isinstance(value, dict) else value
         return values
+
+    def sources(self) -> dict[str, str]:
+        """Where values come from that are no defaults: `section.key` -> the world, the model, the file or an option."""
+        values = self.values()
+        env = str(values["env"])
+        said: list[tuple[str, Mapping[str, Any]]] = [(env, registry.find("environments", env).settings)]
+        said += [("model", layer) for layer in _models(_section(values, "model"))]
+        said += [(f"--config {self.file}", self.of_file()), ("--set", override({}, self.assignments))]
+        tasks, data = {"tasks": self.tasks or self.data}, {"data": self.data}
+        options: list[tuple[str, str, Mapping[str, Any]]] = [
+            ("--model", "model", {"name": self.model}),
+            ("--data" if self.tasks is None else "--tasks", "world", tasks),
+            ("--data", "world", data),
+            ("--split", "eval", {"split": self.split}),
+        ]
+        said += [(option, {key: {k: v for k, v in own.items() if v is not None}}) for option, key, own in options]
+        return {
+            f"{section}.{key}": printable_line(source)
+            for source, layer in said
+            for section, inner in layer.items()
+            if isinstance(inner, Mapping)
+            for key in inner
+        }
 
     def config(self, **fixed: Any) -> RunConfig:
         """The checked configuration; `reward` may have options of its own (`method_options`)."""
@@ -184,14 +207,29 @@ def in_force(config: RunConfig) -> dict[str, Any]:
     return values
 
 
-def to_toml(values: Mapping[str, Any]) -> str:
-    """Settings as TOML that `--config` reads back; settings that are None are left out."""
-    plain = [f"{key} = {_value(value)}" for key, value in values.items() if not isinstance(value, dict | None)]
-    parts = ["\n".join(plain)]
+def to_toml(
+    values: Mapping[str, Any],
+    sources: Mapping[str, str] | None = None,
+    resolved: Mapping[str, tuple[Any, str]] | None = None,
+) -> str:
+    """Settings as TOML that `--config` reads back; settings that are None are left out.
+
+    With `sources` each says in a comment where it comes from, and below one that is left open, None or `auto`, stands a
+    comment with what it is `resolved` to and by what.
+    """
+
+    def lines(key: str, name: str, value: Any) -> list[str]:
+        open_to = (resolved or {}).get(key) if value is None or value == "auto" else None
+        said = "" if sources is None or not key.count(".") else f"  # {sources.get(key, 'default')}"
+        plain = [] if value is None else [f"{_key(name)} = {_value(value)}{said}"]
+        return plain + ([f"# {_key(name)} = {_value(open_to[0])}  # by {open_to[1]}"] if open_to else [])
+
+    top = [f"{key} = {_value(value)}" for key, value in values.items() if not isinstance(value, dict | None)]
+    parts = ["\n".join(top)]
     for key, section in values.items():
-        if isinstance(section, dict) and any(value is not None for value in section.values()):
-            lines = [f"{_key(name)} = {_value(value)}" for name, value in section.items() if value is not None]
-            parts.append("\n".join([f"[{_key(key)}]", *lines]))
+        if isinstance(section, dict):
+            inner = [line for name, value in section.items() for line in lines(f"{key}.{name}", name, value)]
+            parts += ["\n".join([f"[{_key(key)}]", *inner])] if inner else []
     return "\n\n".join(parts) + "\n"
 
 

@@ -45,6 +45,11 @@ def examples_wanted(config: RunConfig, name: str) -> int:
     return automatic if model.examples is None else model.examples
 
 
+def longest_reply(config: RunConfig, name: str) -> int:
+    """`model.max_new_tokens`, or what this form of a reply needs."""
+    return config.model.max_new_tokens or (16 if name == "action" else 256)
+
+
 def with_examples(prompt: ReplyFormat, player: Player, requests: Sequence[Request], wanted: int) -> ReplyFormat:
     """The format with `wanted` successes of the expert among these games; UserError where there are not so many.
 

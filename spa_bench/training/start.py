@@ -216,8 +216,8 @@ def reads_packed(start: Start, model: PreTrainedModel) -> bool:
 
 
 def longest_reply(start: Start) -> int:
-    """`model.max_new_tokens`, or what the form of a reply needs."""
-    return start.config.model.max_new_tokens or (16 if start.prompt.name == "action" else 256)
+    """In tokens, in the form in force."""
+    return prompting.longest_reply(start.config, start.prompt.name)
 
 
 def behind_interface(start: Start) -> Agent:
