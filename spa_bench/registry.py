@@ -54,6 +54,11 @@ def names(room: Room) -> list[str]:
     return sorted({*_modules(room), *(point.name for point in _points(room))})
 
 
+def built_in(room: Room) -> list[str]:
+    """The names of this package alone, sorted: what is written of them does not depend on what else is installed."""
+    return sorted(_modules(room))
+
+
 def about(room: Room, name: str) -> str:
     """What a plug-in says of itself: the first sentence of its docstring, of a world the class's; no agent is imported.
 

@@ -72,7 +72,7 @@ def test_options_are_listed_with_what_they_can_be():
 
 
 @pytest.mark.parametrize(
-    ("room", "name"), [(room, name) for room in ("rewards", "environments") for name in registry.names(room)]
+    ("room", "name"), [(room, name) for room in ("rewards", "environments") for name in registry.built_in(room)]
 )
 def test_every_option_of_ours_has_a_description_and_a_number_a_range(room: Any, name: str):
     for option in options(registry.find(room, name)):

@@ -21,7 +21,6 @@ from spa_bench.core import UserError
 from spa_bench.declared import wanted
 
 HEADER = ("setting", "default", "values", "meaning", "source of the default")
-OWN = "spa_bench."
 HEAD = """\
 # Settings
 
@@ -94,8 +93,7 @@ def _default(section: str, key: str, field: FieldInfo) -> str:
 
 def _worlds() -> list[tuple[str, Any]]:
     """The worlds of this package and what they set; those of other packages are no part of the reference."""
-    found = [(name, registry.find("environments", name)) for name in registry.names("environments")]
-    return [(name, world.settings) for name, world in found if world.__module__.startswith(OWN)]
+    return [(name, registry.find("environments", name).settings) for name in registry.built_in("environments")]
 
 
 def shown(value: Any) -> str:

@@ -20,8 +20,8 @@ from spa_bench.terminal import argument, printable_line
 
 P = ParamSpec("P")
 
-WORLDS = ", ".join(registry.names("environments"))
-METHODS = f"Methods: {', '.join(registry.names('rewards'))}; `spa-bench list rewards` explains them."
+WORLDS = ", ".join(registry.built_in("environments"))
+METHODS = f"Methods: {', '.join(registry.built_in('rewards'))}; `spa-bench list rewards` explains them."
 
 Env = Annotated[str | None, typer.Option(help=f"World: {WORLDS}.")]
 Reward = Annotated[
@@ -50,7 +50,10 @@ Until = Annotated[
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Print the resolved configuration of each run and exit."),
+    typer.Option(
+        "--dry-run",
+        help="Print what is in force and where it comes from; fail where model, data or folders are missing.",
+    ),
 ]
 Full = Annotated[bool, typer.Option("--full", help="On a terminal, print all tables and notes, as a pipe gets them.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]

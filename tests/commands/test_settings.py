@@ -116,5 +116,5 @@ def test_what_is_not_there_is_one_line(words: list[str], message: str):
 
 def test_the_help_of_run_names_worlds_and_methods():
     text = " ".join(invoke("run", "--help", env={"COLUMNS": "200", "TERM": "dumb"}).stdout.split())
-    for name in (*registry.names("environments"), *registry.names("rewards")):
+    for name in (*registry.built_in("environments"), *registry.built_in("rewards")):
         assert name in text
