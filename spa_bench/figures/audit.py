@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spa_bench.audit.columns import PLURAL, counts, ranges
 from spa_bench.audit.intervals import Measured
@@ -78,10 +78,8 @@ def _draw_overall(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> N
     for row, method in enumerate(methods):
         colour, fill = (PALE, "white") if method.placebo else (INK, INK)
         if not _draw_dot(axes, method.agreement.spearman, row, "o", colour, fill):
-            box = {"facecolor": "white" if row % 2 else BAND, "edgecolor": "none", "pad": 1}
-            axes.text(
-                0, row, "undefined: no episode\ncan be ranked", color=PALE, va="center", fontsize=8, bbox=box, zorder=4
-            )
+            at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 8, "zorder": 4}
+            axes.text(0.01, row, "undefined: no episode\ncan be ranked", color=PALE, **at)
     axes.plot([], [], "o", color=INK, label=f"method, 95 % CI over {audit.sampled}")
     axes.plot([], [], "o", color=PALE, markerfacecolor="white", label="placebo")
     axes.set_yticks(range(len(methods)), [printable_line(method.name) for method in methods])
@@ -117,7 +115,7 @@ def _draw_lengths(axes: Axes, audit: Audit, methods: Sequence[MethodAudit]) -> N
 def _rows(axes: Axes, methods: Sequence[MethodAudit]) -> None:
     """Bands that lead from a name to its dots, and the axes of both halves of the figure."""
     for row in range(0, len(methods), 2):
-        axes.axhspan(row - 0.5, row + 0.5, color=BAND, linewidth=0, zorder=0)
+        axes.axhspan(row - 0.5, row + 0.5, color=INK, alpha=BAND, linewidth=0, zorder=0)
     axes.axvline(0, color=PALE, linewidth=0.8, zorder=1)
     axes.set_ylim(-0.5, max(1, len(methods)) - 0.5)
     axes.set_xlabel("Spearman, within trajectory")

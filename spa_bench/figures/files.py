@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spa_bench.analysis.differences import Difference
 from spa_bench.analysis.groups import Group
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
-from spa_bench.figures import credit, curves, lengths, profiles, scatter, step_intervals
+from spa_bench.figures import costs, credit, curves, forest, heat, lengths, profiles, scatter, step_intervals
 from spa_bench.figures.credit import CreditMap
 from spa_bench.figures.style import OVERLAID, save
 from spa_bench.files import write_whole
@@ -39,22 +40,29 @@ def figures(
     folder: Path,
     cuts: Sequence[int] | None = None,
     baseline: str | None = None,
+    differences: Mapping[str, Sequence[Difference]] | None = None,
 ) -> Written:
     """Draw all that can be drawn, each as SVG and PNG, with the numbers behind it as JSON (nine digits).
 
     The names are what the files begin with, as `report.names` makes them. `folder` is made where it is missing; an
-    older file of the same name is written over. `cuts` and `baseline` are those of `step_intervals.improvements`.
+    older file of the same name is written over. `cuts` and `baseline` are those of `step_intervals.improvements`,
+    `differences` those of each group's table.
     """
     folder.mkdir(parents=True, exist_ok=True)
     book = _Book(folder)
     for name, group in groups.items():
         book.add(f"{name}-step-intervals", partial(step_intervals.data, group, baseline, cuts), step_intervals.draw)
         book.add(f"{name}-lengths", partial(lengths.data, group), lengths.draw)
+        book.add(f"{name}-differences", partial(forest.data, group, (differences or {}).get(name, ())), forest.draw)
+        book.add(f"{name}-by-type", partial(heat.by_type, group), heat.draw)
+        book.add(f"{name}-costs", partial(costs.data, group), costs.draw)
         book.add(f"{name}-profiles", partial(profiles.data, group), profiles.draw)
         if len(group.methods) > OVERLAID:
             book.add(f"{name}-learning-curves", partial(curves.data, [group]), curves.draw)
     if few := [group for group in groups.values() if len(group.methods) <= OVERLAID]:
         book.add("learning-curves", partial(curves.data, few), curves.draw)
+    if len(groups) > 1:
+        book.add("worlds", partial(heat.by_world, list(groups.values())), heat.draw)
     for name, audit in audits.items():
         book.add(f"{name}-scatter", partial(scatter.data, audit), scatter.draw)
     for name, found in credits.items():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from spa_bench.analysis.groups import EVAL, Group, valid
-from spa_bench.analysis.runs import Run
+from spa_bench.analysis.groups import EVAL, Group
+from spa_bench.analysis.runs import Played
 from spa_bench.core import BUCKETS, UserError, bucket
 from spa_bench.figures import words
-from spa_bench.figures.rows import Column, Mark, draw_rows
-from spa_bench.stats import Estimate, over_seeds, wilson
+from spa_bench.figures.bars import draw_parts
+from spa_bench.figures.rows import Column, Mark
+from spa_bench.figures.success import intervals, success
+from spa_bench.stats import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,18 +49,18 @@ def data(group: Group) -> Lengths:
     sizes = Counter(tasks.values())
     return Lengths(
         title=f"Success by task length (expert steps): {words.title(group)}",
-        caption=f"{words.sources(group)}\n{_intervals(group)}",
+        caption=f"{words.sources(group)}\n{intervals(group)}",
         limits=limits,
         sizes={name: sizes[name] for name in BUCKETS},
         rows={
-            label: {name: _success(runs, panel, name, limits) for name in BUCKETS}
+            label: {name: success(runs, panel, partial(_is, name, limits)) for name in BUCKETS}
             for label, (runs, panel) in group.rows.items()
         },
     )
 
 
 def draw(found: Lengths) -> Figure:
-    """One pair of axes for each length."""
+    """A group of bars for each length; of many methods a row for each, and a pair of axes for each length."""
     short, medium = found.limits
     ranges = {"short": f"up to {short}", "medium": f"{short + 1} to {medium}", "long": f"more than {medium}"}
     columns = [
@@ -67,25 +70,14 @@ def draw(found: Lengths) -> Figure:
         )
         for name in BUCKETS
     ]
-    methods, ends = list(found.rows), (0.0, 100.0)
-    return draw_rows(columns, methods, title=found.title, label="success %", caption=found.caption, ends=ends)
+    reached = [end for column in columns for mark in column.marks.values() for end in (mark.value, mark.high) if end]
+    most = min(100.0, 1.1 * max([10.0, *reached]))
+    ends = (-0.015 * most, most)
+    return draw_parts(columns, list(found.rows), title=found.title, label="success %", caption=found.caption, ends=ends)
 
 
-def _success(runs: Sequence[Run], panel: str, name: str, limits: tuple[int, int]) -> Estimate | None:
-    seeds = [[one.success for one in valid(run, panel) if bucket(one.expert_steps, limits) == name] for run in runs]
-    if len(seeds) == 1:
-        return wilson(sum(seeds[0]), len(seeds[0]))
-    means = [sum(won) / len(won) for won in seeds if won]
-    return over_seeds(means, limits=(0.0, 1.0)) if means else None
-
-
-def _intervals(group: Group) -> str:
-    counts = {len(runs) for runs, _ in group.rows.values()}
-    said = {
-        True: "One seed: 95 % CI over tasks (Wilson).",
-        False: "Mean over seeds; 95 % CI over seeds (Student), none where all seeds are equal.",
-    }
-    return " ".join(said[one] for one in (False, True) if any((count == 1) is one for count in counts))
+def _is(name: str, limits: tuple[int, int], episode: Played) -> bool:
+    return bucket(episode.expert_steps, limits) == name
 
 
 def _mark(found: Estimate | None) -> Mark:

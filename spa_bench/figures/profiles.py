@@ -55,6 +55,4 @@ def data(group: Group) -> Profiles:
 def draw(found: Profiles) -> Figure:
     """Steps that fall from left to right."""
     labels = ("outcome tau", "episodes with outcome > tau, %")
-    return draw_lines(
-        [found.panel], title=found.title, labels=labels, caption=found.caption, steps=True, limits=(-3.0, 103.0)
-    )
+    return draw_lines([found.panel], title=found.title, labels=labels, caption=found.caption, steps=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from spa_bench.figures.style import INK, PALE, Look, looks, sheet, striped
+from spa_bench.figures.style import INK, NAME, PALE, Look, looks, sheet, striped, tall
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +30,8 @@ class Column:
     title: str
     marks: Mapping[str, Mark]
     """By method."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What stands at the right of the axes, by method."""
 
 
 def draw_rows(
@@ -42,8 +44,8 @@ def draw_rows(
     ends: tuple[float, float],
 ) -> Figure:
     """The figure; `ends` are the least and the largest value that is shown."""
-    width = 1 + 0.075 * min(40, max(map(len, methods))) + 2.1 * len(columns)
-    figure = sheet(width, 1 + 0.24 * max(3, len(methods)), title, caption)
+    width = 1 + 0.075 * min(NAME, max(map(len, methods))) + (4.2 if columns[0].notes else 2.1) * len(columns)
+    figure = sheet(width, 1 + (1.4 if columns[0].notes else 1) * tall(methods), title, caption)
     found = looks(methods)
     every = figure.subplots(1, len(columns), sharex=True, sharey=True, squeeze=False)[0]
     for axes, column in zip(every, columns, strict=True):
@@ -53,6 +55,9 @@ def draw_rows(
         axes.axvline(0, color=PALE, linewidth=0.8, zorder=1)
         for row, method in enumerate(methods):
             _draw(axes, column.marks[method], row, found[method], ends)
+        for row, method in enumerate(methods if column.notes else ()):
+            at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 7}
+            axes.text(1.02, row, column.notes[method], **at)
     every[0].set_xlim(*ends)
     return figure
 

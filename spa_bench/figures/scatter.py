@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spa_bench.audit.summary import Audit, MethodAudit
 from spa_bench.core import UserError
+from spa_bench.figures.points import Named, name_points
 from spa_bench.figures.style import INK, PALE, legend, looks, sheet, shortened
 from spa_bench.figures.words import forms
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SHAPES = {"method": "o", "placebo": "s", "floor": "v"}
 """Filled for methods, hollow for the others."""
-DIRECTIONS = ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1))
-"""Where a name may be written, seen from its point; the first free place is taken."""
-
-Box = tuple[float, float, float, float]
-"""Left, lower, right and upper end, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +80,9 @@ def draw(found: Scatter) -> Figure:
         fill = colour if point.role == "method" else "white"
         axes.plot(point.spearman, point.inversions, SHAPES[point.role], color=colour, markerfacecolor=fill, zorder=3)
     axes.axvline(0, color=PALE, linewidth=0.8, zorder=1)
-    most = max(10.0, *(point.inversions for point in found.points))
-    axes.set_ylim(-0.28 * most, 1.15 * most)
-    axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 100])
+    most = max(point.inversions for point in found.points) or 1.0
+    axes.set_ylim(-0.35 * most, 1.35 * most)
+    axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= most])
     axes.margins(x=0.12)
     axes.set_xlabel("Spearman correlation with the oracle's progress, within trajectory")
     axes.set_ylabel("misordered pairs of episodes, %")
@@ -95,7 +90,10 @@ def draw(found: Scatter) -> Figure:
     hollow = {role: INK if role == "method" else "white" for role in roles}
     handles = [axes.plot([], [], SHAPES[role], color=INK, markerfacecolor=hollow[role])[0] for role in roles]
     legend(figure, handles, roles)
-    _name(figure, axes, found.points, {method: look.colour for method, look in own.items()})
+    name_points(figure, axes, [
+        Named(point.method, point.spearman, point.inversions, own[point.method].colour, point.low, point.high)
+        for point in found.points
+    ])  # fmt: skip
     return figure
 
 
@@ -105,53 +103,3 @@ def _point(method: MethodAudit, floors: Sequence[str]) -> Point | None:
         return None
     role = "floor" if method.name in floors else "placebo" if method.placebo else "method"
     return Point(method.name, role, rank.value, rank.low, rank.high, 100 * inversions)
-
-
-def _name(figure: Figure, axes: Axes, points: Sequence[Point], colours: Mapping[str, str]) -> None:
-    """Write the names; a line leads from a distant name to its point."""
-    figure.draw_without_rendering()  # the layout is settled here; the names do not move it any more
-    scale = figure.dpi / 72
-    taken = [box for point in points for box in _obstacles(axes, point, scale)]
-    for point in points:
-        x, y = axes.transData.transform((point.spearman, point.inversions))
-        text = axes.annotate(
-            shortened(point.method, 32), (point.spearman, point.inversions), (0, 0),
-            textcoords="offset points", fontsize=7.5, zorder=5, color=INK,
-            arrowprops={"arrowstyle": "-", "color": colours[point.method], "linewidth": 0.6, "shrinkB": 3},
-        )  # fmt: skip
-        text.set_in_layout(False)
-        size = text.get_window_extent()
-        left, low, box = _free(x, y, size.width, size.height, taken, axes.bbox.extents, scale)
-        text.set_position((left, low))
-        taken.append(box)
-
-
-def _obstacles(axes: Axes, point: Point, scale: float) -> list[Box]:
-    """The point and its CI."""
-    x, y = axes.transData.transform((point.spearman, point.inversions))
-    ends = [(end, point.inversions) for end in (point.low, point.high) if end is not None]
-    marks = [(x - 4 * scale, y - 4 * scale, x + 4 * scale, y + 4 * scale)]
-    if len(ends) == 2:
-        (left, _), (right, _) = axes.transData.transform(ends)
-        marks.append((left, y - scale, right, y + scale))
-    return marks
-
-
-def _free(
-    x: float, y: float, width: float, height: float, taken: Sequence[Box], room: Sequence[float], scale: float
-) -> tuple[float, float, Box]:
-    """Offset in points, and box, of the nearest place that is free; the last one tried where none is."""
-    for step in range(1, 60):
-        for right, up in DIRECTIONS:
-            reach = scale * 5 * step
-            left = x + (reach if right > 0 else -reach - width if right < 0 else -width / 2)
-            low = y + (0.8 * reach if up > 0 else -0.8 * reach - height)
-            box = (left, low, left + width, low + height)
-            inside = box[0] >= room[0] and box[1] >= room[1] and box[2] <= room[2] and box[3] <= room[3]
-            if inside and not any(_overlap(box, other) for other in taken):
-                return (left - x) / scale, (low - y) / scale, box
-    return (left - x) / scale, (low - y) / scale, box
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 from spa_bench.analysis.groups import Group
 from spa_bench.analysis.step_intervals import Improvement, Improvements, improvements
 from spa_bench.figures import words
-from spa_bench.figures.rows import Column, Mark, draw_rows
-from spa_bench.figures.style import INK, OVERLAID, PALE, Look, legend, looks, sheet
+from spa_bench.figures.bars import draw_parts
+from spa_bench.figures.rows import Column, Mark
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.container import BarContainer
     from matplotlib.figure import Figure
 
 FAR = 2.0
@@ -47,61 +45,12 @@ def draw(found: StepIntervals) -> Figure:
     """Bars in groups; of many methods, or many intervals, a row for each method instead."""
     methods = list(dict.fromkeys(row.method for row in found.found.rows))
     cells = {(row.method, row.interval): row for row in found.found.rows}
-    ends = _ends(found.found.rows)
-    label = f"relative improvement over {found.found.baseline}, %"
-    if len(methods) <= OVERLAID and len(methods) * len(found.found.intervals) <= 4 * OVERLAID:
-        return _bars(found, methods, cells, ends)
     columns = [
         Column(_title(name, cells, methods), {method: _mark(cells[method, name]) for method in methods})
         for name in (interval.name for interval in found.found.intervals)
     ]
-    return draw_rows(columns, methods, title=found.title, label=label, caption=found.caption, ends=ends)
-
-
-def _bars(
-    found: StepIntervals,
-    methods: Sequence[str],
-    cells: Mapping[tuple[str, str], Improvement],
-    ends: tuple[float, float],
-) -> Figure:
-    bar = min(0.25, 0.8 / len(methods))
-    figure = sheet(10, 3.6, found.title, found.caption)
-    axes = figure.subplots()
-    found_looks = looks(methods)
-    names = [interval.name for interval in found.found.intervals]
-    handles = []
-    for place, method in enumerate(methods):
-        look, at = found_looks[method], [group + bar * (place + 0.5 - len(methods) / 2) for group in range(len(names))]
-        handles.append(_draw(axes, at, [_mark(cells[method, name]) for name in names], bar, look, ends))
-    axes.axhline(0, color=INK, linewidth=0.8)
-    axes.set_ylim(*ends)
-    axes.set_xlim(-0.5, len(names) - 0.5)
-    axes.set_xticks(range(len(names)), [_title(name, cells, methods) for name in names])
-    axes.tick_params(axis="x", length=0)
-    axes.set_ylabel(f"relative improvement over {found.found.baseline}, %")
-    axes.yaxis.grid(True, color=PALE, alpha=0.3, linewidth=0.5)
-    axes.set_axisbelow(True)
-    legend(figure, handles, methods)
-    return figure
-
-
-def _draw(
-    axes: Axes, at: Sequence[float], marks: Sequence[Mark], width: float, look: Look, ends: tuple[float, float]
-) -> BarContainer:
-    """The bars of one method."""
-    heights = [mark.value or 0.0 for mark in marks]
-    bars = axes.bar(at, heights, 0.92 * width, facecolor=look.colour, edgecolor="white", hatch=look.hatch, linewidth=0)
-    for x, mark in zip(at, marks, strict=True):
-        if mark.value is None:
-            axes.text(x, 0, f" {mark.why}", rotation=90, ha="center", va="bottom", fontsize=7, color=PALE)
-        if mark.low is not None and mark.high is not None:
-            low, high = max(ends[0], mark.low), min(ends[1], mark.high)
-            axes.vlines(x, low, high, color="white", linewidth=3.2, zorder=3)
-            axes.vlines(x, low, high, color=INK, linewidth=1.2, zorder=4)
-            for end, shape, beyond in ((ends[0], "v", mark.low < ends[0]), (ends[1], "^", mark.high > ends[1])):
-                if beyond:
-                    axes.plot(x, end, shape, color=INK, markersize=4, clip_on=False, zorder=4)
-    return bars
+    label, ends = f"relative improvement over {found.found.baseline}, %", _ends(found.found.rows)
+    return draw_parts(columns, methods, title=found.title, label=label, caption=found.caption, ends=ends)
 
 
 def _ends(rows: Sequence[Improvement]) -> tuple[float, float]:

@@ -40,7 +40,8 @@ def draw(found: Contents, folder: Path, baseline: str | None = None, cuts: Seque
     groups = dict(zip(section_names(found.tables), found.groups, strict=True))
     own = [audit for _, audit in found.audits]
     audits = dict(zip(audit_names(own), own, strict=True))
-    return [*figures.figures(groups, audits, maps, folder, cuts, baseline).reasons, *reasons]
+    differences = {name: table.differences for name, table in zip(groups, found.tables, strict=True)}
+    return [*figures.figures(groups, audits, maps, folder, cuts, baseline, differences).reasons, *reasons]
 
 
 def read(folder: Path, found: Contents) -> list[Picture]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spa_bench.analysis.groups import Group, grouped
-from spa_bench.analysis.runs import Played, Run
+from spa_bench.analysis.runs import COSTS, Played, Run
 
 STEPS = (2, 3, 4, 5, 6, 8, 10, 11, 14, 20)
 """Of the expert, for task k0, k1, ..."""
@@ -16,7 +16,9 @@ ITERATIONS = ({"episodes": 4, "success": 0.25, "env_steps": 100}, {"episodes": 4
 def panel(outcomes: Sequence[float], steps: Sequence[int] = STEPS, errors: Sequence[int] = ()) -> list[Played]:
     """Outcome 1 is success."""
     return [
-        Played(f"k{place}", "heat", many, outcome == 1, outcome, 5, 4, 0, place in errors)
+        Played(
+            f"k{place}", ("heat", "cool_then_place")[place % 2], many, outcome == 1, outcome, 5, 4, 0, place in errors
+        )
         for place, (many, outcome) in enumerate(zip(steps, outcomes, strict=False))
     ]
 
@@ -32,6 +34,8 @@ def run(
     steps: Sequence[int] = STEPS,
     errors: Sequence[int] = (),
     world: str = "alfworld",
+    evaluations: Sequence[Mapping[str, Any]] = (),
+    costs: Mapping[str, float] | None = None,
 ) -> Run:
     """`wins` says which tasks were solved, as "1101", or the outcomes."""
     config = {
@@ -54,7 +58,7 @@ def run(
         facts=facts,
         panels=panels,
         iterations=tuple(iterations),
-        costs={},
+        costs=dict.fromkeys(COSTS, 300.0) | {"extra_tokens": 0.0} if costs is None else costs,
         fit={},
         start="w",
         warm_start_seconds=0.0,
@@ -62,6 +66,7 @@ def run(
         failure=None,
         unreadable=0,
         duplicates=0,
+        evaluations=evaluations,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cache
@@ -24,12 +23,14 @@ from matplotlib.text import Text
 
 from spa_bench import registry
 from spa_bench.analysis.groups import Group
+from spa_bench.analysis.runs import COSTS
 from spa_bench.audit.intervals import Measured
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
-from spa_bench.figures import credit, curves, lengths, profiles, scatter, step_intervals
+from spa_bench.figures import costs, credit, curves, forest, heat, lengths, profiles, scatter, step_intervals
 from spa_bench.figures.files import figures
-from spa_bench.figures.style import KNOWN, OVERLAID, OWN, STYLE, looks, shortened
+from spa_bench.figures.style import INK, KNOWN, OVERLAID, OWN, drawing, looks, shortened, wrapped
+from spa_bench.report.table import tables_of
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -58,6 +59,12 @@ def crowd(count: int, seeds: int = 2, graded: bool = False) -> Group:
     )
 
 
+def spending(count: int) -> Group:
+    """A crowd whose costs are near each other."""
+    every = crowd(count).runs
+    return group(*(replace(one, costs=dict.fromkeys(COSTS, 300.0 + place)) for place, one in enumerate(every)))
+
+
 def audited(*extra: str) -> Audit:
     """With a rank correlation for all but one method, and inversions for all."""
     audit = an_audit(*extra)
@@ -79,8 +86,7 @@ def prices(turns: int, methods: int = 2) -> credit.CreditMap:
 
 
 def drawn(draw: Callable[[Any], Figure], data: Any) -> Figure:
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with drawing():
         figure = draw(data)
         FigureCanvasAgg(figure).draw()
     return figure
@@ -136,7 +142,8 @@ def test_an_episode_with_an_error_is_no_failure():
 
 def test_a_curve_adds_up_steps_and_has_a_band_for_several_seeds_only():
     rows = [{"success": 0.5, "env_steps": 100, "episodes": 3}, {"success": 1.0, "env_steps": 140, "episodes": 3}]
-    (panel,) = curves.data([group(run("ppo", "1", 0), run("ppo", "1", 1, iterations=rows), run("spa", "1", 0))]).panels
+    found = curves.data([group(run("ppo", "1", 0), run("ppo", "1", 1, iterations=rows), run("spa", "1", 0))])
+    (panel,) = found.training
     ppo, spa = panel.lines
     assert (ppo.x, ppo.y) == ((100, 230), (37.5, 75.0))
     assert (ppo.low, ppo.high) == ((25.0, 50.0), (50.0, 100.0))
@@ -146,19 +153,116 @@ def test_a_curve_adds_up_steps_and_has_a_band_for_several_seeds_only():
 def test_an_iteration_that_not_every_seed_has_episodes_of_is_no_point():
     rows = [{"success": 0.0, "env_steps": 100, "episodes": 0}, {"success": 1.0, "env_steps": 100, "episodes": 2}]
     more = [*rows, {"success": 1.0, "env_steps": 100, "episodes": 2}]
-    (panel,) = curves.data([group(run("ppo", "1", 0, iterations=rows), run("ppo", "1", 1, iterations=more))]).panels
+    (panel,) = curves.data([group(run("ppo", "1", 0, iterations=rows), run("ppo", "1", 1, iterations=more))]).training
     assert (panel.lines[0].x, panel.lines[0].y) == ((200,), (100.0,))
     odd = [{"success": None, "env_steps": None}, {"success": 0.5, "env_steps": 10}]
-    (panel,) = curves.data([group(run("ppo", "1", iterations=odd))]).panels
+    (panel,) = curves.data([group(run("ppo", "1", iterations=odd))]).training
     assert (panel.lines[0].x, panel.lines[0].y) == ((10,), (50.0,))
+
+
+def looked(*shares: float | None) -> dict[str, Any]:
+    """Two iterations more than there are evaluations, and these after the first ones."""
+    rows = [{"iteration": turn, "episodes": 4, "success": 0.0, "env_steps": 100} for turn in range(1, len(shares) + 2)]
+    looks = [{"iteration": turn, "episodes": 4, "success": won} for turn, won in enumerate(shares, 1)]
+    return {"iterations": rows, "evaluations": [row for row in looks if row["success"] is not None]}
+
+
+def test_held_out_success_begins_at_the_warm_start_and_ends_at_the_last_evaluation():
+    one = run("ppo", "1110", 0, start="1000", **looked(0.5, 0.75))
+    other = run("ppo", "1111", 1, start="1000", **looked(None, 0.25, 1.0))
+    (panel,) = curves.data([group(one, other)]).panels
+    (line,) = panel.lines
+    assert (line.x, line.y) == ((0, 200, 350), (25.0, 50.0, 87.5)), "the second after 300 and 400 steps"
+    assert (line.low, line.high) == ((25.0, 25.0, 75.0), (25.0, 75.0, 100.0))
+    (line,) = curves.data([group(run("ppo", "1110", start="1000", **looked(0.5)))]).panels[0].lines
+    assert (line.x, line.y) == ((0, 100, 200), (25.0, 50.0, 75.0))
+    assert (line.low[1], line.high[1]) == pytest.approx((15.0, 85.0), abs=0.1), "Wilson's of 2 of 4"
+
+
+def test_held_out_and_training_success_stand_beside_each_other_and_say_which_they_are():
+    data = curves.data([small()])
+    figure = drawn(curves.draw, data)
+    assert [axes.get_title().split(": ")[1] for axes in figure.axes] == [curves.HELD_OUT, curves.TRAINING]
+    assert [len(axes.lines[0].get_xdata()) for axes in figure.axes] == [2, 2]
+    assert figure.axes[0].lines[0].get_xdata()[0] == 0 and figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
+    assert figure.axes[0].get_ylim()[1] < 85, "the axes fit the data"
+
+
+@pytest.mark.parametrize("row", [{"success": 5.0, "episodes": 4}, {"success": 0.5, "episodes": -1}, {"success": "x"}])
+def test_an_evaluation_that_can_be_none_is_no_point(row: dict[str, Any]):
+    odd = looked(0.5) | {"evaluations": [{"iteration": 1} | row]}
+    assert curves.data([group(run("ppo", "1110", start="1000", **odd))]).panels[0].lines[0].x == (0, 200)
+
+
+def judged(some: Group) -> forest.Forest:
+    return forest.data(some, tables_of([some])[0].differences)
+
+
+def test_differences_are_those_of_the_table_with_its_verdicts():
+    some = group(*(run(name, won * 4, seed, steps=[3] * 40) for name, won in WON.items() for seed in (0, 1, 2)))
+    found = judged(some)
+    (table,) = tables_of([some])
+    assert [(one.method, one.verdict) for one in found.rows] == [(d.method, d.verdict) for d in table.differences]
+    assert {one.method: (one.verdict, round(one.difference)) for one in found.rows} == {
+        "spa": ("better", 60), "rrd": ("no significant difference", 0),
+    }  # fmt: skip
+    (axes,) = drawn(forest.draw, found).axes
+    assert "better\np = " in "".join(text.get_text() for text in axes.texts)
+    ends = [
+        part[:, 0].tolist()
+        for one in axes.collections
+        if isinstance(one, LineCollection)
+        for part in one.get_segments()
+    ]
+    assert all([one.low, one.high] in ends for one in found.rows if one.low is not None)
+    low, high = axes.get_xlim()
+    assert all(low < one.low and one.high < high for one in found.rows if one.low is not None)
+
+
+WON = {"ppo": "1000100000", "spa": "1111110011", "rrd": "1000100000"}
+
+
+def test_a_heat_map_has_success_by_type_and_the_tasks_of_each():
+    found = heat.by_type(small())
+    assert found.sizes == {"cool_then_place": 5, "heat": 5}
+    cool, warm = found.rows["spa"]
+    assert cool is not None and warm is not None  # k1 k3 k5 k7 k9: 3 and 4 of 5; k0 k2 k4 k6 k8: 3 and 3
+    assert (cool.mean, warm.mean) == (pytest.approx(0.7), pytest.approx(0.6))
+    axes, bar = drawn(heat.draw, found).axes
+    assert {"70\n(0 to 100)", "60"} <= {text.get_text() for text in axes.texts}
+    assert bar.get_ylabel() == "success %"
+    with pytest.raises(UserError, match="no two task types"):
+        heat.by_type(group(run("ppo", "1")))
+
+
+def test_a_heat_map_of_worlds_says_what_was_not_run():
+    other = group(run("ppo", "10", world="webshop"))
+    found = heat.by_world([small(), other])
+    assert list(found.rows) == ["ppo", "spa"] or list(found.rows) == ["warm start", "ppo", "spa"]
+    assert found.rows["spa"][1] is None and list(found.sizes.values()) == [10, 2]
+    assert "not run" in {text.get_text() for text in drawn(heat.draw, found).axes[0].texts}
+    with pytest.raises(UserError, match="no two worlds"):
+        heat.by_world([small()])
+
+
+def test_costs_add_up_what_a_method_needs_and_stand_where_the_numbers_say():
+    spent = {"env_steps": 100, "extra_env_steps": 50, "tokens_sampled": 1, "tokens_trained": 2, "extra_tokens": 4}
+    found = costs.data(group(run("ppo", "1010", costs=spent | {"seconds": 120}), run("spa", "1111")))
+    assert found.rows[0].costs == (150, 7, 120)
+    steps, tokens, minutes = drawn(costs.draw, found).axes
+    points = [{(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if len(line.get_xdata()) == 1}
+              for axes in (steps, tokens, minutes)]  # fmt: skip
+    assert (150, 50.0) in points[0] and (7, 50.0) in points[1] and (2, 50.0) in points[2]
+    with pytest.raises(UserError, match="cost on record"):
+        costs.data(group(run("ppo", "1", costs={"env_steps": float("nan")})))
 
 
 def test_the_band_lies_where_the_interval_says():
     rows = [[{"success": won + 0.1 * turn, "env_steps": 100, "episodes": 9} for turn in (0, 1)] for won in (0.4, 0.42)]
     data = curves.data([group(*(run("ppo", "1", seed, iterations=row) for seed, row in enumerate(rows)))])
-    (band,) = [one for one in drawn(curves.draw, data).axes[0].collections if isinstance(one, PolyCollection)]
+    (band,) = [one for one in drawn(curves.draw, data).axes[1].collections if isinstance(one, PolyCollection)]
     corners = {(round(x), round(y, 6)) for x, y in band.get_paths()[0].vertices}
-    line = data.panels[0].lines[0]
+    line = data.training[0].lines[0]
     assert {(100, round(line.low[0], 6)), (200, round(line.high[1], 6))} <= corners
     assert (line.low[0], line.high[0]) == (pytest.approx(40), pytest.approx(42))
 
@@ -261,6 +365,16 @@ def test_points_stand_where_the_numbers_say_and_placebos_are_hollow():
     assert ends == [[point.low, point.high] for point in data.points]
 
 
+def test_a_bar_of_height_0_is_a_line_with_a_number():
+    data = lengths.data(group(run("ppo", "0000000000"), run("spa", "1111111111")))
+    axes = drawn(lengths.draw, data).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["0"] * 3
+    lines = [one for one in axes.collections if isinstance(one, LineCollection) and one.get_linewidth()[0] == 3.5]
+    assert len(lines) == 3 and all(np.ptp(one.get_segments()[0][:, 0]) > 0.1 for one in lines)
+    nothing = drawn(lengths.draw, lengths.data(group(run("ppo", "0000000000", start="0000000000")))).axes[0]
+    assert nothing.get_ylim()[1] > 5 and len(nothing.texts) == 6
+
+
 def test_where_the_baseline_solves_nothing_the_bar_is_a_word():
     axes = drawn(
         step_intervals.draw, step_intervals.data(group(run("ppo", "0000"), run("spa", "1111")), cuts=(3,))
@@ -303,22 +417,22 @@ def test_turns_beyond_the_width_go_on_below():
 
 def test_more_methods_than_can_be_told_apart_have_axes_of_their_own():
     few, many = (drawn(curves.draw, curves.data([crowd(count)])) for count in (OVERLAID, OVERLAID + 1))
-    assert len(few.axes) == 1 and len(few.legends[0].get_texts()) == OVERLAID
+    assert len(few.axes) == 2 and len(few.legends[0].get_texts()) == OVERLAID
     used = [axes for axes in many.axes if axes.axison]
     assert [axes.get_title() for axes in used] == sorted(axes.get_title() for axes in used)
     assert len(used) == OVERLAID + 1 and not many.legends
     assert len(drawn(step_intervals.draw, step_intervals.data(crowd(21), cuts=(5, 10))).axes) == 3
     mixed = drawn(curves.draw, curves.data([small(), crowd(9)]))
-    titles = [axes.get_title() for axes in mixed.axes if axes.axison]
-    assert len(titles) == 2 + 9 and "spa (1. alfworld, valid_unseen)" in titles
-    assert "ppo (1. alfworld, valid_unseen)" in titles and "ppo (2. alfworld, valid_unseen)" in titles
+    titles = [axes.get_title().replace("\n", " ") for axes in mixed.axes if axes.axison]
+    assert len(titles) == 2 + 9 and "spa (1. alfworld, valid_unseen: held-out tasks)" in titles
+    assert {f"ppo ({number}. alfworld, valid_unseen: held-out tasks)" for number in (1, 2)} <= set(titles)
 
 
 def test_the_other_methods_stand_behind_one_as_a_broken_pale_line():
     data = curves.data([crowd(9)])
-    pale, own = drawn(curves.draw, data).axes[0].lines
+    pale, dotted, own = drawn(curves.draw, data).axes[0].lines
     first, *others = data.panels[0].lines
-    assert tuple(own.get_ydata()) == first.y
+    assert tuple(own.get_ydata()) == first.y and tuple(dotted.get_ydata()) == data.training[0].lines[0].y
     y = np.asarray(pale.get_ydata(), dtype=float)
     assert np.isnan(y).sum() == len(others)
     assert y[~np.isnan(y)].tolist() == [value for line in others for value in line.y]
@@ -330,7 +444,12 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "rows of many": lambda: drawn(step_intervals.draw, step_intervals.data(crowd(21), cuts=(5, 10, 15))),
     "lengths of one": lambda: drawn(lengths.draw, lengths.data(group(run("ppo", "1010100100")))),
     "lengths of many": lambda: drawn(lengths.draw, lengths.data(crowd(21))),
+    "lengths of few": lambda: drawn(lengths.draw, lengths.data(small())),
     "long names": lambda: drawn(lengths.draw, lengths.data(group(run(HOSTILE, "1010100100")))),
+    "rows of differences": lambda: drawn(forest.draw, judged(crowd(21))),
+    "rows of types": lambda: drawn(heat.draw, heat.by_type(crowd(21))),
+    "rows of worlds": lambda: drawn(heat.draw, heat.by_world([small(), group(run(HOSTILE, "10", world="webshop"))])),
+    "costs of many": lambda: drawn(costs.draw, costs.data(spending(19))),
     "curves": lambda: drawn(curves.draw, curves.data([small(), crowd(OVERLAID)])),
     "curves of many": lambda: drawn(curves.draw, curves.data([crowd(21)])),
     "curves with long names": lambda: drawn(curves.draw, curves.data([group(run(HOSTILE, "1"), run("ppo", "1"))])),
@@ -343,6 +462,12 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 }
 
 
+def seen(axes: Any, label: Text) -> bool:
+    """A tick beyond the ends of its axis has a label that is not drawn."""
+    low, high = sorted(axes.get_ylim())
+    return low <= label.get_position()[1] <= high
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_words_overlap_or_leave_the_figure(name: str):
     figure = FIGURES[name]()
@@ -351,7 +476,8 @@ def test_no_words_overlap_or_leave_the_figure(name: str):
     for axes in figure.axes:
         if axes.axison:
             words += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
-            words += axes.get_yticklabels() if "rows" in name or "lengths" in name or "credit" in name else []
+            named = "rows" in name or "lengths" in name or "credit" in name
+            words += [label for label in axes.get_yticklabels() if named and seen(axes, label)]
     words = [word for word in words if word.get_text().strip() and word.get_visible()]
     boxes = [Text.get_window_extent(word) for word in words]  # without the line that leads to it
     assert len(boxes) >= 4
@@ -405,6 +531,8 @@ def test_more_names_than_there_are_looks_still_have_one():
 def test_text_is_one_line_cut_and_visible():
     assert shortened("a\nb\x1b", 20) == "a\\nb\\x1b"
     assert shortened("abcdef", 4) == "abc…"
+    assert wrapped("stepagent-inverse (bonus=sum, exact=true)", 28) == "stepagent-inverse\n(bonus=sum, exact=true)"
+    assert wrapped("x" * 100, 20).count("\n") == 3 and wrapped("x" * 100, 20).endswith("…")
 
 
 # Files
@@ -412,8 +540,9 @@ def test_text_is_one_line_cut_and_visible():
 
 def written(folder: Path, *groups: Group, audits: Any = (), credits: Any = ()) -> dict[str, bytes]:
     names = {f"{group.runs[0].config['env'][:3]}-{len(group.methods)}": group for group in groups}
+    told = {name: tables_of([one])[0].differences for name, one in names.items()}
     named = ({f"audit-{n}": one for n, one in enumerate(some)} for some in (audits, credits))
-    found = figures(names, next(named), next(named), folder, (5, 10))
+    found = figures(names, next(named), next(named), folder, (5, 10), None, told)
     assert sorted(found.paths) == sorted(folder.iterdir())
     return {path.name: path.read_bytes() for path in found.paths}
 
@@ -430,11 +559,18 @@ def test_all_figures_repeat_to_the_byte_and_leave_settings_alone(tmp_path: Path)
     kinds = {name.rsplit("-", 1)[-1] for name in first}
     assert kinds == {
         f"{kind}.{ending}"
-        for kind in ("intervals", "lengths", "profiles", "curves", "scatter", "credit")
+        for kind in ("intervals", "lengths", "profiles", "curves", "scatter", "credit", "differences", "type", "costs")
         for ending in ("svg", "png", "json")
     }
     assert all(len(content) > 4000 for name, content in first.items() if not name.endswith("json"))
     assert not any(b"<dc:date>" in content for content in first.values())
+    for name, content in first.items():
+        if name.endswith("svg"):  # on a page of any colour
+            assert b"currentColor" in content and INK.encode() not in content
+            assert (
+                content.count(b"fill: #ffffff", 0, content.index(b"axes_1")) == 0 and b'style="fill: none"' in content
+            )
+            assert b"#000000" not in content or "credit" in name, "in its cells"
 
 
 @pytest.fixture(scope="module")
@@ -447,8 +583,9 @@ def test_a_figure_is_the_same_in_any_company(alone: dict[str, bytes], tmp_path: 
     other = group(run("ppo", "10", world="webshop"), run("spa", "11", world="webshop"))
     together = written(tmp_path, other, small())
     own = {name for name in alone if not name.startswith("learning")}
+    assert any(name.startswith("worlds") for name in together)
     assert own and {name: together[name] for name in own} == {name: alone[name] for name in own}
-    assert {name.split("-")[0] for name in together} == {"alf", "web", "learning"}
+    assert {name.split("-")[0].split(".")[0] for name in together} == {"alf", "web", "learning", "worlds"}
 
 
 def test_the_numbers_behind_a_figure_lie_beside_it(alone: dict[str, bytes]):
@@ -467,7 +604,7 @@ def flat(value: Any) -> list[Any]:
 
 
 def test_what_is_not_drawn_has_a_reason(tmp_path: Path):
-    untrained = group(run("spa", "1010", limits=None, iterations=()))
+    untrained = group(run("spa", "1", limits=None, iterations=(), costs={}))
     found = figures({"x": untrained}, {"y": Audit({"world": "w"}, (), (4, 8))}, {}, tmp_path)
     assert found.paths == ()
     said = "\n".join(found.reasons)
@@ -480,7 +617,7 @@ def test_what_is_not_drawn_has_a_reason(tmp_path: Path):
 def test_groups_whose_runs_all_failed_are_reasons_and_not_errors(tmp_path: Path):
     failed = group(replace(run("ppo", "1010"), finished=False))
     found = figures({"x": failed}, {}, {}, tmp_path)
-    assert found.paths == () and len(found.reasons) == 4
+    assert found.paths == () and len(found.reasons) == 7
 
 
 def test_hostile_names_are_drawn_as_text(tmp_path: Path):
@@ -492,18 +629,26 @@ def test_hostile_names_are_drawn_as_text(tmp_path: Path):
             assert b"\x1b" not in content and b"<script" not in content
 
 
-def test_drawing_loads_no_torch_no_room_and_no_pyplot(tmp_path: Path):
+def test_drawing_loads_no_torch_and_no_room_and_leaves_no_trace_in_pyplot(tmp_path: Path):
+    """The package itself loads neither seaborn nor pandas."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import spa_bench.figures.files as files\n"
-        "assert 'matplotlib' not in sys.modules\n"
+        "assert not {'matplotlib', 'seaborn', 'pandas'} & sys.modules.keys()\n"
+        "import matplotlib; chosen = matplotlib.get_backend(auto_select=False)\n"
+        "matplotlib.rcParams['font.size'] = 31; now = matplotlib.rcParams\n"
+        "before = {name: now[name] for name in now if name != 'backend'}\n"
         "from figure_runs import group, run\n"
         "from pathlib import Path\n"
         "files.figures({'x': group(run('ppo', '1010100100'), run('spa', '1110100100'))}, {}, {}, Path(sys.argv[2]))\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('torch', 'transformers', 'trl', 'datasets') or "
-        "name == 'matplotlib.pyplot' or name.startswith(('spa_bench.rewards', 'spa_bench.agents'))])"
+        "name.startswith(('spa_bench.rewards', 'spa_bench.agents'))])\n"
+        "from matplotlib import pyplot; import seaborn\n"
+        "assert before == {name: now[name] for name in before} and not pyplot.get_fignums()\n"
+        "assert matplotlib.get_backend(auto_select=False) == chosen\n"
+        "seaborn.reset_orig(); assert matplotlib.rcParams['font.size'] == 31"
     )
     arguments = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert len(list(tmp_path.iterdir())) == 9
+    assert len(list(tmp_path.iterdir())) == 15

@@ -88,7 +88,7 @@ def test_the_page_holds_every_table_and_figure_that_is_written(reported: tuple[P
     assert {f"figures/{one['name']}.svg": one["svg"].encode() for one in drawn} == {
         name: text for name, text in there.items() if name.endswith(".svg")
     }
-    assert {one["section"] for one in drawn} == {"alfworld-valid_unseen"} and len(drawn) >= 2
+    assert {one["section"] for one in drawn} == {"alfworld-valid_unseen"} and len(drawn) >= 4
     assert report["tables"][0]["name"] == "alfworld-valid_unseen"
     for one in drawn:
         numbers = json.loads(there[f"figures/{one['name']}.json"])
