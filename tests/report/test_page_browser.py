@@ -640,6 +640,8 @@ def test_a_live_page_shows_a_new_episode_and_keeps_the_readers_place(browser: An
         assert page.input_value("#episode-filter") == "desk"
         assert page.evaluate("document.activeElement.id") == "episode-filter"
         assert "finished" in page.inner_text("h1")
+        page.evaluate("location.hash = '#/'")
+        reader.until("document.querySelector('.card') && document.querySelector('.picture img')")
         assert {url.removeprefix(home).split("#")[0] for url in reader.requests} <= {
             "/", "/version", "/data.json", "/figures.json"
         }  # fmt: skip

@@ -252,8 +252,8 @@ async function poll() {
       live.version = news.version;
       live.waiting = true;
       loadFromServer(news);
-      fetchFigures();
     }
+    fetchFigures();
     const selecting = getSelection().type === "Range"; // whoever copies a text would lose it
     if (live.waiting && !selecting) {
       live.waiting = false;
