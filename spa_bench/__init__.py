@@ -12,31 +12,56 @@ from spa_bench.version import __version__
 
 if TYPE_CHECKING:
     from spa_bench.analysis.load import load_episodes, load_results, load_steps
-    from spa_bench.contract import check_reward
-    from spa_bench.core import Agent, Floats, Step, Task, TextEnv, Trajectory, UserError, derive_seed
+    from spa_bench.contract import check_reward, check_world
+    from spa_bench.core import (
+        Agent,
+        Conversation,
+        Floats,
+        Message,
+        Reply,
+        ReplyFormat,
+        Step,
+        Task,
+        TextEnv,
+        Trajectory,
+        UserError,
+        derive_seed,
+    )
+    from spa_bench.environments.world import World
     from spa_bench.method import RewardMethod
 
 __all__ = [
     "Agent",
+    "Conversation",
     "Floats",
+    "Message",
+    "Reply",
+    "ReplyFormat",
     "RewardMethod",
     "Step",
     "Task",
     "TextEnv",
     "Trajectory",
     "UserError",
+    "World",
     "__version__",
     "check_reward",
+    "check_world",
     "derive_seed",
     "load_episodes",
     "load_results",
     "load_steps",
 ]
 
-_CORE = ("Agent", "Floats", "Step", "Task", "TextEnv", "Trajectory", "UserError", "derive_seed")
+_CORE = (
+    *("Agent", "Conversation", "Floats", "Message", "Reply", "ReplyFormat"),
+    *("Step", "Task", "TextEnv", "Trajectory", "UserError", "derive_seed"),
+)
 _HOMES = dict.fromkeys(_CORE, "spa_bench.core") | {
     "RewardMethod": "spa_bench.method",
+    "World": "spa_bench.environments.world",
     "check_reward": "spa_bench.contract",
+    "check_world": "spa_bench.contract",
     "load_episodes": "spa_bench.analysis.load",
     "load_results": "spa_bench.analysis.load",
     "load_steps": "spa_bench.analysis.load",

@@ -47,9 +47,10 @@ class WorldConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict, description="further arguments of the world's constructor")
 
     def arguments(self) -> dict[str, Any]:
-        """What the world's constructor is called with."""
-        limit = {} if self.max_steps is None else {"max_steps": self.max_steps}
-        return {"tasks": self.tasks, "data": self.data, **limit, **self.options}
+        """What the world's constructor is called with: what is set, as a world need not have each of these."""
+        tasks = None if self.tasks == "builtin" else self.tasks
+        given = {"tasks": tasks, "data": self.data, "max_steps": self.max_steps}
+        return {key: value for key, value in given.items() if value is not None} | self.options
 
 
 class ModelConfig(Section):

@@ -297,14 +297,17 @@ class ReplyFormat(Protocol):
 class Agent(ABC):
     """Who acts. One call answers a batch of live conversations."""
 
-    uses_expert: ClassVar[bool] = False
+    uses_expert: bool = False
     """The rollout fills in `Conversation.expert_action` before each call."""
-    apart: ClassVar[bool] = False
+    apart: bool = False
     """A reply depends on its own conversation alone, to the bit: an interrupted evaluation plays only what is missing,
     not the episodes beside it again."""
     lists: bool = False
     """The rollout records `Step.admissible`."""
-    prompt: ReplyFormat
+
+    def __init__(self, prompt: ReplyFormat) -> None:
+        """`prompt`: the run's reply format, in which `act` answers."""
+        self.prompt = prompt
 
     def opening(self, instructions: str, observation: str) -> list[Message]:
         """The messages before the first reply, without a system role: not every chat template has one."""

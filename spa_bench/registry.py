@@ -6,7 +6,7 @@ imports no plug-in; finding imports the one module that is asked for. Other pack
     [project.entry-points."spa_bench.rewards"]
     my-method = "my_package.module:MyMethod"
 
-Built-in names cannot be overridden.
+Built-in names cannot be overridden. A class in a file of one's own is found as `path.py:Class`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rapidfuzz import fuzz, process
 from spa_bench.core import Agent, ReplyFormat, TextEnv, UserError
 from spa_bench.declared import refuse_mistyped
 from spa_bench.method import Level, RewardMethod
-from spa_bench.method_errors import method_call
+from spa_bench.method_errors import method_call, plug_in_call
 
 Room = Literal["environments", "agents", "rewards"]
 """A package of plug-ins."""
@@ -47,6 +47,9 @@ PARTS: dict[Room, frozenset[str]] = {
     "rewards": frozenset(),
 }
 """Modules that hold no plug-in but what plug-ins share."""
+
+_LOADED: dict[str, tuple[bytes, ModuleType]] = {}
+"""Modules of files, with the source that they were made of."""
 
 
 def names(room: Room) -> list[str]:
@@ -80,14 +83,14 @@ def find(room: Literal["agents"], name: str) -> type[Agent]: ...
 @overload
 def find(room: Literal["rewards"], name: str) -> type[RewardMethod]: ...
 def find(room: Room, name: str) -> type[Any]:
-    """The class of that name; for rewards also `path.py:Class`. UserError with the nearest name and all names."""
+    """The class of that name, or of `path.py:Class`. UserError with the nearest name and all names."""
     modules = _modules(room)
     if name in modules:
         return _only_class(importlib.import_module(modules[name]), room)
+    if ".py" in name:
+        return _from_file(name, room)
     if points := [point for point in _points(room) if point.name == name]:
         return _from_entry_points(points, room)
-    if room == "rewards" and ".py" in name:
-        return _from_file(name)
     raise UserError(f"no {SINGULAR[room]} {name!r}{suggest(name, names(room))}")
 
 
@@ -101,10 +104,16 @@ def build(room: Room, name: str, /, **options: Any) -> Any:
     """An instance made with these constructor arguments; UserError names one that is unknown, missing or mistyped."""
     cls = find(room, name)
     _refuse_wrong(f"{SINGULAR[room]} {name}", cls, options)
-    if room != "rewards":
+    if room == "environments":  # its errors are told by `rollout.worlds.make`
         return cls(**options)
-    with method_call(name, "its constructor", code=cls):
+    with _called(room, name, "its constructor", code=cls):
         return cls(**options)
+
+
+def _called(room: Room, name: str, call: str, code: type | None = None) -> plug_in_call:
+    if room == "rewards":
+        return method_call(name, call, code=code)
+    return plug_in_call(f"{SINGULAR[room]} {name}", call, code=code)
 
 
 ENGINES = {"chat-api": "chat_api.ChatAPI", "server": "server.ServerEngine", "vllm": "vllm.VLLMEngine"}
@@ -181,7 +190,7 @@ def _from_entry_points(points: list[EntryPoint], room: Room) -> type[Any]:
         offers = ", ".join(sorted(f"{p.value} of {p.dist.name if p.dist else 'an unknown package'}" for p in points))
         raise UserError(f"{SINGULAR[room]} {points[0].name} is offered twice ({offers}): uninstall one")
     point = points[0]
-    with method_call(point.name, "importing it"):
+    with _called(room, point.name, "importing it"):
         try:
             loaded = point.load()
         except (ImportError, SyntaxError, AttributeError) as error:
@@ -189,36 +198,42 @@ def _from_entry_points(points: list[EntryPoint], room: Room) -> type[Any]:
     return _checked(loaded, room, f"entry point {point.name} = {point.value}")
 
 
-def _from_file(address: str) -> type[Any]:
-    """A reward from `path.py:Class`."""
+def _from_file(address: str, room: Room) -> type[Any]:
+    """A plug-in from `path.py:Class`."""
+    what = f"{SINGULAR[room]} {address!r}"
     location, _, class_name = address.rpartition(":")
     if not location.endswith(".py") or not class_name:
-        raise UserError(f"reward {address!r}: name the class too, as path.py:Class")
+        raise UserError(f"{what}: name the class too, as path.py:Class")
     path = Path(location).expanduser().resolve()
     if not path.is_file():
-        raise UserError(f"reward {address!r}: there is no such file")
-    module = _load(path, address)
+        raise UserError(f"{what}: there is no such file")
+    module = _load(path, address, room)
     if not hasattr(module, class_name):
-        kind = KINDS["rewards"]
+        kind = KINDS[room]
         own = [n for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, kind) and c is not kind]
-        raise UserError(f"reward {address!r}: no class {class_name!r}{suggest(class_name, own)}")
-    return _checked(getattr(module, class_name), "rewards", f"reward {address!r}")
+        raise UserError(f"{what}: no class {class_name!r}{suggest(class_name, own)}")
+    return _checked(getattr(module, class_name), room, what)
 
 
-def _load(path: Path, address: str) -> ModuleType:
+def _load(path: Path, address: str, room: Room) -> ModuleType:
     # Registered under a name of its own: dataclasses and typing look their module up in sys.modules.
     name = f"spa_bench_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    with _called(room, address, "reading it"):
+        source = path.read_bytes()
+    if name in _LOADED and _LOADED[name][0] == source:  # one class: states of all its instances can be compared
+        return _LOADED[name][1]
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, path
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        with method_call(address, "importing it"):
+        with _called(room, address, "importing it"):
             spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
         if isinstance(cause := error.__cause__, ImportError | SyntaxError):
-            raise UserError(f"reward {address!r} cannot be imported: {_reason(cause)}") from cause
+            raise UserError(f"{SINGULAR[room]} {address!r} cannot be imported: {_reason(cause)}") from cause
         raise
+    _LOADED[name] = source, module
     return module
 
 
@@ -234,4 +249,6 @@ def _checked(found: Any, room: Room, what: str) -> type[Any]:
         raise UserError(f"{what} does not define {', '.join(sorted(vars(found)['__abstractmethods__']))}")
     if issubclass(found, RewardMethod) and found.level not in get_args(Level):
         raise UserError(f"{what} has level = {found.level!r}: use {' or '.join(get_args(Level))}")
+    if issubclass(found, TextEnv) and not isinstance(getattr(found, "name", None), str):
+        raise UserError(f"{what} has no name: write name = '...' into its class")
     return found

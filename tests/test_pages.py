@@ -38,7 +38,11 @@ def calls(lines: Sequence[str]) -> Iterator[list[str]]:
     """The words of each call of `spa-bench`, without placeholders and with 0 for a shell's variables."""
     for part in (part.strip() for line in lines for part in re.split(r"&&|\|\|", line.removeprefix("$ "))):
         if part.startswith("spa-bench "):
-            yield [word for word in shlex.split(re.sub(r"\$\w+", "0", part), comments=True)[1:] if word not in ("...", "\\")]
+            yield [
+                word
+                for word in shlex.split(re.sub(r"\$\w+", "0", part), comments=True)[1:]
+                if word not in ("...", "\\")
+            ]
 
 
 def shown(page: Path) -> list[list[str]]:

@@ -313,7 +313,47 @@ def test_a_level_that_there_is_not_is_refused(file):
         registry.find("rewards", f"{file}:Mine")
 
 
-@pytest.mark.parametrize("room", ["agents", "environments"])
-def test_only_rewards_come_from_files(file, room):
-    with pytest.raises(UserError, match="there are:"):
+WORLD = """
+from spa_bench.agents.random import Random
+from spa_bench.environments.alfworld.env import ALFWorld
+
+class Mine(ALFWorld):
+    name = "mine"
+
+class Nameless(ALFWorld):
+    name = None
+
+class Player(Random):
+    def __init__(self, prompt, *, size: int = 1):
+        super().__init__(prompt)
+        self.size = {1: "one"}[size]
+"""
+
+
+def test_worlds_and_agents_come_from_files(tmp_path):
+    path = tmp_path / "theirs.py"
+    path.write_text(WORLD)
+    assert registry.build("environments", f"{path}:Mine", train=3).name == "mine"
+    assert registry.build("agents", f"{path}:Player", prompt=PROMPTS["action"]).size == "one"
+    assert registry.find("environments", f"{path}:Mine") is registry.find("environments", f"{path}:Mine")
+    with pytest.raises(UserError, match=r"^environment '.*:Nameless' has no name: write name = '...' into its class$"):
+        registry.find("environments", f"{path}:Nameless")
+    with pytest.raises(UserError, match=r"^agent '.*:Plaer': no class 'Plaer': did you mean Player\?"):
+        registry.find("agents", f"{path}:Plaer")
+    with pytest.raises(UserError, match=r"^agent .*:Player: its constructor raised KeyError: 2 at .*theirs\.py:13$"):
+        registry.build("agents", f"{path}:Player", prompt=PROMPTS["action"], size=2)
+    before = registry.find("environments", f"{path}:Mine")
+    path.write_text(WORLD.replace('"mine"', '"changed"'))
+    assert registry.find("environments", f"{path}:Mine") is not before
+
+
+@pytest.mark.parametrize(("room", "kind"), [("agents", "Agent"), ("environments", "TextEnv")])
+def test_a_file_holds_what_is_asked_for(file, room, kind):
+    with pytest.raises(UserError, match=rf"is no {kind}: subclass spa_bench.core.{kind}"):
         registry.find(room, f"{file}:Mine")
+
+
+def test_an_error_in_the_file_of_a_world_names_the_world(file):
+    file.write_text("1 / 0\n")
+    with pytest.raises(UserError, match=r"^environment .*mine\.py:Mine: importing it raised ZeroDivisionError.*:1$"):
+        registry.find("environments", f"{file}:Mine")

@@ -18,7 +18,7 @@ from typing import Any
 from spa_bench.analysis.runs import Played, Run, find, load
 from spa_bench.analysis.settings import differing, digest
 from spa_bench.core import UserError
-from spa_bench.runs.names import run_name
+from spa_bench.runs.names import run_name, world_name
 
 VARYING = ("reward", "reward_options", "seed", "batch", "limits")
 """What may differ between the runs of one table, and how often one is evaluated (`eval.every`)."""
@@ -136,7 +136,7 @@ def _differing(first: Mapping[str, Run]) -> dict[str, dict[str, str]]:
     places: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in sorted(first):
         config = first[name].config
-        places[str(config["env"]), str(config["eval"]["split"])].append(name)
+        places[world_name(str(config["env"])), str(config["eval"]["split"])].append(name)
     found: dict[str, dict[str, str]] = {}
     for names in places.values():
         compared = [shared(first[name].config) for name in names]

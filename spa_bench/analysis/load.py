@@ -21,6 +21,7 @@ from spa_bench.analysis.groups import EVAL, WARM_START, grouped, valid
 from spa_bench.analysis.recordings import AUDIT, BROKEN, Recorded, Recording, find, named, read_audit, read_recording
 from spa_bench.analysis.runs import COSTS, Played, Run
 from spa_bench.core import Trajectory, UserError
+from spa_bench.runs.names import world_name
 from spa_bench.terminal import printable_line
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def _result(run: Run, stage: str) -> dict[str, Any]:
     config, facts = run.config, run.facts
     return costs | ({"seconds": run.warm_start_seconds} if before else {}) | {
         "run": run.name,
-        "env": _text(config["env"]),
+        "env": world_name(str(_text(config["env"]))),
         "split": _text(config["eval"]["split"]),
         "tasks": _text(config["world"]["tasks"]),
         "model": _text(config["model"]["name"]),

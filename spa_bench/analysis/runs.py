@@ -17,7 +17,7 @@ from spa_bench.runs.episodes import is_number, is_whole
 from spa_bench.runs.folder import read_run
 from spa_bench.runs.iterations import given, learned
 from spa_bench.runs.journal import Journal
-from spa_bench.runs.names import reward_label, reward_name, run_name
+from spa_bench.runs.names import reward_label, reward_name, run_name, world_name
 from spa_bench.runs.provenance import shareable
 from spa_bench.runs.reading import RUN, holding
 from spa_bench.stats.variance import LARGEST
@@ -172,7 +172,7 @@ def about(run: Run, n: int, seeds: Sequence[int]) -> dict[str, Any]:
     """What a table of `n` tasks says of the runs that stand in it, in printing order."""
     world, model = run.config["world"], run.config["model"]
     return {
-        "world": run.config["env"],
+        "world": world_name(str(run.config["env"])),
         "tasks": world["tasks"],
         "split": run.config["eval"]["split"],
         "n": n,

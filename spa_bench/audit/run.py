@@ -22,7 +22,7 @@ from spa_bench.audit.stage import LOOPS, Probes, Size, Stage, prepare
 from spa_bench.config import RunConfig
 from spa_bench.core import Floats, Trajectory, derive_seed
 from spa_bench.method import RewardMethod
-from spa_bench.runs.names import reward_label, reward_typed
+from spa_bench.runs.names import reward_label, reward_typed, world_name
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment, start
 from spa_bench.training.checked_method import CheckedMethod, extra_information
@@ -206,7 +206,7 @@ def _about(config: RunConfig, stage: Stage, recorded: Path | None, size: Size) -
     explored = f"{again} of them explored" if again else "none of them explored"
     played = "the last iteration of a run" if recorded else f"the warm start, on train tasks, {explored}"
     return {
-        "world": config.env,
+        "world": world_name(config.env),
         "tasks": len(tasks),
         "trajectories": len(trajectories),
         "steps": sum(len(t) for t in trajectories),

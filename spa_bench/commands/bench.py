@@ -20,6 +20,7 @@ import numpy as np
 from spa_bench.commands.options import Flags, check
 from spa_bench.commands.words import aside
 from spa_bench.core import TextEnv, derive_seed
+from spa_bench.rollout.worlds import world_call
 from spa_bench.runs.progress import Progress
 from spa_bench.terminal import printable_line
 
@@ -58,18 +59,23 @@ class Measurement:
 def measure(make: Callable[[], TextEnv], seconds: float) -> Iterator[Measurement]:
     """Open the world and use it for some CPU seconds in each way that training does."""
     world = make()
-    yield _repeat("load the world and list its held-out tasks", 0.0, [""], lambda _: world.tasks(SPLIT))
+
+    def timed(function: Callable[..., Measurement], *arguments: Any) -> Measurement:
+        with world_call(world.name, "a function of it", code=type(world)):
+            return function(*arguments)
+
+    yield timed(_repeat, "load the world and list its held-out tasks", 0.0, [""], lambda _: world.tasks(SPLIT))
     keys = sorted((task.key for task in world.tasks(SPLIT)), key=lambda key: derive_seed("bench", key))
-    yield _repeat("reset", seconds, keys, lambda key: _begin(world, key))
+    yield timed(_repeat, "reset", seconds, keys, lambda key: _begin(world, key))
     rng = np.random.default_rng(derive_seed("bench"))
 
     def chance(admissible: Sequence[str]) -> str:
         return admissible[int(rng.integers(len(admissible)))] if admissible else ""
 
-    yield _steps("step, uniformly random admissible action", seconds, world, keys, chance)
-    yield _steps("step, the expert's action", seconds, world, keys, lambda _: world.expert_action())
+    yield timed(_steps, "step, uniformly random admissible action", seconds, world, keys, chance)
+    yield timed(_steps, "step, the expert's action", seconds, world, keys, lambda _: world.expert_action())
     _begin(world, keys[0])
-    yield _repeat("snapshot and restore", seconds, range(1000), lambda _: world.restore(world.snapshot()))
+    yield timed(_repeat, "snapshot and restore", seconds, range(1000), lambda _: world.restore(world.snapshot()))
 
 
 def show(measured: Iterable[Measurement], stream: TextIO, as_json: bool) -> None:

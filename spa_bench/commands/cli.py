@@ -202,7 +202,12 @@ def compare(
 @resumable
 def evaluate(
     env: Env = None,
-    agent: Annotated[str | None, typer.Option(help="`expert`, `random`, or `causal-lm`: the configured model.")] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            help="`expert`, `random`, path.py:Class; with options NAME:OPTION=VALUE. `causal-lm`: the configured model."
+        ),
+    ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Run folder whose last checkpoint is evaluated.")] = None,
     model: Model = None,
     split: Split = None,
@@ -350,18 +355,25 @@ def doctor(results: Results = RESULTS, model: Model = None, assign: Assign = Non
 @command
 def check_method(
     reward: Reward = None,
-    assign: Annotated[list[str] | None, typer.Option("--set", help="reward_options.NAME=VALUE; repeatable.")] = None,
-    seconds: Annotated[float, typer.Option(min=0, help="CPU seconds for the check.")] = 60.0,
+    env: Env = None,
+    assign: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="reward_options.NAME=VALUE or world.options.NAME=VALUE; repeatable."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="CPU seconds for the check of a method.")] = 60.0,
     as_json: Json = False,
 ) -> None:
-    """Run the contract tests of a reward method on synthetic episodes; report its cost and the most similar method."""
-    if reward is None:
-        raise UserError("no --reward: give the name of a method, or your own file as path.py:Class")
-    from spa_bench.contract.check import examine, options, show
+    """Run the contract tests of a reward method or of a world, one line each."""
+    if (reward is None) == (env is None):
+        raise UserError("check needs --reward or --env, not both: a name, or your own file as path.py:Class")
+    from spa_bench.contract.check import examine, examine_world, options, show, world_options
 
-    name, own_options = method_options(reward)
     with aside():
-        report = examine(name, {**options(assign or ()), **own_options}, seconds)
+        if env is not None:
+            report = examine_world(env, world_options(assign or ()))
+        else:
+            name, own_options = method_options(str(reward))
+            report = examine(name, {**options(assign or ()), **own_options}, seconds)
     show(report, sys.stdout, as_json)
     if report.problem is not None:
         raise UserError(report.problem)

@@ -23,17 +23,18 @@ def settings_for(flags: Flags, agent: str | None, checkpoint: Path | None, seed:
     """Configuration and agent of an evaluation, checked before torch is loaded.
 
     A checkpoint has its run's configuration: world, model and prompt are those it was trained with, and only the
-    evaluation set, `--set` and the data folder may differ. Without one, `reward` holds the agent's name.
+    evaluation set, `--set` and the data folder may differ. Without one, `reward` holds the agent's name, and
+    `reward_options` its options.
     """
     if checkpoint is not None:
         return _of_checkpoint(flags, checkpoint, seed, "--checkpoint"), POLICY
     if agent == LANGUAGE_MODEL:
         agent = None
     if agent is not None:
-        registry.find("agents", agent)
+        registry.find("agents", method_options(agent)[0])
     config = flags.config(reward=agent or POLICY, seed=seed)
     registry.find("environments", config.env)
-    return config, agent or POLICY
+    return config, POLICY if agent is None else config.reward
 
 
 def methods_to_audit(wanted: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ from spa_bench.assignments import meant, override
 from spa_bench.commands import recipes
 from spa_bench.config import EMBEDDED, LORA, OTHER_MODELS, ModelConfig, RunConfig, build, known_keys, not_a_value
 from spa_bench.core import UserError
+from spa_bench.rollout.worlds import make
 from spa_bench.terminal import UNSAFE, printable_line
 from spa_bench.training.model_content import known_as
 from spa_bench.watch import watching
@@ -66,7 +67,7 @@ class Flags:
         worlds = _section(values, "worlds")
         known = registry.names("environments")
         for name in worlds:
-            if name not in known:
+            if name not in known and ".py:" not in name:
                 raise UserError(f"{self.file}: no environment for [worlds.{name}]{registry.suggest(name, known)}")
         values = {key: value for key, value in values.items() if key != "worlds"}
         env = self.env or override(values, self.assignments).get("env")
@@ -186,7 +187,7 @@ def method_options(reward: str) -> tuple[str, dict[str, Any]]:
 def check(config: RunConfig) -> None:
     """Refuse unknown names, and options of method and world, before a policy is made."""
     with watching(config.limits.model_dump(), "limits"):
-        registry.build("environments", config.env, **config.world.arguments())
+        make(config.env, **config.world.arguments())
         registry.build("rewards", config.reward, **config.reward_options)
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
-from spa_bench import registry
 from spa_bench.config import RunConfig
 from spa_bench.core import Task, TextEnv, UserError
+from spa_bench.rollout.worlds import ask, make
 from spa_bench.terminal import printable, printable_line
 
 HELP = """\
@@ -23,12 +23,12 @@ Enter an action of the world, or one of these:
 
 def build_world(config: RunConfig) -> TextEnv:
     """The configured world."""
-    return registry.build("environments", config.env, **config.world.arguments())
+    return make(config.env, **config.world.arguments())
 
 
 def find_task(world: TextEnv, split: str, key: str | None) -> Task:
     """The task of that key, or the first of the split; UserError with the number of tasks where there is none."""
-    tasks = world.tasks(split)
+    tasks: tuple[Task, ...] = ask(world, "tasks", split)
     if not tasks:
         raise UserError(f"split {split} has no tasks")
     if key is None:
@@ -60,7 +60,7 @@ class Game:
         self._out = out
         self._say(f"task {self.task.key} ({self.task.kind}); :help lists the commands")
         options = {"task": self.task.key, "split": self.task.split}
-        self.sides = self.world.reset_all(seed=0, options=options)
+        self.sides = ask(self.world, "reset_all", seed=0, options=options)
         self._show()
         while True:
             print(f"{self._whose()}> ", end="", file=out, flush=True)
@@ -95,8 +95,8 @@ class Game:
                 self._step()
 
     def _step(self) -> None:
-        self._past.append((self.world.snapshot(), self.sides))
-        results = self.world.step_all(self._written)
+        self._past.append((ask(self.world, "snapshot"), self.sides))
+        results = ask(self.world, "step_all", self._written)
         self._written = []
         self.sides = [(observation, info) for observation, _, _, _, info in results]
         self.turns += 1
@@ -119,13 +119,13 @@ class Game:
                 self._say("[grounded]" if info["grounded"] else f"[not grounded: {info['fault']}]")
 
     def _help(self) -> None:
-        self._say(f"{HELP}\n\n{printable(self.world.instructions)}")
+        self._say(f"{HELP}\n\n{printable(ask(self.world, 'instructions'))}")
 
     def _hint(self) -> None:
         if self.over:
             self._say("the episode is over")
         else:
-            self._say(printable_line(self.world.expert_actions()[len(self._written)]))
+            self._say(printable_line(ask(self.world, "expert_actions")[len(self._written)]))
 
     def _admissible(self) -> None:
         menu = self.sides[len(self._written)][1]["admissible"]
@@ -138,7 +138,7 @@ class Game:
             self._say("nothing to undo")
         else:
             state, self.sides = self._past.pop()
-            self.world.restore(state)
+            ask(self.world, "restore", state)
             self.turns, self.over = self.turns - 1, False
             self._show()
 

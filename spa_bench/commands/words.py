@@ -23,7 +23,7 @@ P = ParamSpec("P")
 WORLDS = ", ".join(registry.built_in("environments"))
 METHODS = f"Methods: {', '.join(registry.built_in('rewards'))}; `spa-bench list rewards` explains them."
 
-Env = Annotated[str | None, typer.Option(help=f"World: {WORLDS}.")]
+Env = Annotated[str | None, typer.Option(help=f"World: {WORLDS}, or path.py:Class.")]
 Reward = Annotated[
     str | None, typer.Option(help=f"Reward method, or path.py:Class; with options NAME:OPTION=VALUE. {METHODS}")
 ]

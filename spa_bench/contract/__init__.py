@@ -1,8 +1,9 @@
-"""Contract tests of reward methods: `check_reward(MyMethod)` in a test, `spa-bench check` on the command line."""
+"""Contract tests of methods and worlds, in a test: `check_reward(MyMethod)`, `check_world(MyWorld)`."""
 
 from spa_bench.contract.laws import check_distinct, check_reward, check_time
+from spa_bench.contract.world_laws import check_world
 
-__all__ = ["check_distinct", "check_reward", "check_time"]
+__all__ = ["check_distinct", "check_reward", "check_time", "check_world"]
 
 
 def __getattr__(name: str) -> object:

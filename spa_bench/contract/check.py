@@ -1,7 +1,7 @@
-"""`spa-bench check`: all contract tests of a method, one line each, its cost, and the most similar method.
+"""`spa-bench check`: all contract tests of a method or of a world, one line each.
 
-After a test that fails the others are run, unless they would have no meaning then. An error in the method ends the
-check.
+After a test that fails the others are run, unless they would have no meaning then. An error in a method ends its
+check. Of a method the cost and the most similar method are told, too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Literal, TextIO
 
 from spa_bench import registry
 from spa_bench.assignments import override
+from spa_bench.config import build
 from spa_bench.contract.fakes import standard_groups
 from spa_bench.contract.fingerprint import examples, fingerprint
 from spa_bench.contract.laws import (
@@ -27,10 +28,14 @@ from spa_bench.contract.laws import (
     check_time,
     impatient,
 )
+from spa_bench.contract.tried_worlds import WorldTrial
+from spa_bench.contract.world_laws import LIMITS, WORLD_TESTS, WorldTest
 from spa_bench.core import Floats, UserError
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import method_call
+from spa_bench.rollout.worlds import make
 from spa_bench.terminal import printable_line
+from spa_bench.watch import watching
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,9 @@ class Verdict:
 
 @dataclass
 class Report:
-    """Verdicts and figures of one method."""
+    """Verdicts and figures of one method or world."""
 
-    reward: str
+    name: str
     tests: list[Verdict] = field(default_factory=list)
     figures: dict[str, float | str] = field(default_factory=dict)
     problem: str | None = None
@@ -96,7 +101,33 @@ def _examined(reward: str, given: Mapping[str, Any], seconds: float) -> Report:
     return report
 
 
-def _failed(report: Report, test: ContractTest, detail: str, problem: str) -> None:
+def world_options(assignments: Sequence[str]) -> dict[str, Any]:
+    """Arguments of a world's constructor from `world.x=y` and `world.options.x=y`; UserError for any other setting."""
+    values = override({}, assignments)
+    world = {"world": values.pop("world")} if "world" in values else {}
+    given = build({"env": "", "reward": "", **world}).world.arguments()
+    if values:
+        raise UserError(f"--set {min(values)}: check takes only the world's options, as world.options.NAME=VALUE")
+    return given
+
+
+def examine_world(env: str, given: Mapping[str, Any]) -> Report:
+    """Check a world, by name or `path.py:Class`, with these options; UserError where it cannot be found or made."""
+    report = Report(env)
+    trial = WorldTrial(lambda: make(env, **given))
+    with watching(LIMITS):
+        trial.fresh()
+        for test in WORLD_TESTS:
+            try:
+                test.run(trial)
+                report.tests.append(Verdict(test.name, "ok"))
+            except (ContractError, UserError) as failure:
+                problem = f"environment {env} fails a contract test: {test.name}: {failure}"
+                _failed(report, test, str(failure), problem)
+    return report
+
+
+def _failed(report: Report, test: ContractTest | WorldTest, detail: str, problem: str) -> None:
     report.tests.append(Verdict(test.name, "failed", detail))
     report.problem = report.problem or problem
 
@@ -105,14 +136,14 @@ def _longer(report: Report, factory: Callable[[], RewardMethod], seconds: float)
     """The tests that need more than the trial's own groups; they leave their figures in the report."""
 
     def in_time(_: Trial) -> None:
-        taken = check_time(factory, seconds, name=report.reward)
+        taken = check_time(factory, seconds, name=report.name)
         report.figures["processor milliseconds per episode of 20 steps"] = 1e3 * taken / 64
 
     def distinct(_: Trial) -> None:
-        others, failed = fingerprints(report.reward)
+        others, failed = fingerprints(report.name)
         if failed:
             report.figures["not compared with"] = "; ".join(failed)
-        name, gap = check_distinct(factory, others, name=report.reward)
+        name, gap = check_distinct(factory, others, name=report.name)
         report.figures["most similar method"] = name
         report.figures["mean |difference| of the advantages"] = gap
 

@@ -87,7 +87,7 @@ def check_time(factory: Factory, seconds: float = SECONDS, *, name: str | None =
         trial.walk(method)
     taken = time.process_time() - before
     size = f"{sum(map(len, trial.groups))} episodes of {len(trial.groups[0][0])} steps"
-    _hold("rewards are computed in time", taken <= seconds, f"{taken:.3g} s for {size}, allowed are {seconds:g}")
+    hold("rewards are computed in time", taken <= seconds, f"{taken:.3g} s for {size}, allowed are {seconds:g}")
     return taken
 
 
@@ -99,10 +99,10 @@ def check_distinct(factory: Factory, others: Mapping[str, Floats], *, name: str 
     method = Trial(factory, [], name=name).fresh()
     with method_call(name or type(method).__name__, "fit, rewards or advantages", code=type(method)):
         mine = fingerprint(method, *examples())
-    _hold(DISTINCT, float(np.abs(mine).mean()) > SAME, "all of them are 0: no step is better than another")
+    hold(DISTINCT, float(np.abs(mine).mean()) > SAME, "all of them are 0: no step is better than another")
     other, gap = nearest(mine, others)
     detail = f"they are those of {other} (mean |difference| {gap:.2g}, up to {SAME} counts as the same)"
-    _hold(DISTINCT, gap > SAME, detail)
+    hold(DISTINCT, gap > SAME, detail)
     return other, gap
 
 
@@ -122,7 +122,7 @@ class Trial:
 
     def __init__(self, factory: Factory, groups: Sequence[Group], seed: int = 0, name: str | None = None) -> None:
         self.factory, self.groups, self.seed, self.name = factory, groups, seed, name
-        self._before, self._chance = _content(groups), _chance()
+        self._before, self._chance = _content(groups), chance()
 
     def run(self, test: ContractTest) -> None:
         """Run one test; if the method has changed trajectories or global generators, that is the error instead."""
@@ -136,12 +136,12 @@ class Trial:
 
     def unchanged(self) -> None:
         """ContractError where trajectories or their groups were modified."""
-        _hold(UNCHANGED, _content(self.groups) == self._before)
+        hold(UNCHANGED, _content(self.groups) == self._before)
 
     def no_other_chance(self) -> None:
         """ContractError where a global generator has been used since the trial began."""
-        moved = [name for name, state in _chance().items() if self._chance.get(name, state) != state]
-        _hold(CHANCE, not moved, f"it moved {' and '.join(moved)}")
+        moved = [name for name, state in chance().items() if self._chance.get(name, state) != state]
+        hold(CHANCE, not moved, f"it moved {' and '.join(moved)}")
 
     def fresh(self) -> RewardMethod:
         """An unfitted method with all attributes that an experiment sets."""
@@ -161,10 +161,10 @@ class Trial:
         given, experts = list(explored), [trajectory for trajectory in explored if trajectory.success]
         figures = self.call(method, "fit", given, experts)
         named = isinstance(figures, Mapping) and all(isinstance(v, float | int | np.number) for v in figures.values())
-        _hold("fit returns figures, each a number with a name", named, ascii(figures)[:80])
+        hold("fit returns figures, each a number with a name", named, ascii(figures)[:80])
         self.call(method, "observe", given)
         kept = len(given) == len(explored) and all(a is b for a, b in zip(given, explored, strict=True))
-        _hold(UNCHANGED, kept, "fit or observe changed the list that it was given")
+        hold(UNCHANGED, kept, "fit or observe changed the list that it was given")
         priced = [self.rewards(method, group) for group in groups]
         return priced[::-1] if backwards else priced
 
@@ -195,13 +195,13 @@ def _check_numbers(group: Group, priced: object) -> None:
     test = "one array per trajectory"
     if not isinstance(priced, list | tuple):
         raise ContractError(test, f"a list is wanted, not {type(priced).__name__}")
-    _hold(test, len(priced) == len(group), f"{len(priced)} for {len(group)}")
+    hold(test, len(priced) == len(group), f"{len(priced)} for {len(group)}")
     for trajectory, rewards in zip(group, priced, strict=True):
         if not isinstance(rewards, np.ndarray) or rewards.dtype != np.float64:
             raise ContractError("rewards are float64 arrays", f"not {_kind(rewards)}")
         shape = f"shape {rewards.shape} for {len(trajectory)} steps"
-        _hold("one number per step", rewards.shape == (len(trajectory),), shape)
-        _hold("every number is finite", bool(np.isfinite(rewards).all()), str(rewards))
+        hold("one number per step", rewards.shape == (len(trajectory),), shape)
+        hold("every number is finite", bool(np.isfinite(rewards).all()), str(rewards))
 
 
 def _advantages(trial: Trial) -> None:
@@ -212,13 +212,13 @@ def _advantages(trial: Trial) -> None:
         pairs = trial.call(method, "advantages", group, played, values, 1.0, 0.95)
         test = "one finite advantage and one finite return per decision"
         paired = isinstance(pairs, list | tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs)
-        _hold("advantages come as one pair per trajectory", paired, "a list of tuples of two is wanted")
-        _hold("advantages come as one pair per trajectory", len(pairs) == len(group), f"{len(pairs)} for {len(group)}")
+        hold("advantages come as one pair per trajectory", paired, "a list of tuples of two is wanted")
+        hold("advantages come as one pair per trajectory", len(pairs) == len(group), f"{len(pairs)} for {len(group)}")
         for rewards, pair in zip(played, pairs, strict=True):
             for array in pair:
-                _hold(test, isinstance(array, np.ndarray) and array.dtype == np.float64, f"not {_kind(array)}")
-                _hold(test, array.shape == rewards.shape, f"shape {array.shape} for {len(rewards)} decisions")
-                _hold(test, bool(np.isfinite(array).all()), str(array))
+                hold(test, isinstance(array, np.ndarray) and array.dtype == np.float64, f"not {_kind(array)}")
+                hold(test, array.shape == rewards.shape, f"shape {array.shape} for {len(rewards)} decisions")
+                hold(test, bool(np.isfinite(array).all()), str(array))
 
 
 def _branches(trial: Trial) -> None:
@@ -228,11 +228,11 @@ def _branches(trial: Trial) -> None:
         asked = [trial.call(method, "branch", point) for point in points]
         for answer in asked:
             whole = isinstance(answer, int) and not isinstance(answer, bool)
-            _hold("branch returns an int", whole, f"{answer!r}, {_kind(answer)}")
-            _hold(f"branch returns 0 to {MOST_REPLIES}", 0 <= answer <= MOST_REPLIES, str(answer))
+            hold("branch returns an int", whole, f"{answer!r}, {_kind(answer)}")
+            hold(f"branch returns 0 to {MOST_REPLIES}", 0 <= answer <= MOST_REPLIES, str(answer))
         again = [trial.call(method, "branch", point) for point in points[::-1]][::-1]
         differing = [f"first {a}, then {b}" for a, b in zip(asked, again, strict=True) if a != b]
-        _hold("branch returns the same when called again", not differing, differing[0] if differing else "")
+        hold("branch returns the same when called again", not differing, differing[0] if differing else "")
 
 
 def _conservation(trial: Trial) -> None:
@@ -242,29 +242,29 @@ def _conservation(trial: Trial) -> None:
     for group, priced in zip(trial.groups, prices, strict=True):
         for trajectory, rewards in zip(group, priced, strict=True):
             gap = float(rewards.sum() - trajectory.outcome) if trajectory.steps else 0.0
-            _hold("rewards add up to the outcome, as conserves_return says", abs(gap) <= TOLERANCE, f"gap {gap:.3g}")
+            hold("rewards add up to the outcome, as conserves_return says", abs(gap) <= TOLERANCE, f"gap {gap:.3g}")
 
 
 def _seeded(trial: Trial) -> None:
-    _hold("the same seed gives the same numbers", _same(trial.first[1], trial.walk(trial.fresh())))
+    hold("the same seed gives the same numbers", _same(trial.first[1], trial.walk(trial.fresh())))
 
 
 def _again(trial: Trial) -> None:
     method, prices = trial.first
     again = [trial.rewards(method, group) for group in trial.groups]
-    _hold("calling rewards again gives the same numbers", _same(prices, again))
+    hold("calling rewards again gives the same numbers", _same(prices, again))
 
 
 def _order_within(trial: Trial) -> None:
     method, prices = trial.first
     backwards = [trial.rewards(method, group[::-1])[::-1] for group in trial.groups]
-    _hold("the order within a group does not matter", _close(prices, backwards))
+    hold("the order within a group does not matter", _close(prices, backwards))
 
 
 def _order_of_groups(trial: Trial) -> None:
     # A fresh method, because the first has already seen the groups forwards.
     backwards = trial.walk(trial.fresh(), backwards=True)
-    _hold("the order of the groups does not matter, to fit included", _close(trial.first[1], backwards))
+    hold("the order of the groups does not matter, to fit included", _close(trial.first[1], backwards))
 
 
 def _state(trial: Trial) -> None:
@@ -272,23 +272,23 @@ def _state(trial: Trial) -> None:
     method, prices = trial.first
     state = trial.call(method, "state_dict")
     arrays = isinstance(state, Mapping) and all(isinstance(array, np.ndarray) for array in state.values())
-    _hold("the state is made of arrays", arrays and all(isinstance(key, str) for key in state))
+    hold("the state is made of arrays", arrays and all(isinstance(key, str) for key in state))
     kinds = {str(array.dtype) for array in state.values() if array.dtype.kind not in "biuf"}
-    _hold("the state is made of arrays of numbers", not kinds, f"safetensors cannot keep {', '.join(sorted(kinds))}")
+    hold("the state is made of arrays of numbers", not kinds, f"safetensors cannot keep {', '.join(sorted(kinds))}")
     restored = trial.fresh()
     trial.call(restored, "load_state_dict", copy.deepcopy(state))
     again = trial.call(restored, "state_dict")
     equal = state.keys() == again.keys() and all(
         state[key].dtype == again[key].dtype and np.array_equal(state[key], again[key]) for key in state
     )
-    _hold("the state survives a round trip", equal)
+    hold("the state survives a round trip", equal)
     numbers = [trial.rewards(restored, group) for group in trial.groups]
-    _hold("a restored method gives the same numbers", _same(prices, numbers))
+    hold("a restored method gives the same numbers", _same(prices, numbers))
     later = []
     for one in (method, restored):
         trial.call(one, "observe", [t for group in trial.groups[::2] for t in group])
         later.append([trial.rewards(one, group) for group in trial.groups])
-    _hold("a restored method goes on as the first one does", _same(*later), "after observe they differ")
+    hold("a restored method goes on as the first one does", _same(*later), "after observe they differ")
 
 
 UNCHANGED = "trajectories are not modified"
@@ -311,7 +311,8 @@ CONTRACT_TESTS = (
 """In the order they are run. The error of one that fails says which part of it fails, and why."""
 
 
-def _hold(test: str, holds: bool, detail: str = "") -> None:
+def hold(test: str, holds: bool, detail: str = "") -> None:
+    """ContractError with the test's name unless it holds."""
     # Raised, not asserted: the check must also work under `python -O`.
     if not holds:
         raise ContractError(test, detail)
@@ -331,7 +332,7 @@ def _content(groups: Sequence[Group]) -> str:
     )
 
 
-def _chance() -> dict[str, str]:
+def chance() -> dict[str, str]:
     """States of the global generators; torch's only if torch is loaded."""
     found = {"random": ascii(random.getstate()), "numpy.random": ascii(np.random.get_state())}  # noqa: NPY002 - read
     if torch := sys.modules.get("torch"):

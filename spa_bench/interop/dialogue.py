@@ -12,13 +12,12 @@ from typing import Any
 from spa_bench import registry
 from spa_bench.core import Agent, Conversation, Message, Reply, ReplyFormat, Task, TextEnv, Trajectory, UserError
 from spa_bench.rollout.game import Episode, Request, advance, begin
-from spa_bench.rollout.worlds import world_call
+from spa_bench.rollout.worlds import ask, make
 
 
 def world(name: str, options: Mapping[str, Any]) -> TextEnv:
     """The world of that name, for one character; UserError for an unknown name or option, or where it fails."""
-    with world_call(name, "its constructor"):
-        env = registry.build("environments", name, **options)
+    env = make(name, **options)
     if env.characters > 1:
         raise UserError(f"environment {name}: several act at once, which other trainers do not play: use characters=1")
     return env
@@ -26,8 +25,8 @@ def world(name: str, options: Mapping[str, Any]) -> TextEnv:
 
 def tasks(env: TextEnv, split: str, count: int | None) -> tuple[Task, ...]:
     """The first `count` tasks of a split, by key; all for None."""
-    with world_call(env.name, "tasks", code=type(env)):
-        return env.tasks(split)[:count]
+    listed: tuple[Task, ...] = ask(env, "tasks", split)
+    return listed[:count]
 
 
 class _Elsewhere(Agent):

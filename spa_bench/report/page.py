@@ -28,7 +28,7 @@ from spa_bench.report.pictures import Picture, size
 from spa_bench.runs.episodes import is_number
 from spa_bench.runs.folder import read_run
 from spa_bench.runs.journal import Journal
-from spa_bench.runs.names import reward_label, run_name
+from spa_bench.runs.names import reward_label, run_name, world_name
 
 CURVES = ("success", "grounded", "reward_sum", "kl")
 """Figures of an iteration that are drawn."""
@@ -197,7 +197,7 @@ def _run(content: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], episodes
     iterations = {row["iteration"]: row for row in rows if row.get("kind") == "iteration" and "iteration" in row}
     agent = facts.get("agent")
     return {
-        "env": str(config["env"]),
+        "env": world_name(str(config["env"])),
         "label": str(agent) if agent else reward_label(config["reward"], config["reward_options"]),
         "seed": int(config["seed"]),
         "state": state,

@@ -95,10 +95,12 @@ def begin(requests: Sequence[Request], env: TextEnv, agent: Agent) -> Game:
     options = {"task": first.task.key, "split": first.task.split}
     with world_call(env.name, "reset", first.task, code=type(env)):
         starts = env.reset_all(seed=first.seed % 2**31, options=options)
-        _refuse_wrong(0.0, *(info["progress"] for _, info in starts))
+        for observation, info in starts:
+            refuse_wrong(observation, 0.0, info)
+        instructions = env.instructions
     episodes = []
     for request, (observation, info) in zip(requests, starts, strict=True):
-        messages = agent.opening(env.instructions, observation)
+        messages = agent.opening(instructions, observation)
         conversation = Conversation(request.index, request.seed, messages, info["admissible"], goal=info["goal"])
         won = bool(info["success"])  # at the start: there is nothing to be done, and no step that a world could pay
         episodes.append(
@@ -115,10 +117,15 @@ def begin(requests: Sequence[Request], env: TextEnv, agent: Agent) -> Game:
     return Game(env, episodes)
 
 
-def _refuse_wrong(reward: float, *progress: float) -> None:
-    """ValueError for numbers that are none."""
-    if not math.isfinite(reward + sum(progress)):
-        raise ValueError(f"reward {reward}, progress {', '.join(map(str, progress))}")
+def refuse_wrong(observation: str, reward: float, info: Mapping[str, Any]) -> None:
+    """TypeError, KeyError or ValueError for a text that is none, for what `info` lacks, for numbers that are none."""
+    if not isinstance(observation, str) or not isinstance(info["goal"], str):
+        raise TypeError(f"the observation is {type(observation).__name__}, the goal {type(info['goal']).__name__}: str")
+    if not math.isfinite(reward + info["progress"]):
+        raise ValueError(f"reward {reward}, progress {info['progress']}")
+    if info["grounded"] != (info["fault"] is None):
+        raise ValueError(f"grounded={info['grounded']} contradicts fault={info['fault']!r}")
+    _ = info["success"], info["admissible"]
 
 
 def seat(requests: Sequence[Request], env: TextEnv, agent: Agent, replace: Replace, tries: int = TRIES) -> Game:
@@ -160,6 +167,7 @@ def resume(prefix: Trajectory, index: int, seed: int, env: TextEnv, state: Any, 
     """Go on from the middle of an episode: `state` is the world's snapshot there, `prefix` what happened before it."""
     with world_call(env.name, "restore", prefix.task, code=type(env)):
         observation, info = env.restore(state)
+        refuse_wrong(observation, 0.0, info)
     if observation != prefix.final_observation:
         raise ValueError(f"task {prefix.task.key}: the snapshot is not of step {len(prefix)} of this episode")
     first, *later = [*(step.observation for step in prefix.steps), observation]
@@ -194,8 +202,8 @@ def advance(game: Game, agent: Agent, replies: Sequence[Reply]) -> None:
     env = game.env
     with world_call(env.name, "step", game.episodes[0].request.task, code=type(env)):
         results = env.step_all(actions)
-        for _, reward, _, _, info in results:
-            _refuse_wrong(float(reward), info["progress"])
+        for observation, reward, _, _, info in results:
+            refuse_wrong(observation, float(reward), info)
     for episode, reply, action, result in zip(game.episodes, replies, actions, results, strict=True):
         observation, reward, terminated, truncated, info = result
         episode.steps.append(

@@ -91,6 +91,8 @@ def _ask_expert(game: Game, agent: Agent) -> None:
         try:
             with world_call(game.env.name, "expert_action", game.episodes[0].request.task, code=type(game.env)):
                 actions = game.env.expert_actions()
+                if not all(isinstance(action, str) for action in actions):
+                    raise TypeError(f"{actions!r}: an action is a text")
         except WorldError as error:
             broken(game, agent, error)
             continue

@@ -6,7 +6,10 @@ episodes end there with an error, which is counted, and taken out of every avera
 
 from __future__ import annotations
 
-from spa_bench.core import Task, UserError
+from typing import Any
+
+from spa_bench import registry
+from spa_bench.core import Task, TextEnv, UserError
 from spa_bench.method_errors import plug_in_call
 
 TRIES = 2
@@ -42,3 +45,17 @@ class world_call(plug_in_call):
     def name(self) -> str:
         """World, function and task."""
         return f"environment {self.what}: {self.call}" + (f" of task {self.task.key}" if self.task else "")
+
+
+def make(name: str, **options: Any) -> TextEnv:
+    """The world of that name or file, made with these options; what its constructor raises is a WorldError."""
+    kind = registry.find("environments", name)
+    with world_call(name, "its constructor", code=kind):
+        return registry.build("environments", name, **options)
+
+
+def ask(env: TextEnv, what: str, *arguments: Any, **named: Any) -> Any:
+    """An attribute of a world, or what its function returns; an error there is a WorldError."""
+    with world_call(env.name, what, code=type(env)):
+        found = getattr(env, what)
+        return found(*arguments, **named) if callable(found) else found

@@ -21,7 +21,7 @@ from spa_bench.config import RunConfig, build, decisive
 from spa_bench.core import UserError
 from spa_bench.files import Lock, folder_whole, remove, remove_unfinished, simple_name, write_whole
 from spa_bench.runs.journal import Journal, plain
-from spa_bench.runs.names import reward_name
+from spa_bench.runs.names import reward_name, world_name
 from spa_bench.runs.reading import CHECKPOINTS, RUN, read_json
 from spa_bench.terminal import printable_line
 
@@ -37,6 +37,7 @@ PINNED = {
     "buckets": "other limits of short and long tasks",
     "prompt": "another prompt",
     "world_code": "another version of the world's code",
+    "agent_code": "another version of the agent's code: editing the file invalidates the evaluation",
     "reward_code": "another version of the reward's code: editing the file invalidates the run",
 }
 """Facts that determine results beside the configuration: where one has changed, a run is not resumed. `panel` is the
@@ -51,7 +52,7 @@ def config_hash(config: RunConfig) -> str:
 
 def run_path(results: Path, config: RunConfig) -> Path:
     """Where the run of this configuration lives."""
-    env, reward = simple_name(config.env, "environment"), simple_name(reward_name(config.reward), "reward")
+    env, reward = simple_name(world_name(config.env), "environment"), simple_name(reward_name(config.reward), "reward")
     return results / "runs" / env / reward / f"{config.seed}-{config_hash(config)}"
 
 

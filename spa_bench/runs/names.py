@@ -18,6 +18,11 @@ def reward_name(reward: str) -> str:
     return f"{Path(location).stem}.{class_name}" if colon else reward
 
 
+def world_name(env: str) -> str:
+    """A world as folders and tables call it: `folder/mine.py:Mine` is `mine.Mine`."""
+    return reward_name(env)
+
+
 def reward_typed(reward: str) -> str:
     """A method as messages call it: what was typed, without the folder of a file."""
     location, colon, class_name = reward.rpartition(":")

@@ -1,4 +1,4 @@
-"""Digests of the code that a plug-in is written in: edited rewards resume no run, edited worlds no start."""
+"""Digests of the code that a plug-in is written in: edited rewards and agents resume no run, edited worlds no start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from spa_bench.core import TextEnv
+from spa_bench.core import Agent, TextEnv
 from spa_bench.method import RewardMethod
 
 OWN = "spa_bench"
@@ -24,8 +24,17 @@ def reward_code(method: RewardMethod) -> str:
 
 def world_code(env: TextEnv) -> str:
     """As `reward_code`; empty for a world of this package, whose code is known by `provenance.source`."""
-    foreign = [(module, file) for module, file in parts(type(env), TextEnv) if module.partition(".")[0] != OWN]
-    return _digest(foreign) if foreign else ""
+    return _foreign(type(env), TextEnv)
+
+
+def agent_code(agent: Agent) -> str:
+    """As `world_code`, of an agent."""
+    return _foreign(type(agent), Agent)
+
+
+def _foreign(kind: type, base: type) -> str:
+    files = [(module, file) for module, file in parts(kind, base) if module.partition(".")[0] != OWN]
+    return _digest(files) if files else ""
 
 
 def _digest(files: list[tuple[str, Path]]) -> str:

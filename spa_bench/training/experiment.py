@@ -20,16 +20,17 @@ from spa_bench.config import CHAT_API, RunConfig
 from spa_bench.core import UserError, derive_seed
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
-from spa_bench.rollout.worlds import WorldError, WorldHangs
+from spa_bench.rollout.agents import CheckedAgent
+from spa_bench.rollout.worlds import WorldError, WorldHangs, ask
 from spa_bench.runs import provenance, trackers
 from spa_bench.runs.deadline import NEVER, Deadline, DeadlineReached
 from spa_bench.runs.folder import RunFolder, config_hash, read_run, record_failure, run_path
-from spa_bench.runs.names import reward_label, reward_name
+from spa_bench.runs.names import reward_label, reward_name, reward_typed, world_name
 from spa_bench.runs.progress import Progress, about, seconds_left
 from spa_bench.training import adapter, ppo, start, workers
 from spa_bench.training.budget import least_steps
 from spa_bench.training.checked_method import extra_information
-from spa_bench.training.code import reward_code
+from spa_bench.training.code import agent_code, reward_code
 from spa_bench.training.evaluation import Evaluation
 from spa_bench.training.memory import enough_memory
 from spa_bench.training.stages import Run, weights_hash
@@ -233,8 +234,9 @@ def time_left(took: Sequence[float], rest: int, jobs: int) -> str:
 def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Path, progress: Progress) -> Path:
     """Play the evaluation set once; returns a folder that the table reads like a run's.
 
-    `agent` is a scripted one, or anything else for the language model: the last checkpoint of the run folder
-    `checkpoint`, or the configured model as it is (for `embedded`: the warm start, as untrained weights say nothing).
+    `agent` is a scripted one, by name or `path.py:Class`, with the options that the configuration has in place of the
+    reward's, or anything else for the language model: the last checkpoint of the run folder `checkpoint`, or the
+    configured model as it is (for `embedded`: the warm start, as untrained weights say nothing).
     """
     with watching(config.limits.model_dump(), "limits"):
         return _evaluate(config, agent, checkpoint, results, progress)
@@ -242,21 +244,26 @@ def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Pa
 
 def _evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Path, progress: Progress) -> Path:
     common = start.begin(config)
+    label, code = agent, ""
     policy = None if checkpoint is None else last_policy(checkpoint)
     if policy is not None:
+        label = f"{reward_name(config.reward)} (checkpoint)"
         player: Any = start.load_policy(common, policy)
-    elif agent in registry.names("agents"):
-        player = registry.build("agents", agent, prompt=common.prompt)
+    elif agent in registry.names("agents") or ".py:" in agent:
+        label = reward_label(agent, config.reward_options)
+        scripted = registry.build("agents", agent, prompt=common.prompt, **config.reward_options)
+        player, code = CheckedAgent(reward_typed(agent), scripted), agent_code(scripted)
     elif config.model.engine == CHAT_API:
         player = start.behind_interface(common)
     else:
         embedded = config.model.name == "embedded"
         player = start.load_policy(common, start.warm_start(common, progress) if embedded else None)
     origin = "" if policy is None else f"-{weights_hash(policy)[:8]}"
-    path = results / "evals" / config.env / agent / f"{config.seed}-{config_hash(config)}{origin}"
-    label = agent if checkpoint is None else f"{reward_name(config.reward)} (checkpoint)"
+    place = results / "evals" / world_name(config.env) / reward_name(agent)
+    path = place / f"{config.seed}-{config_hash(config)}{origin}"
     model = common.model if checkpoint is None else read_run(checkpoint)["facts"].get("model", {})
-    with RunFolder.open(path, config, facts(common, model) | {"agent": label}) as folder:
+    own = {"agent": label} | ({"agent_code": code} if code else {})
+    with RunFolder.open(path, config, facts(common, model) | own) as folder:
         if not is_finished(folder):
             Evaluation(common, folder, progress).play(player)
             folder.metrics.append({"kind": "done"})
@@ -296,10 +303,10 @@ def facts(common: start.Start, model: Mapping[str, str]) -> dict[str, Any]:
         **({"world_code": common.world_code} if common.world_code else {}),
         "panel_tasks": len(common.panel),
         "train_tasks": len(common.train),
-        "buckets": list(env.buckets),
-        "max_steps": env.max_steps,
-        "protocol": env.protocol,
-        "outcome": env.outcome,
+        "buckets": list(ask(env, "buckets")),
+        "max_steps": ask(env, "max_steps"),
+        "protocol": ask(env, "protocol"),
+        "outcome": ask(env, "outcome"),
         "prompt": common.prompt_hash,
         "device": common.device.type,
         "dtype": common.dtype,

@@ -24,9 +24,10 @@ from spa_bench.core import Agent, ReplyFormat, Task, TextEnv, Trajectory, UserEr
 from spa_bench.files import cache_entry, cache_root
 from spa_bench.rollout.game import Request
 from spa_bench.rollout.player import Player
-from spa_bench.rollout.worlds import world_call
+from spa_bench.rollout.worlds import ask, make
 from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.journal import Journal
+from spa_bench.runs.names import world_name
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.runs.provenance import facts
 from spa_bench.training import adapter, packing, prompting, soundness
@@ -73,7 +74,7 @@ class Start:
     def panel_hash(self) -> str:
         """Hash of the evaluation set, as in every table: the world's settings and task keys, wherever its data lie."""
         world = self.config.world.model_dump() | {"data": None}
-        return _digest([self.config.env, world, [task.key for task in self.panel]])[:12]
+        return _digest([world_name(self.config.env), world, [task.key for task in self.panel]])[:12]
 
     @cached_property
     def env(self) -> TextEnv:
@@ -83,7 +84,7 @@ class Start:
     @property
     def content(self) -> str:
         """Digest of the data of the world's tasks."""
-        return self.env.content
+        return str(ask(self.env, "content"))
 
     @cached_property
     def world_code(self) -> str:
@@ -93,7 +94,7 @@ class Start:
     @cached_property
     def prompt_hash(self) -> str:
         """Hash of what an agent is told of the world and of the form of a reply."""
-        return hashlib.sha256(self.prompt.identity(self.env.instructions).encode()).hexdigest()[:12]
+        return hashlib.sha256(self.prompt.identity(ask(self.env, "instructions")).encode()).hexdigest()[:12]
 
     @cached_property
     def model(self) -> dict[str, str]:
@@ -165,12 +166,7 @@ def quiet_libraries() -> None:
 
 def world(config: RunConfig) -> Callable[[], TextEnv]:
     """A maker of the configured environment."""
-
-    def make() -> TextEnv:
-        with world_call(config.env, "its constructor"):
-            return registry.build("environments", config.env, **config.world.arguments())
-
-    return make
+    return lambda: make(config.env, **config.world.arguments())
 
 
 def needs_tokens(config: RunConfig) -> None:
@@ -199,7 +195,7 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
     else:
         shape = {name: getattr(model, name) for name in ("hidden", "layers", "heads")}
         shown = [start.prompt.render("look", "so"), start.prompt.later("", "look")]
-        texts = [*start.make_env().text_sources(), *shown, *shown]
+        texts = [*ask(start.make_env(), "text_sources"), *shown, *shown]
         seed = derive_seed(start.config.seed, "weights") % 2**32
         agent = kind.embedded(texts, start.prompt, names=model.tokens == "names", seed=seed, **shape, **limits)
     agent.model.to(start.device)
@@ -388,7 +384,7 @@ def _identity(start: Start) -> list[Any]:
     model = [decisive(config)["model"] | unused | {"name": None}, start.model]
     prompt = [start.prompt.name, start.prompt_hash]
     machine = [start.device.type, start.dtype, versions, known["source"]]
-    return [config.env, world, model, config.seed, prompt, *machine]
+    return [world_name(config.env), world, model, config.seed, prompt, *machine]
 
 
 def _digest(value: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from spa_bench.config import RunConfig
 from spa_bench.core import Task, TextEnv, UserError
+from spa_bench.rollout.worlds import ask
 
 
 def fixed_shuffle(tasks: Iterable[Task]) -> tuple[Task, ...]:
@@ -25,7 +26,7 @@ def evaluation_set(config: RunConfig, env: TextEnv) -> tuple[Task, ...]:
 
 
 def _first(wanted: int | None, setting: str, world: str, split: str, env: TextEnv) -> tuple[Task, ...]:
-    tasks = fixed_shuffle(env.tasks(split))
+    tasks = fixed_shuffle(ask(env, "tasks", split))
     if wanted is not None and wanted > len(tasks):
         raise UserError(
             f"{setting}={wanted}: {split} of {world} has {len(tasks)} tasks: ask for no more, or leave it out for all"

@@ -73,7 +73,7 @@ def test_the_files_pass_their_test_and_the_check_as_written(tmp_path: Path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_files_are_short_and_the_card_is_complete(name: str, tmp_path: Path):
-    file, test, address = scaffold.reward(name, tmp_path)
+    file, test, address = scaffold.write("rewards", name, tmp_path)
     for written in (file, test):
         assert len(written.read_text(encoding="utf-8").splitlines()) < 60
         assert not re.search(r"CLASS|MODULE|NAME", written.read_text(encoding="utf-8"))
@@ -85,7 +85,7 @@ def test_the_files_are_short_and_the_card_is_complete(name: str, tmp_path: Path)
 
 
 def test_the_files_import_what_the_package_itself_hands_out(tmp_path: Path):
-    for written in scaffold.reward("mine", tmp_path)[:2]:
+    for written in scaffold.write("rewards", "mine", tmp_path)[:2]:
         lines = re.findall(r"^from spa_bench.*$", written.read_text(encoding="utf-8"), re.MULTILINE)
         assert len(lines) == 1 and lines[0].startswith("from spa_bench import ")
         names = set(lines[0].removeprefix("from spa_bench import ").split(", "))
@@ -97,7 +97,7 @@ def test_the_files_are_as_tidy_as_the_package(tmp_path: Path):
     configured = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
     rules = configured["lint"]
     for name in NAMES:
-        scaffold.reward(name, tmp_path)
+        scaffold.write("rewards", name, tmp_path)
     lint = ["check", "--select", ",".join(rules["select"]), "--ignore", ",".join(rules["ignore"])]
     tests = ["--per-file-ignores", "test_*:D"]
     for words in ([*lint, *tests], ["format", "--check"]):
@@ -108,7 +108,7 @@ def test_the_files_are_as_tidy_as_the_package(tmp_path: Path):
 @pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed: pip install mypy")
 def test_the_files_pass_mypy_strict(tmp_path: Path):
     """Strictly, against the package's own types; libraries that the files do not name are not read, torch above all."""
-    file, test, _ = scaffold.reward("on-what-worked", tmp_path)
+    file, test, _ = scaffold.write("rewards", "on-what-worked", tmp_path)
     (tmp_path / "mypy.ini").write_text(
         "[mypy]\nstrict = True\nfollow_imports = skip\n"
         "[mypy-spa_bench.*,numpy.*,pytest.*,_pytest.*]\nfollow_imports = silent\n"
@@ -132,17 +132,17 @@ def test_the_files_pass_mypy_strict(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("", "cannot name a method: use letters, digits and '-'"),
+        ("", "cannot name a reward: use letters, digits and '-'"),
         ("3po", "beginning with a letter"),
         ("_mine", "beginning with a letter"),
-        ("my method", "cannot name a method"),
+        ("my method", "cannot name a reward"),
         ("lambda", "no keyword of Python"),
-        ("mine.py", "cannot name a method"),
-        ("../mine", "cannot name a method"),
-        ("/tmp/mine", "cannot name a method"),
-        ("a/b", "cannot name a method"),
-        ("mine\n", "cannot name a method"),
-        ("größe", "cannot name a method"),
+        ("mine.py", "cannot name a reward"),
+        ("../mine", "cannot name a reward"),
+        ("/tmp/mine", "cannot name a reward"),
+        ("a/b", "cannot name a reward"),
+        ("mine\n", "cannot name a reward"),
+        ("größe", "cannot name a reward"),
         ("a" * (scaffold.LONGEST + 1), f"up to {scaffold.LONGEST} characters"),
         ("sparse", "there is a reward sparse already: choose another name"),
         ("all-on-last", "there is a reward all-on-last already"),
@@ -184,7 +184,7 @@ def test_where_the_second_file_fails_the_first_is_taken_back(tmp_path: Path, mon
 
     monkeypatch.setattr(scaffold, "write_whole", write)
     with pytest.raises(UserError, match="No space left on device; choose another --folder"):
-        scaffold.reward("mine", tmp_path)
+        scaffold.write("rewards", "mine", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,1 @@
+"""Blocks world, as a package of its own for spa-bench."""
