@@ -340,7 +340,7 @@ def test_worlds_and_agents_come_from_files(tmp_path):
         registry.find("environments", f"{path}:Nameless")
     with pytest.raises(UserError, match=r"^agent '.*:Plaer': no class 'Plaer': did you mean Player\?"):
         registry.find("agents", f"{path}:Plaer")
-    with pytest.raises(UserError, match=r"^agent .*:Player: its constructor raised KeyError: 2 at .*theirs\.py:13$"):
+    with pytest.raises(UserError, match=r"^agent .*:Player: its constructor raised KeyError: 2 at .*theirs\.py:14$"):
         registry.build("agents", f"{path}:Player", prompt=PROMPTS["action"], size=2)
     before = registry.find("environments", f"{path}:Mine")
     path.write_text(WORLD.replace('"mine"', '"changed"'))

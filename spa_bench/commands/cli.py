@@ -18,9 +18,10 @@ import typer
 from spa_bench.commands import comparison, data, listing, new, report
 from spa_bench.commands import settings as settings_page
 from spa_bench.commands.bench import What
+from spa_bench.commands.check import check as check_command
 from spa_bench.commands.dry_run import dry_run as show_dry_run
 from spa_bench.commands.failures import ended
-from spa_bench.commands.options import Flags, check, listed, method_options, only
+from spa_bench.commands.options import Flags, check, listed, only
 from spa_bench.commands.words import (
     METHODS,
     RESULTS,
@@ -351,29 +352,4 @@ def doctor(results: Results = RESULTS, model: Model = None, assign: Assign = Non
         raise typer.Exit(1)
 
 
-@app.command(name="check")
-@command
-def check_method(
-    reward: Reward = None,
-    env: Env = None,
-    assign: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="reward_options.NAME=VALUE or world.options.NAME=VALUE; repeatable."),
-    ] = None,
-    seconds: Annotated[float, typer.Option(min=0, help="CPU seconds for the check of a method.")] = 60.0,
-    as_json: Json = False,
-) -> None:
-    """Run the contract tests of a reward method or of a world, one line each."""
-    if (reward is None) == (env is None):
-        raise UserError("check needs --reward or --env, not both: a name, or your own file as path.py:Class")
-    from spa_bench.contract.check import examine, examine_world, options, show, world_options
-
-    with aside():
-        if env is not None:
-            report = examine_world(env, world_options(assign or ()))
-        else:
-            name, own_options = method_options(str(reward))
-            report = examine(name, {**options(assign or ()), **own_options}, seconds)
-    show(report, sys.stdout, as_json)
-    if report.problem is not None:
-        raise UserError(report.problem)
+app.command()(check_command)

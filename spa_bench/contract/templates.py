@@ -171,7 +171,6 @@ AGENT = '''"""Gives a command that is possible and that it has not given in this
 from collections.abc import Sequence
 from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 from spa_bench import Agent, Conversation, Reply, ReplyFormat, derive_seed
 
@@ -189,15 +188,13 @@ class CLASS(Agent):
 
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
         """One reply per conversation, in the form that the run asks for."""
-        return [Reply(self.prompt.render(self.choose(conversation))) for conversation in conversations]
+        return [Reply(self.prompt.render(self._choose(conversation))) for conversation in conversations]
 
-    def choose(self, conversation: Conversation) -> str:
-        """All chance comes from the conversation's own seed and turn."""
+    def _choose(self, conversation: Conversation) -> str:
         given = [self.prompt.parse(message.content) for message in conversation.messages if message.role == "assistant"]
         known = conversation.admissible or [""]
         new = [command for command in known if given.count(command) < self.times] or known
-        rng = np.random.default_rng(derive_seed(conversation.seed, conversation.turn))
-        return new[int(rng.integers(len(new)))]
+        return new[derive_seed(conversation.seed, conversation.turn) % len(new)]  # all chance comes from these two
 '''
 
 AGENT_TEST = '''"""NAME: replies by hand."""

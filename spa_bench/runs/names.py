@@ -20,7 +20,7 @@ def reward_name(reward: str) -> str:
 
 def world_name(env: str) -> str:
     """A world as folders and tables call it: `folder/mine.py:Mine` is `mine.Mine`."""
-    return reward_name(env)
+    return reward_name(env) if ".py:" in env else env
 
 
 def reward_typed(reward: str) -> str:

@@ -1,7 +1,6 @@
 """Blocks world: coloured blocks in piles are moved one at a time, until one pile is as asked for."""
 
-from __future__ import annotations
-
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +9,10 @@ from spa_bench import World
 
 COLOURS = ("blue", "green", "red", "white", "yellow")
 ANY = f"({'|'.join(COLOURS)})"
-Piles = tuple[tuple[str, ...], ...]
 
 
 class State(NamedTuple):
-    piles: Piles  # each from the table up; sorted, as their places do not matter
+    piles: tuple[tuple[str, ...], ...]  # each from the table up; sorted, as their places do not matter
     tower: tuple[str, ...]  # the pile that is asked for
 
 
@@ -25,11 +23,9 @@ class Blocks(World[State]):
 
     def draw(self, rng: np.random.Generator) -> State:
         names = rng.permutation(COLOURS)[: int(rng.integers(4, 6))].tolist()
-        piles: list[list[str]] = [[names[0]]]
-        for name in names[1:]:
-            place = int(rng.integers(len(piles) + 1))
-            piles[place:] = [*([[*piles[place], name]] if place < len(piles) else [[name]]), *piles[place + 1 :]]
-        return State(tuple(sorted(map(tuple, piles))), tuple(rng.permutation(names)[:3].tolist()))
+        cuts = [0, *(place for place in range(1, len(names)) if rng.random() < 0.5), len(names)]
+        piles = sorted(tuple(names[low:high]) for low, high in pairwise(cuts))
+        return State(tuple(piles), tuple(rng.permutation(names)[:3].tolist()))
 
     def goal(self, state: State) -> str:
         return "make a pile of " + ", then ".join(state.tower) + ", from the table up."
