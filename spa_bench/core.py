@@ -197,6 +197,13 @@ class TextEnv(gym.Env[str, str], ABC):
     `info` of `reset` and `step` always holds `task` (Task), `goal` (str: what is to be done, in the world's words),
     `grounded` (bool), `fault` (Fault | None), `admissible` (sequence of str, sorted), `success` (bool, from the world's
     own goal test) and `progress` (float in [0, 1]).
+
+    `reset` takes the options `task` (a key) and `split`: with a key it begins that task, of `split` or of whichever
+    split has it, alike whatever the seed; without one the seed draws a task of `split`, `train` unless named. It raises
+    UserError for an unknown key, split or option. `step` takes any text; what is not executed changes nothing but costs
+    a step. After `max_steps` of them an episode is truncated; after its end `step` raises gymnasium.error.ResetNeeded.
+    The rewards of an episode add up to its outcome in [0, 1]. `spa_bench.check_world` tries all of it. For worlds of
+    one's own there is `spa_bench.World`, a subclass in which most of this is done.
     """
 
     name: ClassVar[str]

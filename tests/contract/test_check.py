@@ -602,7 +602,7 @@ def test_where_numbers_are_missing_the_other_tests_are_not_run(tmp_path: Path):
         (["--reward", "sparse", "--set", "reward_options.x=3"], "no option 'x'"),
         (["--reward", "sparse", "--set", "ppo.clip=3"], "--set ppo: check takes only the method's options"),
         (["--reward", "sparse", "--set", "reward_options=3"], "check takes only the method's options"),
-        (["--reward", "gigpo", "--set", "reward_options.gamma=7"], "reward gigpo: weight must be"),
+        (["--reward", "gigpo", "--set", "reward_options.gamma=7"], "reward gigpo: gamma=7: use a number above 0"),
     ],
 )
 def test_what_cannot_be_checked_is_one_line(words: Sequence[str], message: str):
