@@ -1,7 +1,7 @@
 """`spa-bench check`: all contract tests of a method or of a world, one line each.
 
-After a test that fails the others are run, unless they would have no meaning then. An error in a method ends its
-check. Of a method the cost and the most similar method are told, too.
+After a test that fails, or in which an error is raised, the others are run, unless they would have no meaning then; a
+method that hangs ends its check. Of a method the cost and the most similar method are told, too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from spa_bench.method import RewardMethod
 from spa_bench.method_errors import method_call
 from spa_bench.rollout.worlds import make
 from spa_bench.terminal import printable_line
-from spa_bench.watch import watching
+from spa_bench.watch import TimeUp, watching
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,16 @@ class Report:
     name: str
     tests: list[Verdict] = field(default_factory=list)
     figures: dict[str, float | str] = field(default_factory=dict)
-    problem: str | None = None
-    """The first failure, in one line; None where every test is passed."""
+    problems: list[str] = field(default_factory=list)
+    """Each failure, in one line."""
+
+    @property
+    def problem(self) -> str | None:
+        """All failures in one line: which tests, and the first in full; None where every test is passed."""
+        if len(self.problems) < 2:
+            return next(iter(self.problems), None)
+        failed = "; ".join(verdict.test for verdict in self.tests if verdict.state == "failed")
+        return f"{self.name} fails {len(self.problems)} contract tests: {failed}; the first: {self.problems[0]}"
 
 
 def options(assignments: Sequence[str]) -> dict[str, Any]:
@@ -96,7 +104,8 @@ def _examined(reward: str, given: Mapping[str, Any], seconds: float) -> Report:
                 break
         except UserError as error:
             _failed(report, test, str(error), f"{error}, in the contract test: {test.name}")
-            break
+            if test.basis or isinstance(error.__cause__, TimeUp):  # the next test would wait as long
+                break
     report.tests += [Verdict(test.name, "not run") for test in tests]
     return report
 
@@ -129,7 +138,7 @@ def examine_world(env: str, given: Mapping[str, Any]) -> Report:
 
 def _failed(report: Report, test: ContractTest | WorldTest, detail: str, problem: str) -> None:
     report.tests.append(Verdict(test.name, "failed", detail))
-    report.problem = report.problem or problem
+    report.problems.append(problem)
 
 
 def _longer(report: Report, factory: Callable[[], RewardMethod], seconds: float) -> Iterator[ContractTest]:
@@ -173,7 +182,7 @@ def _fingerprint(method: type[RewardMethod], name: str) -> Floats:
 def show(report: Report, stream: TextIO, as_json: bool) -> None:
     """Print a line per test, and the figures."""
     if as_json:
-        print(json.dumps(asdict(report), indent=1), file=stream)
+        print(json.dumps(asdict(report) | {"problem": report.problem}, indent=1), file=stream)
         return
     for verdict in report.tests:
         line = f"{verdict.state:11}{verdict.test}" + (f": {verdict.detail}" if verdict.detail else "")

@@ -547,7 +547,22 @@ def test_a_failed_test_is_a_line_in_the_table_and_an_error_with_exit_code_2(mine
     assert "not run" not in found.stdout
 
 
-def test_the_first_of_several_failures_is_the_error(mine: str):
+def test_an_error_in_one_test_does_not_hide_those_in_others(tmp_path: Path):
+    broken = "\n\n    def state_dict(self):\n        raise ValueError('no state')\n"
+    (tmp_path / "mine.py").write_text(MINE + broken, encoding="utf-8")
+    report = examine(f"{tmp_path / 'mine.py'}:Mine", {"bonus": 0.5})
+    failed = [verdict.test.split(",")[0] for verdict in report.tests if verdict.state == "failed"]
+    assert failed == ["rewards add up to the outcome", "a method restored from its state is the same method"]
+    assert not [verdict for verdict in report.tests if verdict.state == "not run"]
+    first, second = report.problems
+    assert "rewards add up" in first and "raised ValueError: no state" in second
+    assert (report.problem or "").startswith(
+        f"reward {tmp_path / 'mine.py'}:Mine fails 2 contract tests: rewards add up"
+    )
+    assert f"; {failed[1]}; the first: {first}" in (report.problem or "")
+
+
+def test_every_failure_is_in_the_error(mine: str):
     report = examine(mine, {"bonus": 0.5}, seconds=0.0)
     states = {verdict.test: verdict.state for verdict in report.tests}
     assert [test.split(",")[0] for test, state in states.items() if state == "failed"] == [
