@@ -184,9 +184,3 @@ def spoken(action: object) -> None:
     """TypeError where an action is no text."""
     if not isinstance(action, str):
         raise TypeError(f"an action is a text, such as 'look around', not {action!r} ({type(action).__name__})")
-
-
-def one_of(name: str, value: object, known: tuple[object, ...]) -> None:
-    """UserError unless the value of an option is known."""
-    if value not in known:
-        raise UserError(f"{name}={value!r}: use {' or '.join(map(repr, known))}")

@@ -24,7 +24,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_value_says_where_it_comes_from_and_the_file_is_the_same_run(empty: Path):
-    Path("own.toml").write_text("[ppo]\nwarmup = 3\nlam = 0.9\n[worlds.webshop.explore]\ntasks = 5\n")
+    Path("own.toml").write_text("[ppo]\nwarmup = 3\nclip = 0.1\nenv_steps = 950\n[worlds.webshop.explore]\ntasks = 5\n")
     found = invoke(*RUN, "--config", "own.toml", "--set", "ppo.clip=0.3", "--set", "world.options.valid=7")
     assert (found.exit_code, found.stderr) == (0, "")
     lines = set(found.stdout.splitlines())
@@ -33,7 +33,8 @@ def test_every_value_says_where_it_comes_from_and_the_file_is_the_same_run(empty
         "options = { valid = 7 }  # --set",
         "warmup = 3  # --config own.toml",
         "tasks = 5  # --config own.toml",
-        "env_steps = 900  # webshop",
+        "env_steps = 950  # --config own.toml",
+        "iterations = 5  # webshop",
         "kl_coef = 0.05  # default",
         "# max_steps = 15  # by webshop",
         'prompt = "auto"  # default',

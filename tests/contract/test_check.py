@@ -556,9 +556,7 @@ def test_an_error_in_one_test_does_not_hide_those_in_others(tmp_path: Path):
     assert not [verdict for verdict in report.tests if verdict.state == "not run"]
     first, second = report.problems
     assert "rewards add up" in first and "raised ValueError: no state" in second
-    assert (report.problem or "").startswith(
-        f"reward {tmp_path / 'mine.py'}:Mine fails 2 contract tests: rewards add up"
-    )
+    assert (report.problem or "").startswith(f"{tmp_path / 'mine.py'}:Mine fails 2 contract tests: rewards add up")
     assert f"; {failed[1]}; the first: {first}" in (report.problem or "")
 
 
