@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -19,9 +21,10 @@ def blocks(page: Path, language: str) -> list[str]:
 def test_the_code_on_a_page_runs_from_top_to_bottom(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder with `results`."""
     monkeypatch.chdir(ROOT / "tests" / "recorded")
-    names: dict[str, object] = {"__name__": page.stem}
+    module = ModuleType(f"page_{page.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # so that what it defines can be pickled
     for code in blocks(page, "python"):
-        exec(compile(code, page.name, "exec"), names)
+        exec(compile(code, page.name, "exec"), vars(module))
 
 
 def test_ci_runs_the_readmes_test_command() -> None:

@@ -120,7 +120,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 
 def _types(trial: WorldTrial) -> None:
     for task, actions in trial.walks:
-        for seen in trial.fresh().begin(task, [*actions[:2], *NONSENSE[:1]]):
+        for seen in [*trial.fresh().begin(task, actions), *trial.fresh().begin(task, NONSENSE[:1])]:
             hold("an observation is a text", isinstance(seen.observation, str), type(seen.observation).__name__)
             ends = isinstance(seen.terminated, bool) and isinstance(seen.truncated, bool)
             hold("terminated and truncated are bools", ends)

@@ -25,6 +25,7 @@ from spa_bench.rewards.__main__ import card
 
 ROOT = Path(__file__).resolve().parents[2]
 WALK = ROOT / "docs" / "rewards.md"
+OTHERS: tuple[registry.Room, ...] = ("environments", "agents")
 NAMES = ("q", "on-what-worked", "zz_9", "ReturnToGo", "a" * scaffold.LONGEST)
 
 
@@ -98,6 +99,9 @@ def test_the_files_are_as_tidy_as_the_package(tmp_path: Path):
     rules = configured["lint"]
     for name in NAMES:
         scaffold.write("rewards", name, tmp_path)
+        for room in OTHERS:
+            (tmp_path / room).mkdir(exist_ok=True)
+            scaffold.write(room, name, tmp_path / room)
     lint = ["check", "--select", ",".join(rules["select"]), "--ignore", ",".join(rules["ignore"])]
     tests = ["--per-file-ignores", "test_*:D"]
     for words in ([*lint, *tests], ["format", "--check"]):
@@ -108,7 +112,10 @@ def test_the_files_are_as_tidy_as_the_package(tmp_path: Path):
 @pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed: pip install mypy")
 def test_the_files_pass_mypy_strict(tmp_path: Path):
     """Strictly, against the package's own types; libraries that the files do not name are not read, torch above all."""
-    file, test, _ = scaffold.write("rewards", "on-what-worked", tmp_path)
+    file, *_ = scaffold.write("rewards", "on-what-worked", tmp_path)
+    for room in OTHERS:
+        scaffold.write(room, f"my-{room}", tmp_path)
+    names = sorted(path.name for path in tmp_path.glob("*.py"))
     (tmp_path / "mypy.ini").write_text(
         "[mypy]\nstrict = True\nfollow_imports = skip\n"
         "[mypy-spa_bench.*,numpy.*,pytest.*,_pytest.*]\nfollow_imports = silent\n"
@@ -116,10 +123,10 @@ def test_the_files_pass_mypy_strict(tmp_path: Path):
     words = ["--config-file", "mypy.ini", "--cache-dir", "cache"]
 
     def check() -> tuple[int, str]:
-        done = python("-m", "mypy", *words, file.name, test.name, folder=tmp_path, MYPYPATH=str(ROOT))
+        done = python("-m", "mypy", *words, *names, folder=tmp_path, MYPYPATH=str(ROOT))
         return done.returncode, done.stdout
 
-    assert check() == (0, "Success: no issues found in 2 source files\n")
+    assert check() == (0, "Success: no issues found in 6 source files\n")
     right = file.read_text(encoding="utf-8")
     file.write_text(right.replace("-> list[Floats]:", "-> list[str]:"), encoding="utf-8")
     status, said = check()
@@ -191,9 +198,10 @@ def test_where_the_second_file_fails_the_first_is_taken_back(tmp_path: Path, mon
 # The page
 
 
-def console(page: Path) -> list[tuple[str, list[str]]]:
-    """Commands of a page, each with the lines that it is said to print."""
-    blocks = re.findall(r"^```console\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def console(page: Path, after: str = "") -> list[tuple[str, list[str]]]:
+    """Commands of a page behind this heading, each with the lines that it is said to print."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```console\n(.*?)^```$", text[text.index(after) :], re.MULTILINE | re.DOTALL)
     found: list[tuple[str, list[str]]] = []
     for line in "".join(blocks).splitlines():
         if line.startswith("$ "):
@@ -233,12 +241,82 @@ def test_the_commands_of_the_page_print_what_it_shows(tmp_path: Path, monkeypatc
         *[["spa-bench", "check"]] * 3,
         ["spa-bench", "run"],
     ]
+    carry_out(walk, tmp_path)
+
+
+def carry_out(walk: list[tuple[str, list[str]]], folder: Path) -> None:
     for command, expected in walk:
-        status, printed = carried_out(shlex.split(command), tmp_path)
+        status, printed = carried_out(shlex.split(command), folder)
         missing = [line for line in expected if not any(shown(line, got) for got in printed)]
         assert (missing, status) == ([], 2 if expected[-1].startswith("error: ") else 0), "\n".join(printed)
         if expected[0].startswith("ok "):
             assert [line.split(": ")[0] for line in expected] == [line.split(": ")[0] for line in printed]
+
+
+@pytest.mark.parametrize(
+    ("page", "after", "commands"),
+    [
+        ("worlds.md", "## Start", ["new world", "-m pytest", "eval --env", "check --env"]),
+        ("agents.md", "## An agent of one's own", ["new agent", "-m pytest", "eval --env"]),
+    ],
+)
+def test_the_commands_of_worlds_and_agents_print_what_is_shown(
+    page: str, after: str, commands: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What `new` has written passes its test, is found and is played in, all of it as shown."""
+    monkeypatch.chdir(tmp_path)
+    walk = console(WALK.with_name(page), after)
+    assert [" ".join(command.split()[1:3]) for command, _ in walk] == commands
+    carry_out(walk, tmp_path)
+
+
+BUGS = {
+    "environments": ("return all(state)", "return any(state)"),
+    "agents": ("given.count(command) < self.times", "given.count(command) <= self.times"),
+}
+
+
+@pytest.mark.parametrize("room", BUGS)
+def test_the_test_that_is_written_fails_when_the_file_is_broken(room: Any, tmp_path: Path):
+    file, test, _ = scaffold.write(room, "mine", tmp_path)
+    right, (old, new) = file.read_text(encoding="utf-8"), BUGS[room]
+    assert right.count(old) == 1
+    file.write_text(right.replace(old, new), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("test_mine", test)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.raises((AssertionError, UserError)):
+        for name in [name for name in vars(module) if name.startswith("test_")]:
+            vars(module)[name]()
+
+
+def test_the_files_of_a_world_and_an_agent_are_short_and_import_what_the_package_hands_out(tmp_path: Path):
+    limits = {"environments": 50, "agents": 30}
+    for room, limit in limits.items():
+        name = f"my-{room}"
+        for written in scaffold.write(room, name, tmp_path)[:2]:
+            text = written.read_text(encoding="utf-8")
+            assert not re.search(r"CLASS|MODULE|NAME", text)
+            (names,) = re.findall(r"^from spa_bench import (.*)$", text, re.MULTILINE)
+            assert "spa_bench." not in text and {*names.split(", ")} - {"registry"} <= set(spa_bench.__all__)
+        assert len((tmp_path / f"{name.replace('-', '_')}.py").read_text("utf-8").splitlines()) <= limit
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["world", "alfworld"], "there is a world alfworld already"),
+        (["agent", "expert"], "there is an agent expert already"),
+        (["world", "world"], "would hide a module or class of that name"),
+        (["agent", "agent"], "would hide a module or class of that name"),
+        (["world", "3d"], "cannot name a world: use letters"),
+    ],
+)
+def test_a_bad_name_of_a_world_or_an_agent_is_one_line(words: list[str], message: str, tmp_path: Path):
+    found = CliRunner().invoke(app, ["new", *words, "--folder", str(tmp_path)])
+    assert (found.exit_code, found.stdout, found.stderr.count("\n")) == (2, "", 1), found.output
+    assert message in found.stderr and list(tmp_path.iterdir()) == []
 
 
 def test_the_page_says_how_a_package_offers_its_method():

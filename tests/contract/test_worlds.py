@@ -193,8 +193,10 @@ def test_a_broken_world_fails_the_test_of_what_it_breaks_and_no_other(kind: type
         check_world(kind)
 
 
-def test_a_sound_world_passes():
-    assert failures(Row) == {}
+@pytest.mark.parametrize("options", [{"seed": 1}, {"seed": 2, "max_steps": 2}])
+def test_a_sound_world_passes_whatever_its_tasks_and_its_limit(options: dict[str, int]):
+    """Also where episodes end at once."""
+    assert failures(lambda: Row(**options)) == {}
 
 
 class HintsWrong(Row):
