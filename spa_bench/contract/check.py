@@ -1,7 +1,7 @@
 """`spa-bench check`: all contract tests of a method or of a world, one line each.
 
 After a test that fails, or in which an error is raised, the others are run, unless they would have no meaning then; a
-method that hangs ends its check. Of a method the cost and the most similar method are told, too.
+method or a world that hangs ends its check. Of a method the cost and the most similar method are told, too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from spa_bench.watch import TimeUp, watching
 
 @dataclass(frozen=True)
 class Verdict:
-    """One contract test, and whether the method passes it."""
+    """One contract test, and whether the method or the world passes it."""
 
     test: str
     state: Literal["ok", "failed", "not run"]
@@ -126,13 +126,18 @@ def examine_world(env: str, given: Mapping[str, Any]) -> Report:
     trial = WorldTrial(lambda: make(env, **given))
     with watching(LIMITS):
         trial.fresh()
-        for test in WORLD_TESTS:
+        tests = [*WORLD_TESTS]
+        while tests:
+            test = tests.pop(0)
             try:
                 test.run(trial)
                 report.tests.append(Verdict(test.name, "ok"))
             except (ContractError, UserError) as failure:
                 problem = f"environment {env} fails a contract test: {test.name}: {failure}"
                 _failed(report, test, str(failure), problem)
+                if isinstance(failure.__cause__, TimeUp):  # the next test would wait as long
+                    break
+    report.tests += [Verdict(test.name, "not run") for test in tests]
     return report
 
 

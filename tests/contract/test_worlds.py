@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from invoked import invoke
 
 from spa_bench import World, check_world
+from spa_bench.contract import check
 from spa_bench.contract.check import examine_world
 from spa_bench.contract.laws import ContractError
 from spa_bench.contract.tried_worlds import WorldTrial
@@ -254,6 +257,21 @@ def test_what_a_world_raises_is_one_line_with_its_name_the_call_and_the_place():
     assert "environment row: tasks raised KeyError: " in line and "test_worlds.py:" in line and "\n" not in line
 
 
+class Hangs(Row):
+    def expert_action(self) -> str:
+        time.sleep(1000)
+        return ""
+
+
+def test_t16_a_world_that_hangs_ends_its_check(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(check, "LIMITS", {"step": 2.0, "reset": 2.0})
+    monkeypatch.setattr(check, "make", lambda env: Hangs())
+    report = examine_world("hangs", {})
+    states = [one.state for one in report.tests]
+    assert states == ["ok"] * 8 + ["failed"] + ["not run"] * 8
+    assert re.match(r"environment row: expert_action of task .* did not return within 2 s", report.tests[8].detail)
+
+
 # The command
 
 
@@ -296,7 +314,9 @@ def test_the_check_goes_on_after_a_broken_test_and_ends_with_code_2(tmp_path: Pa
     assert len(failed) == 5 and all(": expert_action of task " in line for line in failed[1:])
     assert all(line.endswith(r"raised KeyError: 'room\x1b[2J' at mine.py:9") for line in failed[1:])
     assert found.exit_code == 2
-    assert found.stderr.startswith("error: environment mine.py:Mine fails a contract test: a world says what it is: ")
+    assert found.stderr.startswith(
+        "error: mine.py:Mine fails 5 contract tests: a world says what it is; progress is in "
+    )
     assert found.stderr.count("\n") == 1 and "\x1b" not in found.output
 
 
