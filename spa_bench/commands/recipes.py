@@ -26,6 +26,8 @@ def read(said: Path) -> dict[str, Any]:
     """Values of `recipe:NAME`, or of a TOML file; UserError where there is none."""
     name = str(said).removeprefix(PREFIX)
     if name == str(said):
+        if name in names() and not said.exists():
+            raise UserError(f"there is no file {name}; the recipe of that name is --config {PREFIX}{name}")
         return from_file(said)
     if name not in (known := names()):
         raise UserError(f"no recipe {name!r}{registry.suggest(name, known)}")

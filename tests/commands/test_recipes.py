@@ -128,6 +128,7 @@ def test_a_file_of_ones_own_may_differ_by_world_too(tmp_path: Path):
         ("recipe:qwen2.5-1.5", "no recipe 'qwen2.5-1.5': did you mean qwen2.5-1.5b? (there are: embedded-official, "),
         ("recipe:../recipes/smollm2-cpu", "no recipe '../recipes/smollm2-cpu'"),
         ("recipe:", "no recipe '' (there are: "),
+        ("smollm2-cpu", "there is no file smollm2-cpu; the recipe of that name is --config recipe:smollm2-cpu"),
     ],
 )
 def test_an_unknown_recipe_is_told_the_nearest_one_and_all_of_them(said: str, words: str):
