@@ -16,6 +16,9 @@ LEAST = 20
 """Rows for a partial correlation: four of them are the clock's, and of the 16 that are left the standard error of a
 correlation is about 1 / 4. Of 5 rows it would be 1 or -1 whatever was learned."""
 
+BINS, FULL = 5, 4
+"""Parts of the held-out episodes that calibration is shown of, and the fewest episodes of one."""
+
 
 def hands(lengths: Floats, timeouts: Floats) -> Floats:
     """What the clock is linear in, (N, 4): 1, length, length squared, and whether the step limit ended the episode."""
@@ -53,11 +56,27 @@ def partial(predicted: Floats, targets: Floats, features: Floats) -> float | Non
     return float(one @ other / np.sqrt((one @ one) * (other @ other)))
 
 
+def calibration(predicted: Floats, outcomes: Floats) -> dict[str, float]:
+    """Mean prediction, mean outcome and number of episodes of up to `BINS` equal parts, by rising prediction.
+
+    A part has at least `FULL` episodes; empty where there are fewer.
+    """
+    count = min(BINS, len(predicted) // FULL)
+    parts = np.array_split(np.argsort(predicted, kind="stable"), count) if count else []
+    found: dict[str, float] = {}
+    for number, part in enumerate(parts, 1):
+        found[f"calibration_{number}_predicted"] = float(predicted[part].mean())
+        found[f"calibration_{number}_outcome"] = float(outcomes[part].mean())
+        found[f"calibration_{number}_episodes"] = float(len(part))
+    return found
+
+
 def compared(predicted: Floats, outcomes: Floats, lengths: Floats, timeouts: Floats, parts: Parts) -> dict[str, float]:
     """How well outcomes are predicted on held-out tasks, and how well by a clock that was fitted on the same part.
 
     All arrays are (N,), over episodes. `held_out_r2` and `clock_r2` compare with the mean outcome of the training part;
-    `partial_correlation` is that of prediction and outcome given the clock. A figure that is not defined is absent.
+    `partial_correlation` is that of prediction and outcome given the clock; the rest is `calibration`'s. A figure that
+    is not defined is absent.
     """
     train, report = parts.train.numpy(), parts.report.numpy()
     figures: dict[str, float | None] = {"train_mse": float(((predicted[train] - outcomes[train]) ** 2).mean())}
@@ -69,6 +88,7 @@ def compared(predicted: Floats, outcomes: Floats, lengths: Floats, timeouts: Flo
             "held_out_r2": r2(predicted[report], outcomes[report], mean),
             "clock_r2": r2(clock(features, outcomes, train)[report], outcomes[report], mean),
             "partial_correlation": partial(predicted[report], outcomes[report], features[report]),
+            **calibration(predicted[report], outcomes[report]),
         }
     return {name: value for name, value in figures.items() if value is not None}
 

@@ -101,7 +101,7 @@ def draw(found: Costs) -> Figure:
         handle = every[0].plot([], [], "--", color=PALE)
         figure.legend(handle, [f"warm start ({100 * found.start:.0f} %)"], loc="outside upper left")
     for axes, points in zip(every, named, strict=True):
-        name_points(figure, axes, points)
+        name_points(figure, axes, points, [] if found.start is None else [100 * found.start])
     return figure
 
 

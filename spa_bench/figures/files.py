@@ -13,7 +13,18 @@ from spa_bench.analysis.differences import Difference
 from spa_bench.analysis.groups import Group
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
-from spa_bench.figures import costs, credit, curves, forest, heat, lengths, profiles, scatter, step_intervals
+from spa_bench.figures import (
+    calibration,
+    costs,
+    credit,
+    curves,
+    forest,
+    heat,
+    lengths,
+    profiles,
+    scatter,
+    step_intervals,
+)
 from spa_bench.figures.credit import CreditMap
 from spa_bench.figures.style import OVERLAID, save
 from spa_bench.files import write_whole
@@ -55,6 +66,7 @@ def figures(
         book.add(f"{name}-lengths", partial(lengths.data, group), lengths.draw)
         book.add(f"{name}-differences", partial(forest.data, group, (differences or {}).get(name, ())), forest.draw)
         book.add(f"{name}-by-type", partial(heat.by_type, group), heat.draw)
+        book.add(f"{name}-calibration", partial(calibration.data, group), calibration.draw)
         book.add(f"{name}-costs", partial(costs.data, group), costs.draw)
         book.add(f"{name}-profiles", partial(profiles.data, group), profiles.draw)
         if len(group.methods) > OVERLAID:

@@ -34,12 +34,15 @@ class Named:
     upright: bool = False
 
 
-def name_points(figure: Figure, axes: Axes, points: Sequence[Named]) -> None:
-    """Write the names; a line leads from a distant name to its point."""
+def name_points(figure: Figure, axes: Axes, points: Sequence[Named], across: Sequence[float] = ()) -> None:
+    """Write the names, none over a line across the axes; a line leads from a distant name to its point."""
     settle(figure)
     scale = figure.dpi / 72
     crowded = len(points) > OVERLAID  # then a name may lie on a CI
     taken = [box for point in points for box in _obstacles(axes, point, scale)[: 1 if crowded else None]]
+    for height in across:
+        _, y = axes.transData.transform((0, height))
+        taken.append((axes.bbox.x0, y, axes.bbox.x1, y))
     for point in points:
         x, y = axes.transData.transform((point.x, point.y))
         text = axes.annotate(

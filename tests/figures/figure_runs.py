@@ -36,6 +36,7 @@ def run(
     world: str = "alfworld",
     evaluations: Sequence[Mapping[str, Any]] = (),
     costs: Mapping[str, float] | None = None,
+    fit: Mapping[str, Any] | None = None,
 ) -> Run:
     """`wins` says which tasks were solved, as "1101", or the outcomes."""
     config = {
@@ -59,7 +60,7 @@ def run(
         panels=panels,
         iterations=tuple(iterations),
         costs=dict.fromkeys(COSTS, 300.0) | {"extra_tokens": 0.0} if costs is None else costs,
-        fit={},
+        fit=fit or {},
         start="w",
         warm_start_seconds=0.0,
         finished=True,

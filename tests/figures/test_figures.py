@@ -27,7 +27,18 @@ from spa_bench.analysis.runs import COSTS
 from spa_bench.audit.intervals import Measured
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
-from spa_bench.figures import costs, credit, curves, forest, heat, lengths, profiles, scatter, step_intervals
+from spa_bench.figures import (
+    calibration,
+    costs,
+    credit,
+    curves,
+    forest,
+    heat,
+    lengths,
+    profiles,
+    scatter,
+    step_intervals,
+)
 from spa_bench.figures.files import figures
 from spa_bench.figures.style import INK, KNOWN, OVERLAID, OWN, drawing, looks, shortened, wrapped
 from spa_bench.report.table import tables_of
@@ -255,6 +266,29 @@ def test_costs_add_up_what_a_method_needs_and_stand_where_the_numbers_say():
     assert (150, 50.0) in points[0] and (7, 50.0) in points[1] and (2, 50.0) in points[2]
     with pytest.raises(UserError, match="cost on record"):
         costs.data(group(run("ppo", "1", costs={"env_steps": float("nan")})))
+
+
+def fitted(*parts: tuple[float, float, float]) -> dict[str, float]:
+    names = ("predicted", "outcome", "episodes")
+    numbered = [(n, *pair) for n, part in enumerate(parts, 1) for pair in zip(names, part, strict=True)]
+    return {f"calibration_{n}_{name}": value for n, name, value in numbered}
+
+
+def test_calibration_is_put_together_over_seeds_by_rank_and_weighed_by_episodes():
+    one, other = fitted((0.0, 0.0, 4), (0.5, 0.25, 4)), fitted((0.25, 0.5, 12), (1.0, 1.0, 12))
+    found = calibration.data(group(run("spa", "10", 0, fit=one), run("spa", "10", 1, fit=other), run("ppo", "10")))
+    (line,) = found.panel.lines
+    assert (line.method, line.x, line.y) == ("spa", (18.75, 87.5), (37.5, 81.25))
+    assert found.episodes == {"spa": 32} and "Episodes: spa 32." in found.caption
+    assert (line.low[0], line.high[0]) == pytest.approx((18.5, 61.4), abs=0.1), "Wilson's of 6 of 16"
+    (axes,) = drawn(calibration.draw, found).axes
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["spa"]
+
+
+@pytest.mark.parametrize("bad", [{}, fitted((0.5, 1.5, 4)), fitted((0.5, 0.5, 0)), fitted((float("nan"), 0.5, 4))])
+def test_a_fit_without_a_calibration_that_can_be_one_has_none(bad: dict[str, float]):
+    with pytest.raises(UserError, match="no method whose fit"):
+        calibration.data(group(run("spa", "10", fit=bad)))
 
 
 def test_the_band_lies_where_the_interval_says():
@@ -617,7 +651,7 @@ def test_what_is_not_drawn_has_a_reason(tmp_path: Path):
 def test_groups_whose_runs_all_failed_are_reasons_and_not_errors(tmp_path: Path):
     failed = group(replace(run("ppo", "1010"), finished=False))
     found = figures({"x": failed}, {}, {}, tmp_path)
-    assert found.paths == () and len(found.reasons) == 7
+    assert found.paths == () and len(found.reasons) == 8
 
 
 def test_hostile_names_are_drawn_as_text(tmp_path: Path):

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import max_examples
 
-from spa_bench.rewards._clock import balanced, clock, compared, fitted_evenly, hands, partial, r2
+from spa_bench.rewards._clock import balanced, calibration, clock, compared, fitted_evenly, hands, partial, r2
 from spa_bench.rewards._network import Parts, split
 
 
@@ -133,3 +133,14 @@ def test_a_clock_tells_experts_apart_by_the_turn_alone():
     numbers = fitted_evenly(hands(turns, np.zeros(20)), labels, np.arange(20))
     assert balanced(numbers, labels) > 0.9
     assert abs(fitted_evenly(hands(np.full(20, 3.0), np.zeros(20)), labels, np.arange(20))).max() < 1e-9
+
+
+def test_calibration_has_means_of_equal_parts_by_rising_prediction():
+    predicted, outcomes = np.array([0.9, 0.1, 0.7, 0.3, 0.2, 0.8, 0.0, 0.6]), np.array([1.0, 0, 1, 0, 1, 0, 0, 1])
+    assert calibration(predicted, outcomes) == pytest.approx({
+        "calibration_1_predicted": 0.15, "calibration_1_outcome": 0.25, "calibration_1_episodes": 4.0,
+        "calibration_2_predicted": 0.75, "calibration_2_outcome": 0.75, "calibration_2_episodes": 4.0,
+    })  # fmt: skip
+    assert calibration(predicted[:3], outcomes[:3]) == {}
+    many = calibration(np.arange(100.0), np.arange(100.0))
+    assert [many[f"calibration_{n}_episodes"] for n in range(1, 6)] == [20.0] * 5 and len(many) == 15
