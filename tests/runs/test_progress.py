@@ -203,10 +203,10 @@ def test_a_comparison_tells_which_run_it_is_and_what_is_left(fake_runs: Clock, t
     out = io.StringIO()
     experiment.compare(configs, tmp_path, 1, Progress("lines", out))
     assert out.getvalue().splitlines() == [
-        "run 1 of 4: sparse, seed 0",
-        "run 2 of 4: sparse, seed 1",
-        "run 3 of 4, about 3 min left: spa, seed 0",
-        "run 4 of 4, about 2 min left: spa, seed 1",
+        "run 1 of 4: alfworld, sparse, seed 0",
+        "run 2 of 4: alfworld, sparse, seed 1",
+        "run 3 of 4, about 3 min left: alfworld, spa, seed 0",
+        "run 4 of 4, about 2 min left: alfworld, spa, seed 1",
     ]
 
 
