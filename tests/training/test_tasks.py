@@ -13,7 +13,9 @@ from spa_bench.core import UserError
 from spa_bench.training import start
 from spa_bench.training.tasks import evaluation_set, fixed_shuffle, train_tasks
 
-WORLD: Any = SimpleNamespace(tasks=lambda split: [task(key) for key in ("abcdef" if split == "train" else "abc")])
+WORLD: Any = SimpleNamespace(
+    name="alfworld", tasks=lambda split: [task(key) for key in ("abcdef" if split == "train" else "abc")]
+)
 
 
 def test_t11_tasks_are_shuffled_by_their_names_alone() -> None:
