@@ -17,7 +17,7 @@ from spa_bench.interop import dialogue
 from spa_bench.interop.step_rewards import StepRewards
 
 try:
-    import httpx
+    import httpx  # type: ignore[import-not-found, unused-ignore]
     import verifiers.v1 as vf  # type: ignore[import-untyped, import-not-found, unused-ignore]
     from pydantic import Field
     from verifiers.v1.dialects.chat import message_to_wire  # type: ignore[import-untyped, import-not-found, unused-ignore]

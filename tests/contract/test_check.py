@@ -388,7 +388,8 @@ def test_t16_a_method_that_hangs_fails_the_check_by_name(tmp_path: Path, monkeyp
     said = r"^reward Sleeps: rewards did not return within 0\.3 s at .*test_check\.py:\d+$"
     with pytest.raises(MethodError, match=said):
         check_time(Sleeps, 0.1)
-    with pytest.raises(MethodError, match=r"^reward Sleeps: rewards did not return within"):
+    with monkeypatch.context() as patch, pytest.raises(MethodError, match=r"^reward Sleeps: rewards did not return"):
+        patch.setattr(laws, "HANGS", 0.2 - laws.SECONDS)  # it waits for these as well
         check_reward(Sleeps)
     endless = MINE.replace("return self.bonus / int(self.divisor)", "while True: pass")
     (tmp_path / "mine.py").write_text(endless, encoding="utf-8")

@@ -14,12 +14,12 @@ from edited import run_json
 from hypothesis import given
 from hypothesis import strategies as st
 from made_audits import RECORDED, an_audit, priced
-from matplotlib.figure import Figure
 from strategies import HOSTILE
 from written_runs import FACTS, write_run
 
 from spa_bench.analysis.settings import differing, settings_text
 from spa_bench.audit import saved
+from spa_bench.figures import audit, files
 from spa_bench.report import page
 from spa_bench.report.contents import Contents, gather
 from spa_bench.report.folder import write
@@ -42,6 +42,13 @@ def edited(path: Path, **config: Any) -> None:
         else:
             content["config"][key] = value
     (path / "run.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are empty files: names alone are asked for."""
+    for module in (audit, files):
+        monkeypatch.setattr(module, "save", lambda draw, *paths: [path.touch() for path in paths])
 
 
 # Tables
@@ -168,7 +175,7 @@ def test_three_groups_are_told_apart_by_two_settings(tmp_path: Path):
     assert "alfworld, valid_unseen, n=4, ppo.clip=0.05, ppo.level=turn" in titles
 
 
-def test_names_depend_neither_on_the_order_nor_on_the_place_of_folders(tmp_path: Path):
+def test_names_depend_neither_on_the_order_nor_on_the_place_of_folders(tmp_path: Path, undrawn: None):
     for reward, more in (("ppo", {}), ("spa", {"ppo": {"clip": 0.1}}), ("sparse", {"model": {"hidden": 64}})):
         write_run(tmp_path / "one", reward, **more)
     saved.save(an_audit(), tmp_path / "one")
@@ -177,8 +184,8 @@ def test_names_depend_neither_on_the_order_nor_on_the_place_of_folders(tmp_path:
     found = [gather(paths) for paths in ([tmp_path / "one"], sorted(folders), sorted(folders, reverse=True))]
     for contents in found:
         assert [one.name for one in contents.sections()] == [one.name for one in found[0].sections()]
-    files = [write(one, [tmp_path / "one"], tmp_path / f"out{place}").files for place, one in enumerate(found)]
-    assert files[0] == files[1] == files[2]
+    written = [write(one, [tmp_path / "one"], tmp_path / f"out{place}").files for place, one in enumerate(found)]
+    assert written[0] == written[1] == written[2]
 
 
 def test_values_are_written_as_in_toml_without_quotes():
@@ -208,8 +215,7 @@ def hostile_values() -> list[Any]:
     return ["a/b", "a b", "A/b", "..", ".", "../../etc", "é", "\u202e", "\ud800", "", long, long + "y", "A", "a", "CON"]
 
 
-def test_hostile_values_give_safe_names_that_overwrite_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **_: None)  # names alone are asked for
+def test_hostile_values_give_safe_names_that_overwrite_nothing(tmp_path: Path, undrawn: None):
     values = hostile_values()
     for number, value in enumerate(values):
         for reward in ("ppo", "spa"):
@@ -227,7 +233,7 @@ def test_hostile_values_give_safe_names_that_overwrite_nothing(tmp_path: Path, m
     assert all((tmp_path / "out" / name).resolve().is_relative_to(tmp_path / "out") for name in written.files)
 
 
-def test_methods_whose_names_differ_in_case_overwrite_no_table(tmp_path: Path):
+def test_methods_whose_names_differ_in_case_overwrite_no_table(tmp_path: Path, undrawn: None):
     for method in ("mine.Spa", "mine.SPA"):
         for options in ({}, {"beta": 1}):
             place = tmp_path / "results" / f"{method}{len(options)}"
