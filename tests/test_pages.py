@@ -15,23 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import test_docs
 import typer
+from test_docs import ROOT, blocks
 
 from spa_bench.commands.cli import app
 from spa_bench.config import RunConfig, build
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*test_docs.PAGES, ROOT / "CONTRIBUTING.md"]
 CLI = ROOT / "docs" / "cli.md"
 WRITTEN = ("cli.md", "settings.md")
 """Pages that are made from the code."""
 FREE = ("reward_options", "world.options", "model.engine_options", "worlds", "models")
 """Parts of a configuration whose keys are those of plug-ins."""
-
-
-def blocks(page: Path, *languages: str) -> list[str]:
-    kinds = "|".join(languages)
-    return re.findall(rf"^```(?:{kinds})\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def calls(lines: Sequence[str]) -> Iterator[list[str]]:

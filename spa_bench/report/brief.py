@@ -60,11 +60,6 @@ def brief(tables: Sequence[Table], audits: Sequence[Audit] = (), left_out: Seque
     return Brief(grids, [*about, *_reading(shown), *_rows_told(shown)], notes)
 
 
-def _reference(table: Table) -> str | None:
-    """The row that differences are from: the baseline where there is one."""
-    return table.differences[-1].reference if table.differences else None
-
-
 def _compared(table: Table, reference: str | None) -> Mapping[str, Difference]:
     return {one.method: one for one in table.differences if one.reference == reference}
 
@@ -76,7 +71,7 @@ def _verdict(one: Difference) -> str:
 
 def _methods(table: Table) -> Grid:
     """A row for each method: success, difference from the reference, verdict."""
-    reference = _reference(table)
+    reference = table.reference
     compared = _compared(table, reference)
     beside = [f"Δ (pp) from {reference}", "simultaneous 95 % CI", "verdict"] if compared else []
     graded = bool(table.graded)
@@ -101,7 +96,7 @@ def _worlds(tables: Sequence[Table]) -> Grid:
     labels = list(dict.fromkeys(row.label for table in tables for row in table.rows))
     columns = [["method", *labels]]
     for name, table in zip(headings(tables), tables, strict=True):
-        rows, reference = {row.label: row for row in table.rows}, _reference(table)
+        rows, reference = {row.label: row for row in table.rows}, table.reference
         compared = _compared(table, reference)
         reached = [percent(rows[one].success.mean) if one in rows else "" for one in labels]
         columns.append([f"{name} success %", *reached])
@@ -141,12 +136,12 @@ def _about(table: Table) -> str:
 
 
 def _seeds(table: Table) -> str:
-    return ", ".join(map(str, sorted({seed for row in table.rows for seed in row.seeds})))
+    return ", ".join(map(str, table.seeds))
 
 
 def _from_start(table: Table) -> list[str]:
     """Which methods differ from the warm start, where the differences shown are from another row."""
-    if _reference(table) == START:
+    if table.reference == START:
         return []
     sides: dict[str, list[str]] = {"better": [], "worse": [], EQUAL: []}
     for one in _compared(table, START).values():

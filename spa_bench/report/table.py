@@ -93,6 +93,16 @@ class Table:
     settings: Mapping[str, str]
     """Settings in which it differs from other tables of its world and split; values as text."""
 
+    @property
+    def seeds(self) -> list[int]:
+        """All training seeds of its rows, ascending."""
+        return sorted({seed for row in self.rows for seed in row.seeds})
+
+    @property
+    def reference(self) -> str | None:
+        """The row that differences are from: the baseline where there is one, else the warm start."""
+        return self.differences[-1].reference if self.differences else None
+
 
 def tables(paths: Iterable[Path], baseline: str | None = None) -> list[Table]:
     """The tables of all run folders at or below `paths`; the same folders always give the same tables.

@@ -16,12 +16,11 @@ def verdict(table: Table) -> list[str]:
     """The answer of a table first, then what it rests on; empty for a table without rows."""
     if not table.rows:
         return []
-    if not table.differences:
+    if table.reference is None:
         reached = "; ".join(f"{row.label}: {with_interval(row.success)} % success" for row in table.rows)
         return [f"Nothing to compare with. {reached}.", _basis(table)]
-    reference = table.differences[-1].reference
-    lines = _against(table, reference)
-    if reference != START and any(one.reference == START for one in table.differences):
+    lines = _against(table, table.reference)
+    if table.reference != START and any(one.reference == START for one in table.differences):
         lines += _against(table, START, names_only=True)
     return [*lines, _basis(table)]
 
@@ -58,8 +57,8 @@ def _figures(one: Difference, reached: str) -> str:
 
 def _basis(table: Table) -> str:
     """How many tasks and seeds, which test, and what difference it would have found."""
-    seeds = sorted({seed for row in table.rows for seed in row.seeds})
-    played = f"{table.about['n']} held-out tasks, {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+    seeds = ("seed " if len(table.seeds) == 1 else "seeds ") + ", ".join(map(str, table.seeds))
+    played = f"{table.about['n']} held-out tasks, {seeds}"
     if not table.differences:
         return f"Played: {played}."
     number, trained = table.resolution.comparisons, table.resolution.trained
