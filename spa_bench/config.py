@@ -31,6 +31,9 @@ OUTSIDE = ("vllm", "server")
 """Engines with weights of their own."""
 
 
+Optimiser = Literal["ppo", "grpo", "dapo", "gspo", "dr-grpo", "turn-ppo", "cispo"]
+
+
 class Section(BaseModel):
     """A frozen group of settings that knows no other keys and no number that is infinite or none."""
 
@@ -179,6 +182,9 @@ class ExploreConfig(Section):
 class PPOConfig(Section):
     """Proximal policy optimisation over turns or tokens."""
 
+    optimiser: Optimiser = Field(
+        "ppo", description="which of the presets below the settings of this section begin with (docs/optimisers.md)"
+    )
     iterations: int = Field(6, ge=0, description="times that the policy plays and is updated")
     env_steps: int = Field(
         3000, ge=1, description="environment steps per iteration; times `iterations`: the training budget"
@@ -207,7 +213,32 @@ class PPOConfig(Section):
         description="optimiser steps with rising rates: at 1e-3, 40 % sampled success after one iteration, else 30",
     )
     value_learning_rate: float = Field(3e-3, gt=0, description="rate of the value head")
-    clip: float = Field(0.2, gt=0, description="of the ratio of probabilities, to both sides of 1")
+    ratio: Literal["token", "turn", "sequence"] = Field(
+        "token", description="whose probability a ratio is of; turn and sequence: the geometric mean of their tokens"
+    )
+    clip: float = Field(0.2, gt=0, description="of the ratio of probabilities, below 1, and above it too by default")
+    clip_high: float | None = Field(None, gt=0, description="of the ratio above 1; default: as `clip`")
+    objective: Literal["clip", "cispo"] = Field(
+        "clip", description="clipped gain, or log-prob times advantage weighted by the clipped ratio (CISPO)"
+    )
+    loss_mean: Literal["tokens", "sequences", "constant"] = Field(
+        "tokens",
+        description="what the sums over a minibatch are divided by: its tokens; its sequences, each the mean of its "
+        "tokens; its episodes times `loss_constant`",
+    )
+    loss_constant: int | None = Field(
+        None, ge=1, description="tokens that an episode counts as; default: `model.max_new_tokens` times the step limit"
+    )
+    advantage_scale: Literal["batch", "group", "none"] = Field(
+        "batch",
+        description="over what advantages are scaled to 1, and centred where there is a critic: an iteration's "
+        "episodes, those of one task, nothing",
+    )
+    dynamic_sampling: bool = Field(
+        False,
+        description="tasks whose episodes all have the same outcome are left out of the update and others are drawn "
+        "in their place, up to three times; their steps count",
+    )
     entropy_coef: float = Field(0.0, ge=0, description="weight of the entropy bonus")
     kl_coef: float = Field(0.05, ge=0, description="weight of the KL to the warm start")
     max_grad_norm: float = Field(1.0, gt=0, description="longer gradients are scaled down to it")
@@ -279,6 +310,31 @@ LORA: Mapping[str, Mapping[str, Any]] = {"warm_start": {"learning_rate": 2e-4}, 
 Regret") found best for adapters of any rank. The embedded model keeps its own."""
 
 
+OPTIMISERS: Mapping[Optimiser, Mapping[str, Any]] = {
+    "ppo": {},
+    "grpo": {"loss_mean": "sequences", "advantage_scale": "group", "kl_coef": 0.04},
+    "dapo": {"clip_high": 0.28, "advantage_scale": "group", "dynamic_sampling": True, "kl_coef": 0.0},
+    "gspo": {
+        "ratio": "sequence",
+        "clip": 3e-4,
+        "clip_high": 4e-4,
+        "loss_mean": "sequences",
+        "advantage_scale": "group",
+        "kl_coef": 0.0,
+    },
+    "dr-grpo": {"loss_mean": "constant", "advantage_scale": "none", "kl_coef": 0.0},
+    "turn-ppo": {"ratio": "turn", "gamma": 0.99, "lam": 0.9, "level": "turn"},
+    "cispo": {"objective": "cispo", "clip": 1.0, "clip_high": 5.0, "advantage_scale": "group", "kl_coef": 0.0},
+}
+"""Optimiser -> what its paper has otherwise in the section `ppo`; the advantages themselves are the method's.
+
+GRPO: Shao et al. 2024, arXiv 2402.03300, section 4.2. DAPO: Yu et al. 2025, arXiv 2503.14476, section 4.1, without its
+penalty of long replies. GSPO: Zheng et al. 2025, arXiv 2507.18071, section 5.1; KL 0 by its authors in verl #2775. Dr.
+GRPO: Liu et al. 2025, arXiv 2503.20783. Turn-PPO: Li et al. 2025, arXiv 2512.17008, gamma and lambda by a summary of its
+ablations. CISPO: MiniMax-M1, arXiv 2506.13585, without a lower bound; the upper one by ScaleRL, arXiv 2510.13786.
+"""
+
+
 SOURCES: Mapping[str, str] = {
     "model.hidden": "ours: a first table in minutes on two cores",
     "model.lora_rank": "TRL's ModelConfig",
@@ -310,6 +366,12 @@ RESOURCES: Mapping[str, tuple[str, ...]] = {
 others. `batch`, `limits` and the address of a served engine (`model.engine_options.url`) are like them."""
 
 
+OPTIMISER_AXIS = (
+    "optimiser", "ratio", "clip_high", "objective", "loss_mean", "loss_constant", "advantage_scale", "dynamic_sampling"
+)  # fmt: skip
+"""Settings of the section `ppo` in which optimisers differ, beside those that plain PPO has."""
+
+
 def decisive(config: RunConfig) -> dict[str, Any]:
     """The settings that decide results, nested; those that do not are at their defaults or left out."""
     values = config.model_dump(mode="json", exclude={"seed", "batch", "limits"})
@@ -317,7 +379,8 @@ def decisive(config: RunConfig) -> dict[str, Any]:
         fields = type(getattr(config, section)).model_fields
         values[section] |= {key: fields[key].default for key in keys}
     values["model"]["engine_options"].pop("url", None)
-    for section, key in (("eval", "every"), ("model", "tokens")):  # at their defaults as before there were any
+    added = [("eval", "every"), ("model", "tokens"), *(("ppo", key) for key in OPTIMISER_AXIS)]
+    for section, key in added:  # at their defaults as before there were any
         if getattr(getattr(config, section), key) == type(getattr(config, section)).model_fields[key].default:
             del values[section][key]
     return values

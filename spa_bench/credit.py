@@ -7,6 +7,7 @@ never decisions, so inserting them cannot change an advantage.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -80,18 +81,31 @@ def scale(advantages: Sequence[Floats]) -> list[Floats]:
     return [np.where(np.abs(a) > least, a / unit, 0.0) for a in advantages]
 
 
-def normalise(trajectories: Sequence[Trajectory], advantages: Sequence[Floats], *, critic: bool) -> list[Floats]:
+def normalise(
+    trajectories: Sequence[Trajectory],
+    advantages: Sequence[Floats],
+    *,
+    critic: bool,
+    over: Literal["batch", "group", "none"] = "batch",
+) -> list[Floats]:
     """Advantages of a batch as they enter the loss: one array (N,) per trajectory.
 
     Whitened where a critic was the baseline (cleanrl's `norm_adv`, over the whole batch). Without a critic only scaled:
     the mean of the comparisons is 0 already, or their sign carries meaning, and to subtract it would push decisions
-    that were compared with nothing. An episode with an error outside the agent's control gets 0 and has no part in the
-    statistics.
+    that were compared with nothing. `over` says whose statistics these are: the batch's, those of each task's episodes,
+    or none, and advantages stay as they are. An episode with an error outside the agent's control gets 0 and has no
+    part in the statistics.
     """
     sound = [index for index, trajectory in enumerate(trajectories) if trajectory.error is None]
     out = [np.zeros(len(a)) for a in advantages]
-    for index, a in zip(sound, (whiten if critic else scale)([advantages[i] for i in sound]), strict=True):
-        out[index] = a
+    parts = [sound]
+    if over != "batch":
+        parts = [[sound[i] for i in indices] for indices in groups([trajectories[i] for i in sound])]
+    for indices in parts:
+        own = [advantages[i] for i in indices]
+        scaled = own if over == "none" else (whiten if critic else scale)(own)
+        for index, a in zip(indices, scaled, strict=True):
+            out[index] = a
     return out
 
 

@@ -35,6 +35,7 @@ from spa_bench.commands.words import (
     Full,
     Json,
     Model,
+    Optimiser,
     Results,
     Reward,
     Split,
@@ -117,6 +118,7 @@ def run(
     env: Env = None,
     reward: Reward = None,
     seed: Annotated[int | None, typer.Option(help="Random seed; default 0.")] = None,
+    optimiser: Optimiser = None,
     model: Model = None,
     tasks: Tasks = None,
     data: Data = None,
@@ -131,7 +133,9 @@ def run(
 ) -> None:
     """Train with one reward method and evaluate; the same command resumes an unfinished run."""
     until = Deadline.of(deadline)
-    flags = Flags(only(env, "env"), model, tasks, data, None, config, assign or ())
+    flags = Flags(
+        only(env, "env"), model, tasks, data, None, config, assign or (), optimiser=only(optimiser, "optimiser")
+    )
     with aside():
         settings = flags.config(reward=only(reward, "reward"), seed=seed)
         check(settings)
@@ -164,6 +168,7 @@ def compare(
         typer.Option(help="Equal training budget in `env-steps` or sampled `tokens`, those of the overhead too."),
     ] = None,
     baseline: Baseline = None,
+    optimiser: Optimiser = None,
     model: Model = None,
     tasks: Tasks = None,
     data: Data = None,
@@ -179,7 +184,7 @@ def compare(
     """Train with several reward methods from the same warm start, in one world or several, and print the table."""
     until = Deadline.of(deadline)
     matched = [] if match is None else [f"ppo.match={match}"]
-    flags = Flags(env, model, tasks, data, None, config, [*(assign or ()), *matched])
+    flags = Flags(env, model, tasks, data, None, config, [*(assign or ()), *matched], optimiser=optimiser)
     with aside():
         configs = comparison.configs(flags, reward, seeds, seed)
     if baseline is not None and baseline not in (rows := _rows(configs)):

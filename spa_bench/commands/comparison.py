@@ -5,6 +5,7 @@ In a file of settings they are the top-level keys `env`, `reward` and `seeds`, e
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,9 @@ SEEDS = 3
 
 
 def configs(flags: Flags, reward: str, seeds: str | None, first: int | None) -> list[RunConfig]:
-    """One configuration for each world, method and seed, in this order; all of them are checked.
+    """One configuration for each world, optimiser, method and seed, in this order; all of them are checked.
+
+    Several optimisers are compared one at a time: no table holds two.
 
     UserError for what one run would be refused for, too, and where nothing is to be compared.
     """
@@ -36,8 +39,9 @@ def configs(flags: Flags, reward: str, seeds: str | None, first: int | None) -> 
         said.get("seeds", SEEDS) if seeds is None else seeds, said.get("seed") if first is None else first
     )
     found = []
-    for world in worlds:
-        own = replace(flags, env=world)
+    optimisers: list[str | None] = [*listed(flags.optimiser, "optimiser")] if flags.optimiser else [None]
+    for world, optimiser in itertools.product(worlds, optimisers):
+        own = replace(flags, env=world, optimiser=optimiser)
         for name in names:
             runs = [own.config(reward=name, seed=number) for number in numbers]
             check(runs[0])

@@ -57,7 +57,8 @@ def _print_toml(configs: Sequence[RunConfig], flags: Flags, found: Sequence[Reso
         if len(configs) > 1:
             label = f"{config.env}, {reward_label(config.reward, config.reward_options)}, seed {config.seed}"
             print(("\n" if number > 1 else "") + f"# run {number} of {len(configs)}: {printable_line(label)}")
-        own = replace(flags, env=config.env, several=flags.several or len(configs) > 1)
+        chosen = config.ppo.optimiser if flags.optimiser else None
+        own = replace(flags, env=config.env, optimiser=chosen, several=flags.several or len(configs) > 1)
         print(to_toml(in_force(config), own.sources(), resolved.values), end="")
 
 

@@ -1,8 +1,8 @@
 """From command-line options to a checked configuration, without loading torch.
 
 Order of precedence: defaults, then the world's own, then those for models other than the embedded one and for adapters,
-then the file or recipe of `--config`, then what it says for this world alone, then `--set`, then the options with names
-of their own.
+then those of the optimiser, then the file or recipe of `--config`, then what it says for this world alone, then `--set`,
+then the options with names of their own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,17 @@ from typing import Any
 from spa_bench import registry
 from spa_bench.assignments import meant, override
 from spa_bench.commands import recipes
-from spa_bench.config import EMBEDDED, LORA, OTHER_MODELS, ModelConfig, RunConfig, build, known_keys, not_a_value
+from spa_bench.config import (
+    EMBEDDED,
+    LORA,
+    OPTIMISERS,
+    OTHER_MODELS,
+    ModelConfig,
+    RunConfig,
+    build,
+    known_keys,
+    not_a_value,
+)
 from spa_bench.core import UserError
 from spa_bench.rollout.worlds import make
 from spa_bench.terminal import UNSAFE, printable_line
@@ -39,6 +49,7 @@ class Flags:
     assignments: Sequence[str] = ()
     several: bool = False
     """The file may name several worlds, methods and seeds: a comparison takes them one by one."""
+    optimiser: str | None = None
 
     def values(self, **fixed: Any) -> dict[str, Any]:
         """Nested values for `config.build`; `fixed` are top-level settings that win, None leaves one as it is."""
@@ -52,6 +63,7 @@ class Flags:
             ("world", "tasks", tasks),
             ("world", "data", self.data),
             ("eval", "split", self.split),
+            ("ppo", "optimiser", self.optimiser),
         ):
             if value is not None:
                 values[section] = {**_section(values, section), key: value}
@@ -81,6 +93,7 @@ class Flags:
         env = str(values["env"])
         said: list[tuple[str, Mapping[str, Any]]] = [(env, registry.find("environments", env).settings)]
         said += [("model", layer) for layer in _models(_section(values, "model"))]
+        said += [("ppo.optimiser", _optimiser(_section(values, "ppo")))]
         said += [(f"--config {self.file}", self.of_file()), ("--set", override({}, self.assignments))]
         tasks, data = {"tasks": self.tasks or self.data}, {"data": self.data}
         options: list[tuple[str, str, Mapping[str, Any]]] = [
@@ -88,6 +101,7 @@ class Flags:
             ("--data" if self.tasks is None else "--tasks", "world", tasks),
             ("--data", "world", data),
             ("--split", "eval", {"split": self.split}),
+            ("--optimiser", "ppo", {"optimiser": self.optimiser}),
         ]
         said += [(option, {key: {k: v for k, v in own.items() if v is not None}}) for option, key, own in options]
         return {
@@ -111,7 +125,7 @@ class Flags:
         if "reward" not in values:
             raise UserError(f"no --reward: choose one of {', '.join(registry.names('rewards'))}")
         worlds = registry.find("environments", str(values["env"])).settings
-        layers = (worlds, *_models(_section(values, "model")), values)
+        layers = (worlds, *_models(_section(values, "model")), _optimiser(_section(values, "ppo")), values)
         sections = {name for layer in layers[:-1] for name in layer}
         own = {
             name: {key: value for layer in layers for key, value in _section(layer, name).items()} for name in sections
@@ -134,6 +148,11 @@ def _models(model: Mapping[str, Any]) -> list[Mapping[str, Mapping[str, Any]]]:
     if model.get("name", EMBEDDED) == EMBEDDED:
         return []
     return [OTHER_MODELS, LORA] if model.get("adapter") == "lora" else [OTHER_MODELS]
+
+
+def _optimiser(ppo: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Defaults by section that the chosen optimiser has; an unknown one is refused with the configuration."""
+    return {"ppo": preset} if (preset := OPTIMISERS.get(ppo.get("optimiser", "ppo"))) else {}
 
 
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

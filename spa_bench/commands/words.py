@@ -15,6 +15,7 @@ from spa_bench import registry
 from spa_bench.commands import recipes
 from spa_bench.commands.failures import ended
 from spa_bench.commands.signals import heeded
+from spa_bench.config import OPTIMISERS
 from spa_bench.runs.progress import Progress
 from spa_bench.terminal import argument, printable_line
 
@@ -30,6 +31,12 @@ Reward = Annotated[
 Model = Annotated[str | None, typer.Option(help="Language model: `embedded`, `smollm2`, a folder, or a Hub id.")]
 Tasks = Annotated[str | None, typer.Option(help="Tasks: `builtin` or `official`.")]
 Data = Annotated[str | None, typer.Option(help="Folder of official data; implies --tasks official.")]
+Optimiser = Annotated[
+    str | None,
+    typer.Option(
+        help=f"What is optimised: {', '.join(OPTIMISERS)}; default ppo. `compare` takes several, a table for each."
+    ),
+]
 Split = Annotated[str | None, typer.Option(help="Held-out split: `valid_seen` or `valid_unseen`.")]
 Assign = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as section.key=value; repeatable.")]
 File = Annotated[

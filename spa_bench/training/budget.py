@@ -57,9 +57,10 @@ class Budget:
     def next(self) -> int:
         """Environment steps that the next iteration collects; 0 when the run is over.
 
-        In a matched budget an iteration is as long as the rest of the budget allows, at the cost of a step so far.
+        In a matched budget, and under dynamic sampling, an iteration is as long as the rest of the budget allows, at
+        the cost of a step so far.
         """
-        if self.settings.match == "collected":
+        if self.settings.match == "collected" and not self.settings.dynamic_sampling:
             return self.settings.env_steps if self.iterations < self.settings.iterations else 0
         first = self.tokens_a_step if self.settings.match == "tokens" else 1.0
         cost = self.spent / self.collected if self.collected else first
@@ -70,7 +71,8 @@ class Budget:
     def _cost(self, row: Mapping[str, Any]) -> float:
         if self.settings.match == "tokens":
             return float(row.get("tokens_sampled") or 0) + float(row.get("extra_tokens_sampled") or 0)
-        return float(given(row) or 0) + float(row.get("extra_env_steps") or 0)
+        extra = row.get("extra_env_steps") if self.settings.match == "env-steps" else 0
+        return float(given(row) or 0) + float(extra or 0)
 
 
 def least_steps(minibatches: int, max_steps: int, characters: int) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor
 from spa_bench.config import PPOConfig
 from spa_bench.core import Floats, UserError
 from spa_bench.training.batches import Limit, Sequences, microbatches, tokens_computed
+from spa_bench.training.objective import Totals, gains, ratios, sequences, shares
 from spa_bench.training.policy import Policy
 
 
@@ -46,7 +47,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Losses:
-    """Sums over the tokens of a microbatch, to be divided by the minibatch's totals."""
+    """Sums over the tokens of a microbatch, to be divided by the minibatch's totals.
+
+    Policy, KL and entropy count each token by its share (`objective.shares`); the rest counts tokens.
+    """
 
     policy: Tensor
     value: Tensor
@@ -55,37 +59,38 @@ class Losses:
     clipped: Tensor
     approx_kl: Tensor
     largest_ratio_gap: Tensor
-    """max |ratio - 1|."""
+    """max |ratio - 1| of a token."""
 
 
 def losses(policy: Policy, samples: Sequence[Sample], settings: PPOConfig) -> Losses:
-    """PPO's clipped objective (Schulman et al. 2017, eq. 7), value error, KL to the warm start, entropy.
+    """The policy's objective (`objective.gains`), value error, KL to the warm start, entropy.
 
     The KL is (q - p)^2 / 2 (Schulman's k2), q the warm start's log-prob: on fresh samples its gradient is that of the
     KL itself. That of k3, exp(q - p) - (q - p) - 1, is not, and grows without bound where a token has become unlikely:
     in the first iteration of the embedded default, under two methods, gradient norms were 40 and 92 on average with k3
     (rate 2e-3), 0.2 and 1.1 with k2 (rate 1e-3).
     """
-    scores = policy([sample.sequences for sample in samples], entropy_graph=settings.entropy_coef > 0)
+    episodes = [sample.sequences for sample in samples]
+    scores = policy(episodes, entropy_graph=settings.entropy_coef > 0)
 
     def joined(field: str) -> Tensor:
         flat = np.concatenate([getattr(sample, field) for sample in samples])
         return torch.from_numpy(flat).to(scores.logprobs.device, torch.float32)
 
-    advantages, targets = joined("advantages"), joined("value_targets")
-    log_ratio = scores.logprobs - joined("old_logprobs")
-    ratio = log_ratio.exp()
-    clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
+    targets, log_ratio = joined("value_targets"), scores.logprobs - joined("old_logprobs")
+    gain, clipped = gains(ratios(log_ratio, episodes, settings), scores.logprobs, joined("advantages"), settings)
+    share = torch.from_numpy(shares(episodes, settings)).to(log_ratio.device)
     gap = joined("reference_logprobs") - scores.logprobs
     decided = ~targets.isnan()
+    change = log_ratio.detach().exp() - 1
     return Losses(
-        policy=-torch.minimum(ratio * advantages, clipped * advantages).sum(),
+        policy=-(share * gain).sum(),
         value=0.5 * (scores.values[decided] - targets[decided]).square().sum(),
-        kl=0.5 * gap.square().sum(),
-        entropy=scores.entropy.sum(),
-        clipped=(ratio != clipped).sum(),
-        approx_kl=(ratio - 1 - log_ratio).sum().detach(),
-        largest_ratio_gap=(ratio - 1).abs().max().detach(),
+        kl=0.5 * (share * gap.square()).sum(),
+        entropy=(share * scores.entropy).sum(),
+        clipped=clipped.sum(),
+        approx_kl=(change - log_ratio.detach()).sum(),
+        largest_ratio_gap=change.abs().max(),
     )
 
 
@@ -112,7 +117,7 @@ def update(
     if not samples:
         raise TrainingError("no sampled token in any episode: the mask is empty, nothing can be learned")
     policy.eval()  # as the replies were sampled: with dropout, no probability would be what it was
-    totals: dict[str, float] = {}
+    sums: dict[str, float] = {}
     steps = skipped = tokens = 0
     for _ in range(settings.epochs):
         for part in np.array_split(rng.permutation(len(samples)), min(settings.minibatches, len(samples))):
@@ -121,7 +126,7 @@ def update(
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * min(1.0, done / max(settings.warmup, 1))
             passes = _passes(batch, settings, packed=policy.packed)
-            figures = _step(policy, optimizer, passes, settings, kl_in_loss)
+            figures = _step(policy, optimizer, passes, totals_of(batch), settings, kl_in_loss)
             if steps == skipped == 0 and figures["ratio_gap"] > ratio_tolerance:
                 raise TrainingError(
                     f"first minibatch: a probability ratio is off 1 by {figures['ratio_gap']:.2g} (allowed "
@@ -131,11 +136,21 @@ def update(
             if figures.pop("finite"):
                 steps += 1
                 for name, value in figures.items():
-                    totals[name] = totals.get(name, 0.0) + value
+                    sums[name] = sums.get(name, 0.0) + value
             else:
                 skipped += 1
-    means = {name: value / max(steps, 1) for name, value in totals.items() if name != "ratio_gap"}
+    means = {name: value / max(steps, 1) for name, value in sums.items() if name != "ratio_gap"}
     return means | {"updates": float(steps), "skipped": float(skipped), "tokens_trained": float(tokens)}
+
+
+def totals_of(batch: Sequence[Sample]) -> Totals:
+    """What a minibatch of whole episodes holds."""
+    return Totals(
+        tokens=sum(len(sample.old_logprobs) for sample in batch),
+        decisions=sum(int((~np.isnan(sample.value_targets)).sum()) for sample in batch),
+        sequences=sum(len(sequences(sample.sequences)) for sample in batch),
+        episodes=len(batch),
+    )
 
 
 def _passes(batch: Sequence[Sample], settings: PPOConfig, *, packed: bool) -> list[list[Sample]]:
@@ -149,30 +164,31 @@ def _step(
     policy: Policy,
     optimizer: torch.optim.Optimizer,
     passes: Sequence[Sequence[Sample]],
+    totals: Totals,
     settings: PPOConfig,
     kl_in_loss: bool,
 ) -> dict[str, float]:
     """One optimiser step over a minibatch, its gradient accumulated over its passes."""
-    tokens = sum(len(sample.old_logprobs) for part in passes for sample in part)
-    decisions = sum(int((~np.isnan(sample.value_targets)).sum()) for part in passes for sample in part)
+    divisor, decisions = totals.divisor(settings), max(totals.decisions, 1)
+    divisors = (divisor, decisions, divisor, divisor, totals.tokens, totals.tokens)
     optimizer.zero_grad(set_to_none=True)
     sums = {"policy_loss": 0.0, "value_loss": 0.0, "kl": 0.0, "entropy": 0.0, "clip_share": 0.0, "approx_kl": 0.0}
     ratio_gap, finite = 0.0, True
     for samples in passes:
         part = losses(policy, samples, settings)
-        loss = part.policy / tokens - settings.entropy_coef * part.entropy / tokens
+        loss = part.policy / divisor - settings.entropy_coef * part.entropy / divisor
         # No coefficient: only the head learns from it, clipped apart, and Adam takes the scale out of its steps.
-        loss = loss + part.value / max(decisions, 1)
+        loss = loss + part.value / decisions
         if kl_in_loss:
-            loss = loss + settings.kl_coef * part.kl / tokens
+            loss = loss + settings.kl_coef * part.kl / divisor
         finite = finite and math.isfinite(loss.item())
         if not finite:
             break
         loss.backward()  # type: ignore[no-untyped-call]
         ratio_gap = max(ratio_gap, part.largest_ratio_gap.item())
-        shares = (part.policy, part.value, part.kl, part.entropy, part.clipped, part.approx_kl)
-        for name, value in zip(sums, shares, strict=True):
-            sums[name] += value.item() / (max(decisions, 1) if name == "value_loss" else tokens)
+        found = (part.policy, part.value, part.kl, part.entropy, part.clipped, part.approx_kl)
+        for name, value, count in zip(sums, found, divisors, strict=True):
+            sums[name] += value.item() / count
     norm = _clipped(optimizer, settings.max_grad_norm) if finite else math.nan
     finite = finite and math.isfinite(norm)
     if finite:

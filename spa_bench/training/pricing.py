@@ -148,7 +148,9 @@ def price(
             indices, earned, checked.advantages(group, streams, values, settings.gamma, settings.lam), strict=True
         ):
             rewards[i], credits[i] = r, c
-    normalised = credit.normalise(trajectories, [a for a, _ in credits], critic=method.uses_critic)
+    normalised = credit.normalise(
+        trajectories, [a for a, _ in credits], critic=method.uses_critic, over=settings.advantage_scale
+    )
     sound = [i for i, trajectory in enumerate(trajectories) if trajectory.error is None]
     if not sound:
         raise TrainingError(f"every episode had an error outside the agent's control: {trajectories[0].error}")

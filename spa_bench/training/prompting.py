@@ -50,6 +50,11 @@ def longest_reply(config: RunConfig, name: str) -> int:
     return config.model.max_new_tokens or (16 if name == "action" else 256)
 
 
+def longest_episode(config: RunConfig, max_steps: int) -> int:
+    """Tokens that an episode of `max_steps` turns can have sampled."""
+    return longest_reply(config, chosen(config).name) * max_steps
+
+
 def with_examples(prompt: ReplyFormat, player: Player, requests: Sequence[Request], wanted: int) -> ReplyFormat:
     """The format with `wanted` successes of the expert among these games; UserError where there are not so many.
 

@@ -24,7 +24,7 @@ from spa_bench.runs.deadline import NEVER, Deadline
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.names import reward_typed
 from spa_bench.runs.progress import Progress, bursts
-from spa_bench.training import checkpoint, held_out, metrics, ppo, pricing, soundness, start
+from spa_bench.training import checkpoint, held_out, metrics, ppo, pricing, sampling, soundness, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.budget import Budget, least_steps, so_far
 from spa_bench.training.checked_method import CheckedMethod
@@ -33,6 +33,7 @@ from spa_bench.training.language_model import LanguageModel
 from spa_bench.training.learner import TOLERANCES, Learner, make_policy, make_reference
 from spa_bench.training.memory import enough_memory
 from spa_bench.training.policy import Policy
+from spa_bench.training.prompting import longest_episode
 from spa_bench.training.speed import Clock
 
 
@@ -212,12 +213,13 @@ class Run(Evaluation):
         else:
             before = self.common.player.executed
             with meter.games():
-                played = self._collect(iteration, steps, learner)
+                played, steps = self._collect(iteration, steps, learner)
             executed = self.common.player.executed - before
             trajectories = list(played.values())
-            moved = {index: episode for index, episode in played.items() if episode.steps}
+            moved = sampling.learnt_from(played, again=self.config.ppo.dynamic_sampling)
             rewards, figures = self._learn(learner, [*moved.values()], iteration, self.config.ppo.minibatches)
-            self._record_prices(iteration, dict.fromkeys(played, np.zeros(0)) | dict(zip(moved, rewards, strict=True)))
+            still = {index: np.zeros(0) for index, episode in played.items() if not episode.steps}
+            self._record_prices(iteration, still | dict(zip(moved, rewards, strict=True)))
         if not figures["updates"] and not self.broken:
             self.broken = "no loss or gradient was finite, so there was no update"
         row: dict[str, Any] = {"kind": "iteration", "iteration": iteration}
@@ -245,7 +247,8 @@ class Run(Evaluation):
         if not trajectories:
             raise ppo.TrainingError(f"{self.checked.place}: no episode with a step ended; raise ppo.env_steps")
         learner.agent.release()
-        settings = self.config.ppo.model_copy(update={"minibatches": minibatches})
+        constant = self.config.ppo.loss_constant or longest_episode(self.config, self.common.env.max_steps)
+        settings = self.config.ppo.model_copy(update={"minibatches": minibatches, "loss_constant": constant})
         tolerance = TOLERANCES[self.common.dtype]
         with learner.meter.part("pricing"):
             priced = pricing.price(
@@ -283,6 +286,8 @@ class Run(Evaluation):
     ) -> tuple[list[Trajectory], dict[str, float]]:
         """Episodes that the method steers; the policy learns when they are over, or in parts while they are played."""
         settings = self.config.ppo
+        if settings.dynamic_sampling:
+            raise UserError(f"reward {self.checked.name} branches: set ppo.dynamic_sampling=false")
         if self.common.characters > 1:
             raise UserError(f"reward {self.checked.name} branches: set world.options.characters=1")
         if self.method.updates_between_steps and self.method.uses_critic:
@@ -348,20 +353,29 @@ class Run(Evaluation):
             place | {"index": index, "rewards": earned} for index, earned in prices.items() if index not in have
         )
 
-    def _collect(self, iteration: int, steps: int, learner: Learner) -> dict[int, Trajectory]:
-        """Fresh episodes worth exactly so many environment steps, by index; each recorded when its chunk is over."""
+    def _collect(self, iteration: int, steps: int, learner: Learner) -> tuple[dict[int, Trajectory], int]:
+        """Fresh episodes worth exactly so many environment steps, by index, and all the steps that were given.
+
+        Each is recorded when its chunk is over.
+        """
         trajectories: dict[int, Trajectory] = {}
+        given, settings = 0, self.config.ppo
         # Only the iteration in which a run was interrupted can have episodes on record.
         recorded = self.recorded("train", iteration) if iteration == self.resumed else {}
+        size = settings.samples * self.common.characters
         with self.progress.stage(self._title(iteration), total=steps, unit="steps") as stage:
             wins = 0
-            requests = start.seats(self.common, self._games(iteration, self.config.ppo.samples))
-            played = self.common.player.play(requests, cast(Agent, learner.agent), recorded=recorded, budget=steps)
-            for burst in bursts(self.logged(played, "train", iteration), self.common.chunk):
-                trajectories |= burst
-                wins += sum(trajectory.success for _, trajectory in burst)
-                stage.advance(sum(len(trajectory) for _, trajectory in burst), success=wins / len(trajectories))
-        return trajectories
+            for first, budget in sampling.draws(steps, trajectories, size, again=settings.dynamic_sampling):
+                given += budget
+                requests = start.seats(self.common, self._games(iteration, settings.samples))
+                played = self.common.player.play(
+                    itertools.islice(requests, first, None), cast(Agent, learner.agent), recorded=recorded, budget=budget
+                )
+                for burst in bursts(self.logged(played, "train", iteration), self.common.chunk):
+                    trajectories |= burst
+                    wins += sum(trajectory.success for _, trajectory in burst)
+                    stage.advance(sum(len(trajectory) for _, trajectory in burst), success=wins / len(trajectories))
+        return trajectories, given
 
     def _title(self, iteration: int) -> str:
         settings = self.config.ppo
