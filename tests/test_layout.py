@@ -135,6 +135,7 @@ LAYERS = (
     ("contract", "analysis"),
     ("runs",),
     ("rollout",),
+    ("defaults",),
     ("registry", "config"),
     ("method_errors",),
     ("method",),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench.analysis.runs import Played, Run, find, load
-from spa_bench.analysis.settings import differing, digest
+from spa_bench.analysis.settings import differing, digest, without_presets
 from spa_bench.core import UserError
 from spa_bench.runs.names import run_name, world_name
 
@@ -139,7 +139,7 @@ def _differing(first: Mapping[str, Run]) -> dict[str, dict[str, str]]:
         places[world_name(str(config["env"])), str(config["eval"]["split"])].append(name)
     found: dict[str, dict[str, str]] = {}
     for names in places.values():
-        compared = [shared(first[name].config) for name in names]
+        compared = without_presets([shared(first[name].config) for name in names])
         if len({json.dumps(one, sort_keys=True) for one in compared}) < len(names):  # then facts differ
             for fact, called in FACTS.items():
                 texts = _shortened([first[name].facts.get(fact) for name in names])

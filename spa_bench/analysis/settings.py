@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from spa_bench.config import PPOConfig
+from spa_bench.defaults import OPTIMISERS
 from spa_bench.runs.provenance import shareable
 
 DEFAULT, UNSET = "default", "unset"
@@ -44,6 +46,19 @@ def differing(configurations: Sequence[Mapping[str, Any]]) -> list[dict[str, str
         if alike[text] > 1:
             settings["configuration"] = digest(exact)
     return found
+
+
+def without_presets(configurations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The configurations without the settings that follow from `ppo.optimiser` in all of them: its name says them."""
+    usual = PPOConfig().model_dump()
+    sections = [dict(one.get("ppo", {})) for one in configurations]
+    presets = [OPTIMISERS.get(section.get("optimiser"), {}) for section in sections]
+    for key in sorted({key for preset in presets for key in preset}):
+        wanted = [preset.get(key, usual[key]) for preset in presets]
+        if [section.get(key, UNSET) for section in sections] == wanted:
+            for section in sections:
+                del section[key]
+    return [{**one, "ppo": section} for one, section in zip(configurations, sections, strict=True)]
 
 
 def settings_text(settings: Mapping[str, str]) -> str:

@@ -1,8 +1,8 @@
 """From command-line options to a checked configuration, without loading torch.
 
-Order of precedence: defaults, then the world's own, then those for models other than the embedded one and for adapters,
-then those of the optimiser, then the file or recipe of `--config`, then what it says for this world alone, then `--set`,
-then the options with names of their own.
+Order of precedence: defaults, then the world's own, then those for models other than the embedded one and for
+adapters, then those of the optimiser, then the file or recipe of `--config`, then what it says for this world alone,
+then `--set`, then the options with names of their own.
 """
 
 from __future__ import annotations
@@ -18,18 +18,9 @@ from typing import Any
 from spa_bench import registry
 from spa_bench.assignments import meant, override
 from spa_bench.commands import recipes
-from spa_bench.config import (
-    EMBEDDED,
-    LORA,
-    OPTIMISERS,
-    OTHER_MODELS,
-    ModelConfig,
-    RunConfig,
-    build,
-    known_keys,
-    not_a_value,
-)
+from spa_bench.config import EMBEDDED, ModelConfig, RunConfig, build, known_keys, not_a_value
 from spa_bench.core import UserError
+from spa_bench.defaults import LORA, OPTIMISERS, OTHER_MODELS
 from spa_bench.rollout.worlds import make
 from spa_bench.terminal import UNSAFE, printable_line
 from spa_bench.training.model_content import known_as

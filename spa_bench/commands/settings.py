@@ -16,9 +16,10 @@ from pydantic.fields import FieldInfo
 from spa_bench import registry
 from spa_bench.commands.printing import print_rows
 from spa_bench.commands.words import command
-from spa_bench.config import LORA, OTHER_MODELS, SOURCES, RunConfig, Section
+from spa_bench.config import RunConfig, Section
 from spa_bench.core import UserError
 from spa_bench.declared import wanted
+from spa_bench.defaults import LORA, OPTIMISERS, OTHER_MODELS, SOURCES
 
 HEADER = ("setting", "default", "values", "meaning", "source of the default")
 HEAD = """\
@@ -84,11 +85,15 @@ def _default(section: str, key: str, field: FieldInfo) -> str:
         return "to be given"
     others = [
         (f"{what}: ", layer[section][key])
-        for what, layer in [("other models", OTHER_MODELS), ("with LoRA", LORA), *_worlds()]
+        for what, layer in [("other models", OTHER_MODELS), ("with LoRA", LORA), *_optimisers(), *_worlds()]
         if key in layer.get(section, {})
     ]
     value = field.get_default(call_default_factory=True)
     return "; ".join([shown(value), *(f"{what}{shown(other)}" for what, other in others)])
+
+
+def _optimisers() -> list[tuple[str, Any]]:
+    return [(name, {"ppo": preset}) for name, preset in OPTIMISERS.items()]
 
 
 def _worlds() -> list[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from spa_bench import registry
 from spa_bench.commands import recipes
 from spa_bench.commands.failures import ended
 from spa_bench.commands.signals import heeded
-from spa_bench.config import OPTIMISERS
+from spa_bench.defaults import OPTIMISERS
 from spa_bench.runs.progress import Progress
 from spa_bench.terminal import argument, printable_line
 

@@ -62,11 +62,15 @@ class Budget:
         """
         if self.settings.match == "collected" and not self.settings.dynamic_sampling:
             return self.settings.env_steps if self.iterations < self.settings.iterations else 0
+        steps = min(self.settings.env_steps, self.left)
+        return steps if steps >= self.least else 0
+
+    @property
+    def left(self) -> int:
+        """Environment steps that the rest of the budget allows, at the cost of a step so far."""
         first = self.tokens_a_step if self.settings.match == "tokens" else 1.0
         cost = self.spent / self.collected if self.collected else first
-        left = int((self.total - self.spent - self.fitted) / cost) if cost > 0 else 0
-        steps = min(self.settings.env_steps, left)
-        return steps if steps >= self.least else 0
+        return int((self.total - self.spent - self.fitted) / cost) if cost > 0 else 0
 
     def _cost(self, row: Mapping[str, Any]) -> float:
         if self.settings.match == "tokens":

@@ -15,20 +15,22 @@ MOST_DRAWS = 3
 """Times that one iteration collects."""
 
 
-def draws(steps: int, played: Mapping[int, Trajectory], size: int, *, again: bool) -> Iterator[tuple[int, int]]:
+def draws(steps: int, played: Mapping[int, Trajectory], size: int, most: int) -> Iterator[tuple[int, int]]:
     """Each collection of one iteration: the index of its first episode, and its environment steps.
 
     `played` is looked at between them and holds all episodes so far, by index; `size` is how many follow each other for
-    one task. With `again`, what tasks without a signal took is collected once more from the next tasks on.
+    one task. What tasks without a signal took is collected once more from the next tasks on, up to `most` steps in all.
     """
     yield 0, steps
-    seen: set[int] = set()
-    for _ in range(MOST_DRAWS - 1 if again else 0):
-        fresh = without_signal(played) - seen
+    given, seen = steps, set[int]()
+    for _ in range(MOST_DRAWS - 1):
+        fresh = without_signal(played) - seen if given < most else set()
         if not fresh:
             return
         seen |= fresh
-        yield (max(played) // size + 1) * size, sum(max(len(played[index]), 1) for index in fresh)
+        wanted = min(sum(max(len(played[index]), 1) for index in fresh), most - given)
+        yield (max(played) // size + 1) * size, wanted
+        given += wanted
 
 
 def without_signal(played: Mapping[int, Trajectory]) -> set[int]:

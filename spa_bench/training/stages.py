@@ -7,14 +7,14 @@ checkpoint and the recorded episodes end.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from spa_bench.config import RunConfig
-from spa_bench.core import Agent, Floats, Task, Trajectory, UserError, derive_seed
+from spa_bench.core import Agent, Floats, Trajectory, UserError, derive_seed
 from spa_bench.manifest import content_hash
 from spa_bench.method import RewardMethod
 from spa_bench.rollout.branching import Grower, branches
@@ -23,12 +23,12 @@ from spa_bench.rollout.simulator import PlayedOn
 from spa_bench.runs.deadline import NEVER, Deadline
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.names import reward_typed
-from spa_bench.runs.progress import Progress, bursts
+from spa_bench.runs.progress import Progress
 from spa_bench.training import checkpoint, held_out, metrics, ppo, pricing, sampling, soundness, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.budget import Budget, least_steps, so_far
 from spa_bench.training.checked_method import CheckedMethod
-from spa_bench.training.evaluation import Evaluation
+from spa_bench.training.collection import Collection
 from spa_bench.training.language_model import LanguageModel
 from spa_bench.training.learner import TOLERANCES, Learner, make_policy, make_reference
 from spa_bench.training.memory import enough_memory
@@ -37,7 +37,7 @@ from spa_bench.training.prompting import longest_episode
 from spa_bench.training.speed import Clock
 
 
-class Run(Evaluation):
+class Run(Collection):
     """One run while it is under way."""
 
     def __init__(
@@ -49,12 +49,9 @@ class Run(Evaluation):
         progress: Progress,
         deadline: Deadline = NEVER,
     ) -> None:
-        super().__init__(common, folder, progress)
-        self.deadline = deadline
-        self.config, self.method = config, method
+        super().__init__(config, common, folder, progress)
+        self.deadline, self.method = deadline, method
         self.checked = CheckedMethod(reward_typed(config.reward), method)
-        self.resumed = 1
-        """The first iteration of this process."""
         self.policy_folder: Path | None = None
         self.broken = ""
         """Why no update of this iteration holds."""
@@ -152,8 +149,8 @@ class Run(Evaluation):
             broken = soundness.in_a_row(self.folder.metrics.read()[0])
             for iteration in itertools.count(self.resumed):
                 if iteration > 1:  # what was fitted is saved with the first iteration
-                    self.deadline.check(f"after {self._title(iteration - 1)}")
-                steps = budget.next()
+                    self.deadline.check(f"after {self.title(iteration - 1)}")
+                steps, self.left = budget.next(), budget.left
                 if broken and (not steps or len(broken) >= soundness.MOST_BROKEN):
                     raise ppo.TrainingError(soundness.said(broken, iteration - 1, self.checked.name))
                 if not steps:
@@ -213,7 +210,7 @@ class Run(Evaluation):
         else:
             before = self.common.player.executed
             with meter.games():
-                played, steps = self._collect(iteration, steps, learner)
+                played, steps = self.collect(iteration, steps, learner)
             executed = self.common.player.executed - before
             trajectories = list(played.values())
             moved = sampling.learnt_from(played, again=self.config.ppo.dynamic_sampling)
@@ -294,7 +291,7 @@ class Run(Evaluation):
             raise UserError(
                 f"reward {self.checked.name} learns between steps: write advantages, with uses_critic = False"
             )
-        games = self._games(iteration, 1)
+        games = self.games(iteration, 1)
         grower = Grower(
             (Request(index, task, seed) for index, (task, seed) in enumerate(games)),
             self.common.player.worlds(settings.trees),
@@ -306,7 +303,7 @@ class Run(Evaluation):
         )
         harvests = settings.minibatches if self.method.updates_between_steps else 1
         parts, prices, part = [], dict[int, list[Floats]](), 0
-        with self.progress.stage(self._title(iteration), total=steps, unit="steps") as stage:
+        with self.progress.stage(self.title(iteration), total=steps, unit="steps") as stage:
             for harvest in learner.meter.played(grower.harvests(steps, harvests)):
                 stage.advance(grower.spent - stage.done, finished=len(harvest.finished))
                 # A critic does not know what comes after an episode that is still under way.
@@ -352,44 +349,6 @@ class Run(Evaluation):
         self.folder.prices.extend(
             place | {"index": index, "rewards": earned} for index, earned in prices.items() if index not in have
         )
-
-    def _collect(self, iteration: int, steps: int, learner: Learner) -> tuple[dict[int, Trajectory], int]:
-        """Fresh episodes worth exactly so many environment steps, by index, and all the steps that were given.
-
-        Each is recorded when its chunk is over.
-        """
-        trajectories: dict[int, Trajectory] = {}
-        given, settings = 0, self.config.ppo
-        # Only the iteration in which a run was interrupted can have episodes on record.
-        recorded = self.recorded("train", iteration) if iteration == self.resumed else {}
-        size = settings.samples * self.common.characters
-        with self.progress.stage(self._title(iteration), total=steps, unit="steps") as stage:
-            wins = 0
-            for first, budget in sampling.draws(steps, trajectories, size, again=settings.dynamic_sampling):
-                given += budget
-                requests = start.seats(self.common, self._games(iteration, settings.samples))
-                played = self.common.player.play(
-                    itertools.islice(requests, first, None), cast(Agent, learner.agent), recorded=recorded, budget=budget
-                )
-                for burst in bursts(self.logged(played, "train", iteration), self.common.chunk):
-                    trajectories |= burst
-                    wins += sum(trajectory.success for _, trajectory in burst)
-                    stage.advance(sum(len(trajectory) for _, trajectory in burst), success=wins / len(trajectories))
-        return trajectories, given
-
-    def _title(self, iteration: int) -> str:
-        settings = self.config.ppo
-        return f"iteration {iteration}{f'/{settings.iterations}' if settings.match == 'collected' else ''}"
-
-    def _games(self, iteration: int, samples: int) -> Iterator[tuple[Task, int]]:
-        """Groups of one task each, without end, in an order that every method shares."""
-        rng = np.random.default_rng(derive_seed(self.config.seed, "tasks", iteration))
-        number = itertools.count()
-        while True:
-            for position in rng.permutation(len(self.common.train)):
-                task = self.common.train[position]
-                for _ in range(samples):
-                    yield task, derive_seed(self.config.seed, "train", iteration, task.key, next(number))
 
 
 def weights_hash(folder: Path) -> str:

@@ -716,3 +716,22 @@ def test_a_dry_run_and_the_doctor_say_what_a_model_takes(tmp_path: Path, monkeyp
     monkeypatch.setattr("spa_bench.training.estimate.available", lambda device: 10**6)
     refused = json.loads(invoke("doctor", *words, "--json").stdout)
     assert "lower ppo.microbatch" in next(one for one in refused if one["name"] == "memory of the model")["fix"]
+
+
+def test_an_optimiser_is_a_layer_of_defaults_below_what_is_said(tmp_path: Path):
+    file = tmp_path / "settings.toml"
+    file.write_text('[ppo]\noptimiser = "gspo"\nclip_high = 0.1\n')
+    config = Flags(env="webshop", file=file, assignments=["ppo.kl_coef=0.5"]).config(reward="sparse").ppo
+    assert (config.ratio, config.clip, config.clip_high, config.kl_coef) == ("sequence", 3e-4, 0.1, 0.5)
+    assert config.learning_rate == Flags(env="webshop").config(reward="sparse").ppo.learning_rate
+    typed = Flags(env="webshop", file=file, optimiser="dapo").config(reward="sparse").ppo
+    assert (typed.ratio, typed.clip_high, typed.dynamic_sampling) == ("token", 0.1, True)
+    with pytest.raises(UserError, match=r"ppo\.optimiser.*'adam'"):
+        Flags(env="webshop", optimiser="adam").config(reward="sparse")
+
+
+def test_several_optimisers_are_compared_one_at_a_time():
+    words = ["compare", "--env", "alfworld", "--reward", "sparse,rloo", "--seeds", "1", "--optimiser", "gspo,cispo"]
+    found = [one["ppo"]["optimiser"] for one in json.loads(invoke(*words, "--dry-run", "--json").stdout)]
+    assert found == ["gspo", "gspo", "cispo", "cispo"]
+    assert 'ratio = "sequence"  # ppo.optimiser' in invoke(*words, "--dry-run").stdout

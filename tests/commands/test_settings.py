@@ -12,8 +12,9 @@ from written_runs import write_run
 from spa_bench import registry
 from spa_bench.commands import listing, recipes, settings
 from spa_bench.commands.listing import What
-from spa_bench.config import LORA, OTHER_MODELS, SOURCES, known_keys
+from spa_bench.config import known_keys
 from spa_bench.core import UserError
+from spa_bench.defaults import LORA, OTHER_MODELS, SOURCES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 

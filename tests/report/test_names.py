@@ -19,6 +19,8 @@ from written_runs import FACTS, write_run
 
 from spa_bench.analysis.settings import differing, settings_text
 from spa_bench.audit import saved
+from spa_bench.config import PPOConfig
+from spa_bench.defaults import OPTIMISERS
 from spa_bench.figures import audit, files
 from spa_bench.report import page
 from spa_bench.report.contents import Contents, gather
@@ -302,3 +304,14 @@ def test_audits_that_say_the_same_of_themselves_have_a_digest_and_a_copy_is_left
         told = re.fullmatch(r"audit-\w+-(hash=[0-9a-f]{6})", one.name)
         assert told is not None and one.grids[0].title.endswith(f", {told[1]}")
     assert len({one.name for one in own}) == 2
+
+
+def test_an_optimiser_tells_tables_apart_by_its_name_and_what_was_set_beside_it(tmp_path: Path):
+    for name in ("ppo", "gspo"):
+        write_run(tmp_path / "a", ppo=PPOConfig(optimiser=name, **OPTIMISERS[name]).model_dump())  # type: ignore[arg-type, index]
+    assert names(gather([tmp_path])) == [f"alfworld-valid_unseen-ppo.optimiser={name}" for name in ("gspo", "ppo")]
+    write_run(tmp_path / "b", ppo=PPOConfig(optimiser="gspo", **OPTIMISERS["gspo"] | {"clip": 0.1}).model_dump())
+    assert names(gather([tmp_path])) == [
+        f"alfworld-valid_unseen-ppo.clip={clip}-ppo.optimiser={name}"
+        for clip, name in (("0.0003", "gspo"), ("0.1", "gspo"), ("0.2", "ppo"))
+    ]

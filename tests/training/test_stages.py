@@ -157,7 +157,7 @@ def games(seed: int, iteration: int, tmp_path: Path) -> list[tuple[str, int]]:
     """Task and seed of the first games of an iteration."""
     own = config(seed=seed)
     run = Run(own, start.begin(own), Fixed(), RunFolder(tmp_path), Progress.quiet())
-    return [(task.key, chance) for task, chance in itertools.islice(run._games(iteration, 2), 60)]
+    return [(task.key, chance) for task, chance in itertools.islice(run.games(iteration, 2), 60)]
 
 
 def test_every_game_of_every_iteration_and_seed_has_a_chance_of_its_own(cache: Path, tmp_path: Path) -> None:
