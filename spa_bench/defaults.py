@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from spa_bench.config import Optimiser
-
 OTHER_MODELS: Mapping[str, Mapping[str, Any]] = {
     "warm_start": {"learning_rate": 2e-5},
     "ppo": {"learning_rate": 1e-5, "microbatch": 16_384, "microbatch_episodes": 256},
@@ -20,7 +18,7 @@ LORA: Mapping[str, Mapping[str, Any]] = {"warm_start": {"learning_rate": 2e-4}, 
 Regret") found best for adapters of any rank. The embedded model keeps its own."""
 
 
-OPTIMISERS: Mapping[Optimiser, Mapping[str, Any]] = {
+OPTIMISERS: Mapping[str, Mapping[str, Any]] = {
     "ppo": {},
     "grpo": {"loss_mean": "sequences", "advantage_scale": "group", "kl_coef": 0.04},
     "dapo": {"clip_high": 0.28, "advantage_scale": "group", "dynamic_sampling": True, "kl_coef": 0.0},

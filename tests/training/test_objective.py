@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -194,3 +195,7 @@ def test_scaled_over_tasks_each_task_weighs_the_same(advantages: list[list[float
             np.testing.assert_array_equal(found[i], wanted)
     for one, raw in zip(credit.normalise(trajectories, arrays, critic=True, over="none"), arrays, strict=True):
         np.testing.assert_array_equal(one, raw)
+
+
+def test_every_optimiser_of_the_configuration_has_a_preset() -> None:
+    assert set(get_args(PPOConfig.model_fields["optimiser"].annotation)) == set(OPTIMISERS)
