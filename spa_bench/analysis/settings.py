@@ -52,7 +52,7 @@ def without_presets(configurations: Sequence[Mapping[str, Any]]) -> list[dict[st
     """The configurations without the settings that follow from `ppo.optimiser` in all of them: its name says them."""
     usual = PPOConfig().model_dump()
     sections = [dict(one.get("ppo", {})) for one in configurations]
-    presets = [OPTIMISERS.get(section.get("optimiser"), {}) for section in sections]
+    presets = [OPTIMISERS.get(str(section.get("optimiser")), {}) for section in sections]
     for key in sorted({key for preset in presets for key in preset}):
         wanted = [preset.get(key, usual[key]) for preset in presets]
         if [section.get(key, UNSET) for section in sections] == wanted:
