@@ -125,7 +125,7 @@ class CausalLM(Agent):
         context: int,
         max_new_tokens: int,
         seed: int,
-        names: bool = False,
+        names: bool = True,
         history: History = "template",
         halves: bool = False,
         thinking: bool | None = None,
@@ -134,8 +134,8 @@ class CausalLM(Agent):
     ) -> Self:
         """The built-in default: tokenizer from the world's texts, weights from the seed.
 
-        With `names` a name and its number are one token. A full context loses as few turns as must go, and they are
-        tokenised again, as in all tables so far.
+        With `names` a name and its number are one token, else two. A full context loses as few turns as must go, and
+        they are tokenised again, as in all tables so far.
         """
         from spa_bench.agents.embedded import build_model, train_tokenizer
 

@@ -85,8 +85,9 @@ class ModelConfig(Section):
         4, ge=1, validate_default=True, description="attention heads of the embedded model; each has an even width"
     )
     tokens: Literal["words", "names"] = Field(
-        "words",
-        description="of the embedded model: words and numbers; `names`: a name with its number (`shelf 1`) is one",
+        "names",
+        description="of the embedded model: words and numbers, `names`: a name with its number (`shelf 1`) is one. "
+        "After the warm start, words and names: ALFWorld 23 and 33 %, VirtualHome 17 and 24 % success (one seed)",
     )
     context: int | None = Field(
         None,
@@ -312,17 +313,25 @@ OPTIMISER_AXIS = (
 
 
 def decisive(config: RunConfig) -> dict[str, Any]:
-    """The settings that decide results, nested; those that do not are at their defaults or left out."""
+    """The settings that decide results, nested; those that do not are at their defaults or left out, as are those that
+    are as they were before one could set them.
+    """
     values = config.model_dump(mode="json", exclude={"seed", "batch", "limits"})
     for section, keys in RESOURCES.items():
         fields = type(getattr(config, section)).model_fields
         values[section] |= {key: fields[key].default for key in keys}
     values["model"]["engine_options"].pop("url", None)
-    added = [("eval", "every"), ("model", "tokens"), *(("ppo", key) for key in OPTIMISER_AXIS)]
+    added = [("eval", "every"), *(("ppo", key) for key in OPTIMISER_AXIS)]
     for section, key in added:  # at their defaults as before there were any
         if getattr(getattr(config, section), key) == type(getattr(config, section)).model_fields[key].default:
             del values[section][key]
+    if values["model"]["tokens"] == WORDS:
+        del values["model"]["tokens"]
     return values
+
+
+WORDS = "words"
+"""`model.tokens` of runs of before there was a choice: they do not name it, and have the identity that they had."""
 
 
 def build(values: Mapping[str, Any]) -> RunConfig:

@@ -45,6 +45,7 @@ its ablations. CISPO: MiniMax-M1, arXiv 2506.13585, without a lower bound; the u
 
 SOURCES: Mapping[str, str] = {
     "model.hidden": "ours: a first table in minutes on two cores",
+    "model.tokens": "ours, measured",
     "model.lora_rank": "TRL's ModelConfig",
     "model.lora_alpha": "TRL's ModelConfig",
     "model.threads": "ours, measured",

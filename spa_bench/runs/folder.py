@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from spa_bench import manifest
-from spa_bench.config import RunConfig, build, decisive
+from spa_bench.config import WORDS, RunConfig, build, decisive
 from spa_bench.core import UserError
 from spa_bench.files import Lock, folder_whole, remove, remove_unfinished, simple_name, write_whole
 from spa_bench.runs.journal import Journal, plain
@@ -185,6 +185,8 @@ def read_run(path: Path) -> dict[str, Any]:
     digest = content.pop("sha256", None)  # earlier versions wrote none
     if digest not in (None, _digest(content)):
         raise UserError(f"{file} is damaged or was edited: it does not fit its sha256; copy it again")
+    if isinstance(model := content["config"].get("model"), dict):
+        model.setdefault("tokens", WORDS)
     return content
 
 

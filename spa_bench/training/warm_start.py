@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from spa_bench.config import WarmStartConfig
 from spa_bench.training.batches import Sequences
 from spa_bench.training.masters import MasterAdamW
-from spa_bench.training.policy import Policy, recomputed
+from spa_bench.training.policy import Policy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -53,8 +53,8 @@ def clone(
 ) -> dict[str, float]:
     """Train `model` in place on packed demonstrations; returns the figures of the last log line.
 
-    With `recompute` the backward pass computes the layers again, which keep their inputs only. A `packed` model reads a
-    batch as `Policy` does, and of the output layer only what is taught.
+    A batch is read as `Policy` reads it (`recompute` and `packed` are its own), and of the output layer only what is
+    taught: of the tokens of an episode that is a tenth.
     `on_step(step, steps, loss)` is called at each log, and at the end with the last logged loss, if any. The global
     random states are restored afterwards.
     """
@@ -82,14 +82,13 @@ def clone(
             warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
             config = SFTConfig(output_dir=scratch, **_trainer_settings(model, settings, seed))
         config._n_gpu = min(config.n_gpu, 1)  # with several in sight the batch would grow with their number
-        trainer = _trainer_of(model, packed, recompute)(
+        trainer = _trainer_of(Policy(model, recompute=recompute, packed=packed))(
             model=model, args=config, train_dataset=Dataset.from_list(rows).select(order),
-            data_collator=_packed if packed else _padded, processing_class=tokenizer, callbacks=[Report()],
+            data_collator=_collated, processing_class=tokenizer, callbacks=[Report()],
             optimizers=(_optimizer(model, settings), None),
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)  # it prints each log line as a dictionary
-        with recomputed(model) if recompute and not packed else contextlib.nullcontext():
-            trainer.train()
+        trainer.train()
     model.train(False)
     return {"loss": losses[-1] if losses else float("nan"), "sequences": float(len(rows))}
 
@@ -123,22 +122,20 @@ def _examples(demonstration: Demonstration) -> Iterator[dict[str, list[int]]]:
             yield {"input_ids": ids.tolist(), "labels": labels.tolist()}
 
 
-def _trainer_of(model: PreTrainedModel, packed: bool, recompute: bool) -> Any:
-    """TRL's trainer; for packed rows with the same loss, the mean over all that is taught in a batch."""
+def _trainer_of(network: Policy) -> Any:
+    """TRL's trainer with its loss, the mean over all that is taught in a batch; without a GPU, TRL's own computes the
+    output layer for every token.
+    """
     from trl import SFTTrainer  # type: ignore[attr-defined]
 
-    if not packed:
-        return SFTTrainer
-    network = Policy(model, recompute=recompute, packed=True)
-
-    class PackedTrainer(SFTTrainer):
+    class Trainer(SFTTrainer):
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # type: ignore[no-untyped-def]
             return -network(inputs["episodes"]).logprobs.mean()
 
-    return PackedTrainer
+    return Trainer
 
 
-def _packed(rows: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
+def _collated(rows: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
     """A batch as `Policy` reads it: of each example its ids, and the places of what is taught. The ids are also in one
     row, by which the Trainer counts.
     """
@@ -149,20 +146,6 @@ def _packed(rows: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
         episodes.append(Sequences((np.array(row["input_ids"], dtype=np.int64),), where, np.array([len(places)])))
     ids = torch.tensor([token for row in rows for token in row["input_ids"]])
     return {"input_ids": ids[None], "episodes": episodes}
-
-
-def _padded(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-    """A batch padded on the right and, as in `Policy.forward`, without an attention mask.
-
-    TRL counts tokens by the mask or by positions, so there are positions.
-    """
-    width = max(len(row["input_ids"]) for row in rows)
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    labels = torch.full((len(rows), width), -100)
-    for i, row in enumerate(rows):
-        ids[i, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
-        labels[i, : len(row["labels"])] = torch.tensor(row["labels"])
-    return {"input_ids": ids, "labels": labels, "position_ids": torch.arange(width).expand(len(rows), width)}
 
 
 def _trainer_settings(model: PreTrainedModel, settings: WarmStartConfig, seed: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from spa_bench import load_results
 from spa_bench.config import build
 from spa_bench.core import UserError
 from spa_bench.report.table import tables
-from spa_bench.runs.folder import PINNED, SCHEMA, RunFolder, read_run, run_path
+from spa_bench.runs.folder import PINNED, SCHEMA, RunFolder, config_hash, read_run, run_path
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment, start
 
@@ -53,6 +53,11 @@ def kept(request: pytest.FixtureRequest) -> Path:
 
 def test_there_is_a_folder_of_this_schema() -> None:
     assert SCHEMA in {read_run(kept)["schema"] for kept in KEPT}
+
+
+def test_t18_a_run_of_before_one_could_choose_its_tokens_has_words_and_the_identity_that_it_had() -> None:
+    config = build(read_run(HERE / "kept" / "schema-1")["config"])
+    assert (config.model.tokens, config_hash(config)) == ("words", "0faad274")
 
 
 def test_t18_a_folder_of_an_earlier_state_is_reported(kept: Path, tmp_path: Path) -> None:
