@@ -263,10 +263,20 @@ class EvalConfig(Section):
         description="play it after every N iterations too, for learning curves; 0: before and after training only. "
         "Training does not change by it, and what it costs is recorded apart from the training budget",
     )
+    rewards: int | None = Field(
+        None,
+        ge=0,
+        description="record the rewards that the method would assign on the first N of its episodes, which are only "
+        "shown; default: of all of them",
+    )
 
     def played(self) -> dict[str, Any]:
-        """What an evaluation depends on: all but how often there is one."""
-        return self.model_dump(exclude={"every"})
+        """What an evaluation depends on: all but what is only shown."""
+        return self.model_dump(exclude={*SHOWN})
+
+
+SHOWN = ("every", "rewards")
+"""Settings of the section `eval` that change what is on record, and no result."""
 
 
 class LimitsConfig(Section):
@@ -321,7 +331,7 @@ def decisive(config: RunConfig) -> dict[str, Any]:
         fields = type(getattr(config, section)).model_fields
         values[section] |= {key: fields[key].default for key in keys}
     values["model"]["engine_options"].pop("url", None)
-    added = [("eval", "every"), *(("ppo", key) for key in OPTIMISER_AXIS)]
+    added = [*(("eval", key) for key in SHOWN), *(("ppo", key) for key in OPTIMISER_AXIS)]
     for section, key in added:  # at their defaults as before there were any
         if getattr(getattr(config, section), key) == type(getattr(config, section)).model_fields[key].default:
             del values[section][key]

@@ -8,10 +8,11 @@ from typing import Any
 OTHER_MODELS: Mapping[str, Mapping[str, Any]] = {
     "warm_start": {"learning_rate": 2e-5},
     "ppo": {"learning_rate": 1e-5, "microbatch": 16_384, "microbatch_episodes": 256},
+    "eval": {"rewards": 8},
 }
 """Section -> key -> value: defaults for every model but the embedded one, which is thousands of times smaller. The warm
 start's rate is that of SPA's scripts, PPO's that of StepTool, both for 3B models. A microbatch is what 80 GB hold
-beside 1.5 billion weights (`doctor --model`)."""
+beside 1.5 billion weights (`doctor --model`). Rewards that are only shown take as long as an evaluation there."""
 
 LORA: Mapping[str, Mapping[str, Any]] = {"warm_start": {"learning_rate": 2e-4}, "ppo": {"learning_rate": 1e-4}}
 """The same with `model.adapter=lora`, where these win: ten times the rates, as Schulman et al. 2025 ("LoRA Without

@@ -330,10 +330,11 @@ class Run(Collection):
         return [trajectory for _, _, trajectory in grown], metrics.merged(parts)
 
     def _price_held_out(self) -> None:
-        """Record what the method would assign to the evaluation set; an error in it costs these rewards alone."""
+        """Record what the method would assign on the evaluation set; an error in it costs these rewards alone."""
         self.checked.place = "held-out episodes"
         for stage in ("warm_start", "eval"):
-            prices, reason = held_out.assigned(self.checked, self.recorded(stage, 0))
+            episodes = sorted(self.recorded(stage, 0).items())[: self.config.eval.rewards]
+            prices, reason = held_out.assigned(self.checked, dict(episodes))
             self._record_prices(0, prices, stage)
             if reason:
                 self.progress.note(f"{self.checked.name}: rewards of held-out episodes are not recorded: {reason}")

@@ -412,3 +412,18 @@ def test_two_characters_train_one_policy_and_each_has_a_record_of_its_own(tmp_pa
     assert table.about["n"] == 3 and "2 characters" in table.about["protocol"]
     with pytest.raises(UserError, match="at least 12"):
         run(config(env="virtualhome", world=world, ppo={**settings.ppo.model_dump(), "env_steps": 11}), tmp_path)
+
+
+def test_rewards_are_shown_on_the_first_held_out_episodes_only_where_so_many_are_asked_for(tmp_path: Path) -> None:
+    settings = quick(LIVELY, 0)
+    path = run(settings.model_copy(update={"eval": settings.eval.model_copy(update={"rewards": 2})}), tmp_path)
+    calm = run(settings, tmp_path / "calm")
+    assert priced(path, "eval") == priced(path, "warm_start") == [0, 1]
+    assert priced(calm, "eval") == [0, 1, 2, 3, 4, 5]
+    assert episodes(path) == episodes(calm)
+    assert len(grouped([load(calm), load(path)])) == 1, "they stand in one table"
+
+
+def priced(path: Path, stage: str) -> list[int]:
+    """Indices of the evaluation's episodes whose rewards are on record."""
+    return [row["index"] for row in Journal(path / "prices.jsonl").read()[0] if row["stage"] == stage]
