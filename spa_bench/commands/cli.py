@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from spa_bench.commands import comparison, data, listing, new, report
+from spa_bench.commands import compare, data, listing, new, report
 from spa_bench.commands import settings as settings_page
 from spa_bench.commands.bench import What
 from spa_bench.commands.check import check as check_command
@@ -23,11 +22,8 @@ from spa_bench.commands.dry_run import dry_run as show_dry_run
 from spa_bench.commands.failures import ended
 from spa_bench.commands.options import Flags, check, listed, only
 from spa_bench.commands.words import (
-    METHODS,
     RESULTS,
-    WORLDS,
     Assign,
-    Baseline,
     Data,
     DryRun,
     Env,
@@ -49,11 +45,8 @@ from spa_bench.commands.words import (
     resumable,
     say_what_is_next,
 )
-from spa_bench.config import RunConfig
 from spa_bench.core import UserError
-from spa_bench.runs.deadline import Deadline, DeadlineReached
-from spa_bench.runs.folder import RunFolder, run_path
-from spa_bench.runs.names import reward_label
+from spa_bench.runs.deadline import Deadline
 from spa_bench.terminal import printable_line
 from spa_bench.version import __version__
 
@@ -90,26 +83,6 @@ def root(
     ] = False,
 ) -> None:
     """Benchmark for step-level rewards of language-model agents."""
-
-
-def _rows(configs: Sequence[RunConfig]) -> list[str]:
-    """Labels of the rows in the table of these runs."""
-    from spa_bench.analysis.groups import START
-
-    return list(dict.fromkeys([START, *(reward_label(config.reward, config.reward_options) for config in configs)]))
-
-
-def _print_finished(
-    configs: Sequence[RunConfig], results: Path, as_json: bool, full: bool, baseline: str | None
-) -> None:
-    """Print the table of a comparison in which not every run is finished; nothing where none is."""
-    from spa_bench.training.experiment import is_finished
-
-    folders = {path: config for config in configs if (path := run_path(results, config)).is_dir()}
-    done = [config for path, config in folders.items() if is_finished(RunFolder(path))]
-    if done:
-        print_tables(list(folders), as_json, full, baseline if baseline in _rows(done) else None)
-        say_what_is_next(results, as_json)
 
 
 @app.command()
@@ -150,58 +123,7 @@ def run(
     say_what_is_next(results, as_json)
 
 
-@app.command()
-@resumable
-def compare(
-    env: Annotated[str | None, typer.Option(help=f"Worlds, separated by commas: {WORLDS}.")] = None,
-    reward: Annotated[
-        str, typer.Option(help=f"Reward methods, separated by commas; with options NAME:OPTION=VALUE. {METHODS}")
-    ] = "",
-    seeds: Annotated[
-        str | None,
-        typer.Option(help="Number of seeds for each method, or the seeds themselves, such as 0,1,2; default 3."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="First seed, where --seeds is a number; default 0.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Number of parallel runs.")] = 1,
-    match: Annotated[
-        str | None,
-        typer.Option(help="Equal training budget in `env-steps` or sampled `tokens`, those of the overhead too."),
-    ] = None,
-    baseline: Baseline = None,
-    optimiser: Optimiser = None,
-    model: Model = None,
-    tasks: Tasks = None,
-    data: Data = None,
-    assign: Assign = None,
-    config: File = None,
-    results: Results = RESULTS,
-    track: Track = None,
-    deadline: Until = None,
-    dry_run: DryRun = False,
-    full: Full = False,
-    as_json: Json = False,
-) -> None:
-    """Train with several reward methods from the same warm start, in one world or several, and print the table."""
-    until = Deadline.of(deadline)
-    matched = [] if match is None else [f"ppo.match={match}"]
-    flags = Flags(env, model, tasks, data, None, config, [*(assign or ()), *matched], optimiser=optimiser)
-    with aside():
-        configs = comparison.configs(flags, reward, seeds, seed)
-    if baseline is not None and baseline not in (rows := _rows(configs)):
-        raise UserError(f"no row {baseline!r} in this comparison: --baseline is one of {', '.join(rows)}")
-    if dry_run:
-        show_dry_run(configs, flags, results, track, as_json)
-        return
-    from spa_bench.training import experiment
-
-    try:
-        with aside():
-            folders = experiment.compare(configs, results, jobs, progress(as_json), track, until)
-    except (UserError, DeadlineReached):
-        _print_finished(configs, results, as_json, full, baseline)
-        raise
-    print_tables(folders, as_json, full, baseline)
-    say_what_is_next(results, as_json)
+app.command()(compare.compare)
 
 
 @app.command(name="eval")

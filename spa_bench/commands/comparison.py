@@ -6,7 +6,8 @@ In a file of settings they are the top-level keys `env`, `reward` and `seeds`, e
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,8 @@ from spa_bench.assignments import override
 from spa_bench.commands.options import Flags, check, listed
 from spa_bench.config import RunConfig
 from spa_bench.core import UserError
+from spa_bench.runs.folder import config_hash
+from spa_bench.runs.names import reward_name, world_name
 
 SEEDS = 3
 """Seeds of each method where nothing else is said."""
@@ -47,6 +50,25 @@ def configs(flags: Flags, reward: str, seeds: str | None, first: int | None) -> 
             check(runs[0])
             found += runs
     return found
+
+
+def shard(configs: Sequence[RunConfig], words: str) -> list[RunConfig]:
+    """The runs of one part: of `2/8` the second, tenth, eighteenth ... in order of world, method, settings and seed.
+
+    That order is the same however the comparison is typed, so that every run is in one part, and in the same one
+    whenever the command is repeated. The seeds of a method stand side by side in it: with as many parts as seeds each
+    part has one seed of every method, and makes its warm start alone. A part may be empty.
+
+    UserError for what is no part.
+    """
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", words, re.ASCII)
+    part, parts = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= part <= parts:
+        raise UserError(f"--shard {words}: give the part and their number, from 1/8 to 8/8 for eight of them")
+    ordered = sorted(
+        configs, key=lambda one: (world_name(one.env), reward_name(one.reward), config_hash(one), one.seed)
+    )
+    return ordered[part - 1 :: parts]
 
 
 def _several(said: Mapping[str, Any], key: str) -> list[str]:
