@@ -27,7 +27,7 @@ CHAT_API: Literal["chat-api"] = "chat-api"
 """Name of the engine that gives text and no tokens."""
 
 
-OUTSIDE = ("vllm", "server")
+OUTSIDE = (VLLM := "vllm", "server")
 """Engines with weights of their own."""
 
 
@@ -108,7 +108,9 @@ class ModelConfig(Section):
         "transformers", description="what samples the replies, see docs/agents.md; `chat-api` for `eval` only"
     )
     engine_options: dict[str, Any] = Field(default_factory=dict, description="arguments of the engine's constructor")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a CUDA device where torch sees one")
+    device: Literal["auto", "cpu", "cuda"] | Annotated[str, Field(pattern=r"^cuda:\d{1,3}$")] = Field(
+        "auto", description="auto: a CUDA device where torch sees one; one of several GPUs is `cuda:1`"
+    )
     dtype: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
         description="weights of policy, sampler and reference; auto: fp32 for the embedded model, else bf16 on CUDA "
@@ -331,6 +333,7 @@ def decisive(config: RunConfig) -> dict[str, Any]:
         fields = type(getattr(config, section)).model_fields
         values[section] |= {key: fields[key].default for key in keys}
     values["model"]["engine_options"].pop("url", None)
+    values["model"]["device"] = config.model.device.partition(":")[0]  # which GPU of several
     added = [*(("eval", key) for key in SHOWN), *(("ppo", key) for key in OPTIMISER_AXIS)]
     for section, key in added:  # at their defaults as before there were any
         if getattr(getattr(config, section), key) == type(getattr(config, section)).model_fields[key].default:

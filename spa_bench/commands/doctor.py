@@ -49,6 +49,7 @@ def examine(results: Path) -> list[Check]:
         _python(),
         *_versions(),
         _torch(),
+        *_devices(),
         _memory(),
         _folder("results", results.absolute()),
         _cache(),
@@ -111,13 +112,25 @@ def _torch() -> Check:
         import torch
     except (ImportError, OSError) as error:
         return Check("torch device", "bad", f"torch cannot be imported: {error}", "reinstall torch")
-    from spa_bench.training.policy import WIDE, choose_device, choose_dtype
+    from spa_bench.training.devices import choose_device
+    from spa_bench.training.policy import WIDE, choose_dtype
 
     device = choose_device("auto")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     dtype = choose_dtype("auto", device, WIDE, embedded=False)
     found = f"{device.type} ({name}), {dtype} for wide models, {usable_cpus()} processors"
     return Check("torch device", "good", found)
+
+
+def _devices() -> Iterator[Check]:
+    """Each GPU, under the name that `model.device` has for it."""
+    with contextlib.suppress(ImportError, OSError):  # no torch: said by its own check
+        import torch
+
+        for number in range(torch.cuda.device_count()):
+            free, total = torch.cuda.mem_get_info(number)
+            found = f"{torch.cuda.get_device_name(number)}, {total / GB:.0f} GB, {free / GB:.0f} GB free"
+            yield Check(f"device cuda:{number}", "good", found)
 
 
 def _memory() -> Check:

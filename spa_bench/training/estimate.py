@@ -18,7 +18,8 @@ import torch
 
 from spa_bench.config import ModelConfig, RunConfig
 from spa_bench.training import adapter, sizes
-from spa_bench.training.policy import DTYPES, LOGITS, choose_device, choose_dtype
+from spa_bench.training.devices import choose_device
+from spa_bench.training.policy import DTYPES, LOGITS, choose_dtype
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

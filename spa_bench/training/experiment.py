@@ -27,7 +27,7 @@ from spa_bench.runs.deadline import NEVER, Deadline, DeadlineReached
 from spa_bench.runs.folder import RunFolder, config_hash, read_run, record_failure, run_path
 from spa_bench.runs.names import reward_label, reward_name, reward_typed, world_name
 from spa_bench.runs.progress import Progress, about, seconds_left
-from spa_bench.training import adapter, ppo, start, workers
+from spa_bench.training import adapter, devices, ppo, start, workers
 from spa_bench.training.budget import least_steps
 from spa_bench.training.checked_method import extra_information
 from spa_bench.training.code import agent_code, reward_code
@@ -176,8 +176,9 @@ def _side_by_side(
         progress.note(f"{_title(configs[index])}: {words}")
 
     tasks = [(config, inner, *where) for config in configs]
+    own = devices.shared_out([config.model.device for config in configs], jobs, devices.visible())
     with (
-        contextlib.closing(workers.results(_attempt, tasks, jobs, note)) as ended,
+        contextlib.closing(workers.results(_attempt, tasks, jobs, note, own)) as ended,
         progress.stage("runs", total=len(configs)) as stage,
     ):
         for index, attempt in ended:

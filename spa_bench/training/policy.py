@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from spa_bench.core import UserError
 from spa_bench.training import adapter
 from spa_bench.training.batches import Joined, Sequences, join, side_by_side, visible
 from spa_bench.training.packing import Reads, packed_inputs
@@ -199,10 +198,3 @@ def choose_dtype(wanted: str, device: torch.device, hidden: int, *, embedded: bo
         return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp32"
     found = (getattr(torch.cpu, name, lambda: False) for name in BF16_UNITS)
     return "bf16" if hidden >= WIDE and any(has() for has in found) else "fp32"
-
-
-def choose_device(wanted: str) -> torch.device:
-    """The device; UserError where CUDA is asked for and absent."""
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise UserError("model.device=cuda, but torch sees no CUDA device: install a CUDA build, or use device=cpu")
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

@@ -14,9 +14,10 @@ from spa_bench.core import TextEnv, UserError
 from spa_bench.files import data_folder
 from spa_bench.method import RewardMethod
 from spa_bench.training import adapter, prompting
+from spa_bench.training.devices import choose_device
 from spa_bench.training.experiment import check_iteration
 from spa_bench.training.model_content import place
-from spa_bench.training.policy import choose_device, choose_dtype
+from spa_bench.training.policy import choose_dtype
 from spa_bench.training.sizes import full_context, hidden_size
 from spa_bench.training.tasks import evaluation_set, train_tasks
 

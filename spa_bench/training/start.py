@@ -33,10 +33,11 @@ from spa_bench.runs.provenance import facts
 from spa_bench.training import adapter, packing, prompting, soundness
 from spa_bench.training.batches import pack
 from spa_bench.training.code import world_code
+from spa_bench.training.devices import take_device
 from spa_bench.training.language_model import LanguageModel
 from spa_bench.training.memory import enough_memory, free_memory
 from spa_bench.training.model_content import identify, place
-from spa_bench.training.policy import DTYPES, choose_device, choose_dtype
+from spa_bench.training.policy import DTYPES, choose_dtype
 from spa_bench.training.sizes import full_context, hidden_size, live_games
 from spa_bench.training.tasks import evaluation_set, train_tasks
 
@@ -144,7 +145,7 @@ def begin(config: RunConfig) -> Start:
     make_env = world(config)
     env = make_env()
     train, panel = train_tasks(config, env), evaluation_set(config, env)
-    device = choose_device(config.model.device)
+    device = take_device(config)
     if config.model.engine == CHAT_API:
         return Start(config, make_env, Player(make_env, config.batch), train, panel, device, "fp32", env.characters)
     embedded = config.model.name == EMBEDDED

@@ -82,6 +82,9 @@ def clone(
             warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
             config = SFTConfig(output_dir=scratch, **_trainer_settings(model, settings, seed))
         config._n_gpu = min(config.n_gpu, 1)  # with several in sight the batch would grow with their number
+        if model.device.index:  # the Trainer would take the first in sight
+            vars(config)["_setup_devices"] = model.device
+            torch.cuda.set_device(model.device)
         trainer = _trainer_of(Policy(model, recompute=recompute, packed=packed))(
             model=model, args=config, train_dataset=Dataset.from_list(rows).select(order),
             data_collator=_collated, processing_class=tokenizer, callbacks=[Report()],

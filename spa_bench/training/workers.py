@@ -15,8 +15,8 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
@@ -54,11 +54,14 @@ class Died:
 class Worker:
     """A process that answers one task after another."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], place: int, environment: Mapping[str, str]) -> None:
         self.pipe, theirs = multiprocessing.Pipe()
         self.task: int | None = None
+        self.place = place
+        """Of the workers at one time each has another, from 0 on."""
         try:
-            self.process = start(serve, function, theirs)
+            with _variables(environment):
+                self.process = start(serve, function, theirs)
         except OSError as error:
             raise UserError(f"cannot start a process ({error.strerror}): lower --jobs") from None
         theirs.close()
@@ -81,6 +84,21 @@ class Worker:
             return task, Died(self.process.exitcode or 0)
 
 
+@contextmanager
+def _variables(added: Mapping[str, str]) -> Iterator[None]:
+    """Variables of processes that are started meanwhile; some libraries read theirs while they are loaded."""
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
     """Call a function of a module in a new interpreter, which no ctrl-C reaches while it starts."""
     process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
@@ -97,18 +115,23 @@ def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
 
 
 def results(
-    function: Callable[..., Any], tasks: Sequence[Sequence[Any]], jobs: int, note: Callable[[int, str], None]
+    function: Callable[..., Any],
+    tasks: Sequence[Sequence[Any]],
+    jobs: int,
+    note: Callable[[int, str], None],
+    environments: Sequence[Mapping[str, str]] = (),
 ) -> Generator[tuple[int, Any], None, None]:
     """Call `function` with the arguments of each task, `jobs` at a time; gives index and result of each as it ends.
 
     A task whose process was killed is begun once more after the others, which `note` is told; where that one is killed
-    too, or raises an error, its result is `Died`. When the generator is closed all processes end.
+    too, or raises an error, its result is `Died`. When the generator is closed all processes end. `environments`, one
+    for each job where there are any, are added to that of its process, and to that of the one that takes its place.
     """
     waiting, begun = deque(range(len(tasks))), Counter[int]()
     workers: list[Worker] = []
     try:
         while True:
-            while waiting and (idle := _idle(workers, jobs, function)) is not None:
+            while waiting and (idle := _idle(workers, jobs, function, environments)) is not None:
                 idle.give(task := waiting.popleft(), tasks[task])
                 begun[task] += 1
             busy = [worker for worker in workers if worker.task is not None]
@@ -128,14 +151,17 @@ def results(
         _end(workers)
 
 
-def _idle(workers: list[Worker], jobs: int, function: Callable[..., Any]) -> Worker | None:
+def _idle(
+    workers: list[Worker], jobs: int, function: Callable[..., Any], environments: Sequence[Mapping[str, str]]
+) -> Worker | None:
     """One that has nothing to do, a new one where there may be more of them."""
     for worker in workers:
         if worker.task is None:
             return worker
     if len(workers) == jobs:
         return None
-    workers.append(Worker(function))
+    place = min(set(range(jobs)) - {worker.place for worker in workers})
+    workers.append(Worker(function, place, environments[place] if environments else {}))
     return workers[-1]
 
 

@@ -31,6 +31,17 @@ def told(folder: Path, number: int, end: str) -> int:
     return number * number
 
 
+def sees(folder: Path, number: int, end: str) -> str | None:
+    """The GPUs that its process sees; one that `waits` ends when a task that `ends-NUMBER` lets it."""
+    if end == "SIGKILL-once":
+        told(folder, number, end)
+    if end.startswith("ends-"):
+        (folder / f"end-{end.removeprefix('ends-')}").touch()
+    while end == "waits" and not (folder / f"end-{number}").exists():
+        time.sleep(0.01)
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
 @resumable
 def main(folder: Path, jobs: int, ends: list[str]) -> None:
     tasks = [(folder, number, end) for number, end in enumerate(ends)]
