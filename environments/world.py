@@ -206,6 +206,10 @@ class World(Portable, Generic[State]):
         """The running or finished episode; costs no copy."""
         return self._running()
 
+    def true_state(self) -> State:
+        """The state."""
+        return self._running().state
+
     def restore(self, state: Episode[State]) -> tuple[str, dict[str, Any]]:
         """Go on from a snapshot of any instance; this instance's `max_steps` holds."""
         self._now = state

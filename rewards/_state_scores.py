@@ -13,15 +13,15 @@ from spa_bench.core import Floats, Trajectory
 from spa_bench.declared import declared
 from spa_bench.method import RewardMethod
 from spa_bench.rewards._forms import listed
-from spa_bench.rewards._states import Visits, states
+from spa_bench.rewards._states import KeyName, Visits, keyed, needed, not_the_text, states
 
 Steepness = Annotated[float, Field(ge=0, description="how sharply the score falls with success; 3SPO's scripts: 50")]
 Prior = Annotated[float, Field(ge=0, description="failures after which a state is hopeless; 3SPO's scripts: 10")]
 Smoothing = Annotated[float, Field(ge=0, description="rate of success up to which it is; 3SPO's scripts: 0.1")]
 Novelty = Annotated[float, Field(ge=0, description="how fast novelty loses weight with visits; 3SPO's scripts: 0.1")]
 Key = Annotated[
-    Literal["task", "history", "released"],
-    Field(description="what a state is: a text in one task (ours), with all before it, or in any task (the code)"),
+    Literal["task", "history", "released"] | KeyName,
+    Field(description="a state: a text in one task (ours), with all before it, in any task (the code), or as in gigpo"),
 ]
 NoveltyForm = Annotated[
     Literal["paper", "released"], Field(description="new is a text not met in the episode, or another text (the code)")
@@ -31,13 +31,12 @@ ExploredToo = Annotated[bool, Field(description="explored episodes count too; ou
 
 def changed(key: str = "task", novelty: str = "paper", explored: bool = True) -> list[str]:
     """Where statistics with these options are not those of the paper."""
-    counted = {
-        "task": "states are counted for each task apart (the paper: shared by all)",
-        "history": "a state holds all that came before it (the paper: the text alone, shared by all tasks)",
-        "released": "",
-    }
+    other = "a state holds all that came before it" if key == "history" else not_the_text(key)
+    counted = "states are counted for each task apart (the paper: shared by all)"
+    if other:
+        counted = f"{other} (the paper: the text alone, shared by all tasks)"
     return [
-        counted[key],
+        "" if key == "released" else counted,
         "a step to another text is novel (the paper: to one not met in the episode)" if novelty == "released" else "",
         "explored episodes count too" if explored else "",
     ]
@@ -63,7 +62,7 @@ class StateScores(RewardMethod):
         explored: ExploredToo = True,
     ) -> None:
         self.alpha, self.xi, self.zeta, self.k = alpha, xi, zeta, k
-        self.key, self.novelty, self.explored = key, novelty, explored
+        self.key, self.novelty, self.explored, self.records = key, novelty, explored, needed(key)
         if type(self).our_form == self.form(changed()):
             self.our_form = self.form(changed(key, novelty, explored))
         self._known = Visits()
@@ -128,5 +127,7 @@ class StateScores(RewardMethod):
         return np.array([now not in earlier for now, earlier in zip(seen[1:], before, strict=True)], dtype=np.float64)
 
     def _states(self, trajectory: Trajectory) -> list[int]:
-        history = len(trajectory) if self.key == "history" else 0
-        return states(trajectory, history=history, shared=self.key == "released")
+        if self.key in ("task", "history", "released"):
+            history = len(trajectory) if self.key == "history" else 0
+            return states(trajectory, history=history, shared=self.key == "released")
+        return keyed(trajectory, self.key)

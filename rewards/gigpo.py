@@ -5,14 +5,15 @@ Equation: A = A^E + weight * A^S with A^E = (R_i - mean R) / (std R + epsilon) o
   A^S = (G_t - mean G) / (std G + epsilon) over all steps of these episodes that were taken in the state of step t,
   G_t = sum_(k >= t) gamma^(k - t) r_k; r_T = R.
 Defaults: weight 1, gamma 0.95 <- the paper; normalise on <- run_alfworld.sh (off: F_norm = 1, as in run_webshop.sh);
-  epsilon 1e-6 <- core_gigpo.py; history 0 <- the paper's anchor state is the observation alone.
-Deviations: none of the formula. history=k also asks for the same k observations and actions before (fewer near the
-  start), because one text can be many states: the same room with other things in hand. std is that of a sample (N - 1),
-  as in the code. A state met once gives 0, as in the code; so does a group of one episode, where the code's advantage
-  is its outcome. Each episode counts once in A^E, where the code by default counts it once per step. No penalty for
-  invalid actions (the code: 0.1). The trainer scales the advantages of a batch to root mean square 1, as for every
-  method without a critic. Where several characters act, each is compared with the same character of the other episodes;
-  episodes that went wrong outside the agent's control are left out. No critic is used, and none is trained.
+  epsilon 1e-6 <- core_gigpo.py; key observation and history 0 <- the paper's anchor state is the observation alone.
+Deviations: none of the formula. Other keys change what one state is, because one text can be many: the same room with
+  other things in hand. history-k also asks for the same k observations and actions before (fewer near the start),
+  anchor is what G2PO's code takes for a state, state the world's own. std is that of a sample (N - 1), as in the code.
+  A state met once gives 0, as in the code; so does a group of one episode, where the code's advantage is its outcome.
+  Each episode counts once in A^E, where the code by default counts it once per step. No penalty for invalid actions
+  (the code: 0.1). The trainer scales the advantages of a batch to root mean square 1, as for every method without a
+  critic. Where several characters act, each is compared with the same character of the other episodes; episodes that
+  went wrong outside the agent's control are left out. No critic is used, and none is trained.
 Conserves return: yes.
 Needs: several episodes of each task, and states that come back.
 """
@@ -26,16 +27,17 @@ import numpy as np
 from pydantic import Field
 
 from spa_bench import credit
-from spa_bench.core import Floats, Trajectory
+from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.declared import declared
 from spa_bench.rewards._groups import Compared, among_peers, relative
-from spa_bench.rewards._states import states
+from spa_bench.rewards._states import StateKey, keyed, needed, not_the_text
 
 
 class GiGPO(Compared):
     """`gamma` is the method's own, not the trainer's: the discount of the returns G_t.
 
-    `weight` (ω) is that of A^S relative to A^E; `history` is how many past turns belong to a state.
+    `weight` (ω) is that of A^S relative to A^E; `key` is what a state is; `history`=k is the same as
+    `key`=history-k, for any k.
     """
 
     @declared("reward gigpo")
@@ -55,11 +57,14 @@ class GiGPO(Compared):
         history: Annotated[
             int, Field(ge=0, description="past turns that belong to a state; GiGPO: 0, the observation alone")
         ] = 0,
+        key: StateKey = "observation",
     ) -> None:
-        self.weight, self.gamma, self.history = weight, gamma, history
-        self.normalise, self.epsilon = normalise, epsilon
-        if history and type(self).our_form == GiGPO.our_form:
-            self.our_form = "a state holds past turns too (the paper: the observation alone)"
+        if history and key != "observation":
+            raise UserError(f"reward gigpo: history={history} and key={key} both say what a state is: leave one out")
+        self.weight, self.gamma, self.key = weight, gamma, f"history-{history}" if history else key
+        self.normalise, self.epsilon, self.records = normalise, epsilon, needed(self.key)
+        if (other := not_the_text(self.key)) and type(self).our_form == GiGPO.our_form:
+            self.our_form = f"{other} (the paper: the observation alone)"
 
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
         """Both comparisons, added."""
@@ -74,7 +79,7 @@ class GiGPO(Compared):
         places: dict[int, list[tuple[int, int]]] = {}
         for index, trajectory in enumerate(group):
             if trajectory.error is None:
-                for turn, state in enumerate(states(trajectory, history=self.history)[trajectory.branch : -1]):
+                for turn, state in enumerate(keyed(trajectory, self.key)[trajectory.branch : -1]):
                     places.setdefault(state, []).append((index, turn))
         judged = [np.zeros(len(steps)) for steps in rewards]
         for met in places.values():

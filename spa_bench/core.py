@@ -92,6 +92,10 @@ class Step:
     """What the teacher would have done here; recorded for agents that ask for it."""
     admissible: Sequence[str] = field(default=(), compare=False, repr=False)
     """What the world would have executed, for agents whose prompt lists it (`Agent.lists`); never in a record."""
+    state: str = field(default="", repr=False)
+    """Digest of the world's true state before the step (`TextEnv.true_state`); empty where nobody asked for it."""
+    menu: str = field(default="", repr=False)
+    """Digest of what the world would have executed before the step; empty where nobody asked for it."""
 
     def __post_init__(self) -> None:
         if self.grounded != (self.fault is None):
@@ -122,6 +126,10 @@ class Trajectory:
     """So many first steps are another episode's, gone back to by a snapshot: its past, neither played nor counted."""
     error: str | None = None
     """What went wrong outside the agent's control; such an episode is counted, and taken out of every average."""
+    final_state: str = field(default="", repr=False)
+    """As `Step.state`, after the last step."""
+    final_menu: str = field(default="", repr=False)
+    """As `Step.menu`, after the last step."""
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -135,7 +143,7 @@ class Trajectory:
         """The episode before its step `turn` (0 to T), still under way; raises ValueError for any other number."""
         if not 0 <= turn <= len(self.steps):
             raise ValueError(f"turn {turn} of an episode of {len(self.steps)} steps")
-        left = self.steps[:turn]
+        left, after = self.steps[:turn], self.steps[turn] if turn < len(self.steps) else None
         return replace(
             self,
             steps=left,
@@ -143,8 +151,10 @@ class Trajectory:
             success=False,
             terminated=False,
             truncated=False,
-            final_observation=self.steps[turn].observation if turn < len(self.steps) else self.final_observation,
+            final_observation=after.observation if after else self.final_observation,
             branch=min(self.branch, turn),
+            final_state=after.state if after else self.final_state,
+            final_menu=after.menu if after else self.final_menu,
         )
 
 
@@ -240,6 +250,14 @@ class TextEnv(gym.Env[str, str], ABC):
     def snapshot(self) -> Any:
         """The whole state of the running episode as an immutable value, cheap to take and to keep."""
 
+    def true_state(self) -> object:
+        """What of the snapshot decides how the world goes on, as texts, numbers, tuples, sets, mappings, dataclasses.
+
+        Equal for equal states of one task, however they were reached: no text that was shown, no count of steps. It is
+        for methods that group steps by state, and for audits; a world that defines none cannot be grouped so.
+        """
+        raise UserError(f"environment {self.name} does not say what its state is: define true_state in its class")
+
     @abstractmethod
     def restore(self, state: Any) -> tuple[str, dict[str, Any]]:
         """Go back to a snapshot, also one of another task or another instance; returns what `reset` returns."""
@@ -311,6 +329,8 @@ class Agent(ABC):
     not the episodes beside it again."""
     lists: bool = False
     """The rollout records `Step.admissible`."""
+    records: frozenset[str] = frozenset()
+    """The rollout records these of `Step.state` and `Step.menu`, by their names."""
 
     def __init__(self, prompt: ReplyFormat) -> None:
         """`prompt`: the run's reply format, in which `act` answers."""

@@ -84,6 +84,8 @@ class RewardMethod(ABC):
     kl_in_reward: ClassVar[bool] = False
     """The KL penalty is part of the reward (token by token) instead of the loss."""
 
+    records: frozenset[str] = frozenset()
+    """What of the world is recorded with each step for this method, set in `__init__`: `state`, `menu` (of `Step`)."""
     our_form: str = ""
     """Where the reward or the advantage is another than in the paper that the method is named after, in one line;
     tables, pages, figures and audits say it with "our form". The class has that of the default options, with which the

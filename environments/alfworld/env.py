@@ -186,6 +186,10 @@ class ALFWorld(Portable):
             self._task, engine.game, engine.state, self._history, self._start_remaining, self._fault, self._over
         )
 
+    def true_state(self) -> State:
+        """Where the agent is, what is where, and what has been done to it."""
+        return self._running().state
+
     def restore(self, state: Snapshot) -> tuple[str, dict[str, Any]]:
         """Go on from a snapshot, of any instance with the same wording.
 

@@ -206,6 +206,10 @@ class VirtualHome(Portable):
         """The running or finished episode; costs no copy."""
         return self._running()
 
+    def true_state(self) -> object:
+        """What is where in the home, and what each character knows of it."""
+        return self._running().episode.essence
+
     def restore(self, state: Snapshot) -> tuple[str, dict[str, Any]]:
         """Go on from a snapshot, of any instance with as many characters; returns what the first one is told.
 

@@ -16,7 +16,7 @@ from spa_bench.environments.text import Menu
 from spa_bench.environments.virtualhome import naming, words
 from spa_bench.environments.virtualhome.engine import GOING, World, admissible
 from spa_bench.environments.virtualhome.expert import advise
-from spa_bench.environments.virtualhome.goals import Goal, met
+from spa_bench.environments.virtualhome.goals import Goal, matched, met
 from spa_bench.environments.virtualhome.graph import (
     Graph,
     compile_graph,
@@ -139,6 +139,12 @@ class Episode:
         unseen = (nodes[0] for action, nodes in commands if action in GOING and nodes[0] not in mind.known)
         rooms = {self.world.room(node) for node in unseen}
         return len(commands) + len(rooms - mind.visited)
+
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """Equal where all goes on alike: the home, what each character knows, how far the goal's actions are done."""
+        minds = tuple((mind.known, mind.visited) for mind in self.minds)
+        return self.world.key(), minds, matched(self.scenario.goal, self.done)
 
     @property
     def names(self) -> Mapping[int, str]:

@@ -76,6 +76,11 @@ class Released(Episode):
         """What is to be done, in SPA's words."""
         return f"The task is {self.scenario.title}({self.scenario.description})."
 
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """As in our own protocol, and how names are understood."""
+        return *super().essence, self.called, self.last, self.seed
+
     def shown(self, place: int) -> str:
         """What SPA tells, which begins with the task alone."""
         return self.told if self.turns else self.goal_text

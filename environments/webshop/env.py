@@ -199,6 +199,10 @@ class WebShop(Portable):
         engine = self._running()
         return Snapshot(self._task, engine.goal, engine.state, self._history, self._fault, self._over)
 
+    def true_state(self) -> State:
+        """The page, and what was searched, opened and chosen on the way to it, as far as it still counts."""
+        return self._running().state
+
     def restore(self, state: Snapshot) -> tuple[str, dict[str, Any]]:
         """Go on from a snapshot, of any instance with the same shop.
 

@@ -68,13 +68,14 @@ def _played_on(prefix: Trajectory, seed: int, limit: int | None) -> Trajectory:
         raise ValueError("an episode that is over cannot be continued")
     rng = np.random.default_rng(derive_seed(seed, ascii((prefix.task.key, prefix.steps, prefix.final_observation))))
     length, outcome = int(rng.integers(1, 4)), float(rng.choice([0.0, 0.5, 1.0]))
+    whole = limit is None or length <= limit
     seen = [prefix.final_observation, *(f"room {rng.integers(4)}" for _ in range(length))]
+    last = seen[-1] if whole else seen[limit or 0]
     tokens = Tokens((1,), (2, 3), (-0.5, -0.5))
     more = [
-        Step(seen[n], f"Action: go {n}", f"go {n}", True, None, outcome * (n == length - 1), 0.5, tokens)
+        _noted(Step(seen[n], f"Action: go {n}", f"go {n}", True, None, outcome * (n == length - 1), 0.5, tokens))
         for n in range(length)
     ]
-    whole = limit is None or length <= limit
     return replace(
         prefix,
         steps=(*prefix.steps, *more[:limit]),
@@ -82,27 +83,37 @@ def _played_on(prefix: Trajectory, seed: int, limit: int | None) -> Trajectory:
         success=whole and outcome == 1.0,
         terminated=whole and outcome == 1.0,
         truncated=whole and outcome < 1.0,
-        final_observation=seen[-1] if whole else seen[limit or 0],
+        final_observation=last,
         branch=len(prefix),
+        final_state=f"{last}, 0",
+        final_menu=f"of {last}",
     )
+
+
+def _noted(step: Step, moved: int = 0) -> Step:
+    """What a rollout would record of the world: states that texts do not tell apart, and what works in each room."""
+    return replace(step, state=f"{step.observation}, {moved % 2}", menu=f"of {step.observation}")
 
 
 def fake_episode(rng: np.random.Generator, key: str, words: str = "", length: int | None = None) -> Trajectory:
     """Four rooms that come back, some steps refused, progress up and down, replies of one to three tokens."""
-    here, progress, steps = 0, 0.5, []
+    here, progress, steps, moved = 0, 0.5, [], 0
     for _ in range(int(rng.integers(2, 8)) if length is None else length):
         there, good, size = int(rng.integers(4)), bool(rng.random() < 0.7), int(rng.integers(1, 4))
         progress = float(np.clip(progress + rng.normal(0.05, 0.1), 0, 0.95))
         tokens = Tokens((1,), tuple(rng.integers(2, 9, size=size).tolist()), (-0.5,) * size)
         fault: Fault | None = None if good else "inadmissible"
-        steps.append(
-            Step(f"room {here}{words}", f"Action: go {there}", f"go {there}", good, fault, 0.0, progress, tokens)
-        )
-        here = there if good else here
+        step = Step(f"room {here}{words}", f"Action: go {there}", f"go {there}", good, fault, 0.0, progress, tokens)
+        steps.append(_noted(step, moved))
+        here, moved = (there, moved + 1) if good else (here, moved)
     outcome = float(rng.choice([0.0, 0.0, 0.4, 1.0, 1.0]))
     task = Task("stand-in", key, "train", "wander", 7)
     won = outcome == 1.0
-    return Trajectory(task, tuple(steps), outcome, won, won, not won, 0.5, f"room {here}{words}", goal="get out")
+    end = f"room {here}{words}"
+    return Trajectory(
+        task, tuple(steps), outcome, won, won, not won, 0.5, end, goal="get out",
+        final_state=f"{end}, {moved % 2}", final_menu=f"of {end}",
+    )  # fmt: skip
 
 
 def standard_groups(seed: int = 0) -> list[list[Trajectory]]:

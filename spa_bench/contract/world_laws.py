@@ -27,6 +27,7 @@ from spa_bench.contract.fakes import HOSTILE
 from spa_bench.contract.laws import ContractError, chance, hold
 from spa_bench.contract.tried_worlds import SPLITS, Seen, Tried, WorldTrial
 from spa_bench.core import Task, TextEnv, UserError
+from spa_bench.rollout.states import digest
 from spa_bench.rollout.worlds import world_call
 from spa_bench.watch import watching
 
@@ -244,18 +245,29 @@ def _expert(trial: WorldTrial) -> None:
 def _snapshot(trial: WorldTrial) -> None:
     for task, actions in trial.walks:
         world = trial.fresh()
-        seen, states = world.begin(task), []
+        seen, states, true = world.begin(task), [], []
         for action in actions:
             states.append(world.call("snapshot"))
+            true.append(_true_state(world))
             seen.append(world.step(action))
         for count in reversed(range(len(states))):
             for other in (world, trial.fresh()):
                 back = other.restore(states[count])
                 kept = back.observation == seen[count].observation and _info(back) == _info(seen[count])
                 hold("a snapshot tells what was told there", kept, f"step {count} of task {task.key}")
+                same = _true_state(other) == true[count]
+                hold("a snapshot has the true_state that it was taken in", same, f"step {count} of task {task.key}")
                 onward = [other.step(action).told for action in actions[count:]]
                 replayed = [one.told for one in trial.fresh().begin(task, actions)[count + 1 :]]
                 hold("a snapshot goes on as a replay does", onward == replayed, f"step {count} of task {task.key}")
+
+
+def _true_state(world: Tried) -> str:
+    """Its digest; empty for a world that does not define it."""
+    if type(world.env).true_state is TextEnv.true_state:
+        return ""
+    with world_call(world.env.name, "true_state", world.task, code=type(world.env)):
+        return digest(world.env.true_state())
 
 
 def _info(seen: Seen) -> tuple[Any, ...]:

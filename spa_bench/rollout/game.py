@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spa_bench.core import Agent, Conversation, Message, Reply, Step, Task, TextEnv, Trajectory
+from spa_bench.rollout.states import digest
 from spa_bench.rollout.worlds import TRIES, WorldError, world_call
 
 Replace = Callable[[TextEnv, WorldError], TextEnv]
@@ -46,6 +47,10 @@ class Episode:
     branch: int = 0
     error: str | None = None
     """Why there was no reply, or how the world failed."""
+    state: str = ""
+    """Digest of the world's state now, where the agent's `records` say so."""
+    menu: str = ""
+    """Digest of what could be done now, likewise."""
 
     @property
     def over(self) -> bool:
@@ -67,6 +72,8 @@ class Episode:
             character=self.request.character,
             branch=self.branch,
             error=self.error,
+            final_state=self.state,
+            final_menu=self.menu,
         )
 
 
@@ -98,8 +105,9 @@ def begin(requests: Sequence[Request], env: TextEnv, agent: Agent) -> Game:
         for observation, info in starts:
             refuse_wrong(observation, 0.0, info)
         instructions = env.instructions
+        noted = [_noted(env, info, agent) for _, info in starts]
     episodes = []
-    for request, (observation, info) in zip(requests, starts, strict=True):
+    for request, (observation, info), now in zip(requests, starts, noted, strict=True):
         messages = agent.opening(instructions, observation)
         conversation = Conversation(request.index, request.seed, messages, info["admissible"], goal=info["goal"])
         won = bool(info["success"])  # at the start: there is nothing to be done, and no step that a world could pay
@@ -112,9 +120,17 @@ def begin(requests: Sequence[Request], env: TextEnv, agent: Agent) -> Game:
                 start_progress=float(info["progress"]),
                 outcome=float(won),
                 terminated=won,
+                state=now[0],
+                menu=now[1],
             )
         )
     return Game(env, episodes)
+
+
+def _noted(env: TextEnv, info: Mapping[str, Any], agent: Agent) -> tuple[str, str]:
+    """Digests of the world's state, and of what can be done now; each is empty unless the agent's `records` name it."""
+    state = digest(env.true_state()) if "state" in agent.records else ""
+    return state, digest(tuple(info["admissible"])) if "menu" in agent.records else ""
 
 
 def refuse_wrong(observation: str, reward: float, info: Mapping[str, Any]) -> None:
@@ -168,6 +184,7 @@ def resume(prefix: Trajectory, index: int, seed: int, env: TextEnv, state: Any, 
     with world_call(env.name, "restore", prefix.task, code=type(env)):
         observation, info = env.restore(state)
         refuse_wrong(observation, 0.0, info)
+        now = _noted(env, info, agent)
     if observation != prefix.final_observation:
         raise ValueError(f"task {prefix.task.key}: the snapshot is not of step {len(prefix)} of this episode")
     first, *later = [*(step.observation for step in prefix.steps), observation]
@@ -185,6 +202,8 @@ def resume(prefix: Trajectory, index: int, seed: int, env: TextEnv, state: Any, 
         steps=list(prefix.steps),
         outcome=prefix.outcome,
         branch=len(prefix),
+        state=now[0],
+        menu=now[1],
     )
     return Game(env, [episode])
 
@@ -204,7 +223,8 @@ def advance(game: Game, agent: Agent, replies: Sequence[Reply]) -> None:
         results = env.step_all(actions)
         for observation, reward, _, _, info in results:
             refuse_wrong(observation, float(reward), info)
-    for episode, reply, action, result in zip(game.episodes, replies, actions, results, strict=True):
+        noted = [_noted(env, result[-1], agent) for result in results]
+    for episode, reply, action, result, now in zip(game.episodes, replies, actions, results, noted, strict=True):
         observation, reward, terminated, truncated, info = result
         episode.steps.append(
             Step(
@@ -218,8 +238,11 @@ def advance(game: Game, agent: Agent, replies: Sequence[Reply]) -> None:
                 tokens=reply.tokens,
                 expert_action=episode.conversation.expert_action,
                 admissible=episode.conversation.admissible if agent.lists else (),
+                state=episode.state,
+                menu=episode.menu,
             )
         )
+        episode.state, episode.menu = now
         episode.observation, episode.info = observation, info
         episode.terminated, episode.truncated = terminated, truncated
         episode.outcome += float(reward)

@@ -12,6 +12,9 @@ from spa_bench.core import Step, Task, Tokens, Trajectory, UserError
 LARGEST = 1e100
 """A number beyond it, or NaN, is none that a world or a method gives. Squares and sums of others are finite."""
 
+DIGESTS = frozenset({"state", "menu", "final_state", "final_menu"})
+"""Fields of steps and trajectories that are recorded where a method asks for them."""
+
 
 def to_row(trajectory: Trajectory) -> dict[str, Any]:
     """A trajectory as plain values, tokens included; `from_row` gives back an equal one, bit for bit.
@@ -19,14 +22,18 @@ def to_row(trajectory: Trajectory) -> dict[str, Any]:
     The first `branch` steps are left out: they are in the record of the episode that they belong to. Text may hold lone
     surrogates. Only an adjacent high and low surrogate come back as the one character they encode.
     """
-    return vars(trajectory) | {
+    return _told(trajectory) | {
         "task": dict(vars(trajectory.task)),
         "steps": [
-            {name: value for name, value in vars(step).items() if name != "admissible"}
-            | {"tokens": step.tokens and dict(vars(step.tokens))}
+            _told(step) | {"tokens": step.tokens and dict(vars(step.tokens))}
             for step in trajectory.steps[trajectory.branch :]
         ],
     }
+
+
+def _told(one: Step | Trajectory) -> dict[str, Any]:
+    """Its fields, without what is never in a record, and without digests that nobody asked for."""
+    return {name: value for name, value in vars(one).items() if name != "admissible" and (value or name not in DIGESTS)}
 
 
 def from_row(row: Mapping[str, Any], parent: Trajectory | None = None) -> Trajectory:
@@ -63,8 +70,17 @@ def mistyped(one: Trajectory) -> list[object]:
     """Values of another type, or range, than a trajectory has there: JSON is not typed, and a file may be anyone's."""
     steps, task = one.steps, one.task
     numbers = [one.outcome, one.start_progress, *(n for step in steps for n in (step.env_reward, step.progress))]
-    texts = [task.env, task.key, task.split, task.kind, one.goal, one.final_observation]
-    texts += [text for step in steps for text in (step.observation, step.reply, step.action)]
+    texts = [
+        task.env,
+        task.key,
+        task.split,
+        task.kind,
+        one.goal,
+        one.final_observation,
+        one.final_state,
+        one.final_menu,
+    ]
+    texts += [text for step in steps for text in (step.observation, step.reply, step.action, step.state, step.menu)]
     may_lack = [one.error, *(text for step in steps for text in (step.fault, step.expert_action))]
     signs = [one.success, one.terminated, one.truncated, *(step.grounded for step in steps)]
     return [

@@ -66,6 +66,7 @@ def _run(config: RunConfig, results: Path, progress: Progress, track: str | None
             f"reward {reward_name(config.reward)}: kl_in_reward needs uses_critic = True, or the KL is lost"
         )
     common = start.begin(config)
+    common.records = method.records
     check_iteration(config, common.env.max_steps, common.characters)
     own = {
         "reward_code": reward_code(method),

@@ -59,6 +59,8 @@ class Start:
     """Of the weights, `fp32` or `bf16`."""
     characters: int = 1
     """How many act at once in one game."""
+    records: frozenset[str] = frozenset()
+    """What of the world is recorded with each step (`RewardMethod.records`)."""
 
     @property
     def recompute(self) -> bool:
@@ -200,6 +202,7 @@ def load_policy(start: Start, folder: Path | None) -> LanguageModel:
         seed = derive_seed(start.config.seed, "weights") % 2**32
         agent = kind.embedded(texts, start.prompt, names=model.tokens == "names", seed=seed, **shape, **limits)
     agent.model.to(start.device)
+    agent.records = start.records
     if folder is not None and model.adapter == "lora":
         adapter.restore(agent.model, folder, start.model)
     return cast(LanguageModel, agent)
@@ -242,7 +245,7 @@ def explore(start: Start, policy_folder: Path, progress: Progress) -> Path:
     identity = [policy_folder.name, config.explore.model_dump(), config.eval.played(), config.ppo.temperature]
     if start.engine is not None:
         identity += [start.engine.facts(), decisive(config)["model"]["engine_options"]]
-    key = _digest([*identity, config.batch, start.panel_hash])[:16]
+    key = _digest([*identity, *sorted(start.records), config.batch, start.panel_hash])[:16]
     with cache_entry(cache_root(), "explore", key) as entry:
         if not entry.ready:
             agent = load_policy(start, policy_folder)

@@ -152,6 +152,21 @@ def test_what_each_step_was_assigned_is_on_record(compared: list[Path]) -> None:
         assert row["rewards"] == [0.0] * (len(episode["steps"]) - 1) + [episode["outcome"]]
 
 
+def test_the_world_s_state_is_on_record_where_a_method_groups_by_it(compared: list[Path], tmp_path: Path) -> None:
+    """With every step of training and of the explored episodes; the episodes are those of every other method."""
+    path = run(config(reward="3spo-lite", reward_options={"key": "state"}), tmp_path)
+    rows = episodes(path)
+    assert all(step["state"] and "menu" not in step for row in rows.values() for step in row["steps"])
+    assert all(row["final_state"] for row in rows.values())
+    without = episodes(compared[0])
+    assert not any("state" in step for row in without.values() for step in row["steps"])
+    said = [
+        [[step["reply"] for step in row["steps"]] for key, row in sorted(all_rows.items()) if key[0] == "warm_start"]
+        for all_rows in (rows, without)
+    ]
+    assert said[0] == said[1] != []
+
+
 def test_t12_the_evaluation_set_is_played_once_per_task(compared: list[Path]) -> None:
     for path in compared:
         played = [row["task"]["key"] for key, row in episodes(path).items() if key[0] == "eval"]
