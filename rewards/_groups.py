@@ -6,7 +6,7 @@ What such methods share: which episodes are compared, and how a number per turn 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
@@ -55,13 +55,32 @@ def among_peers(group: Sequence[Trajectory], judge: Callable[[Floats], Floats]) 
 
     An episode with an error outside the agent's control is left out and gets 0.
     """
-    peers: dict[tuple[str, str, int], list[int]] = {}
-    for index, t in enumerate(group):
-        if t.error is None:
-            peers.setdefault((t.task.env, t.task.key, t.character), []).append(index)
-    judged = np.zeros(len(group))
-    for indices in peers.values():
-        judged[indices] = judge(np.array([group[index].outcome for index in indices]))
+    outcomes = [np.array([t.outcome]) for t in group]
+    return np.concatenate(
+        [np.zeros(0), *within([[place(t)] if t.error is None else [] for t in group], outcomes, judge)]
+    )
+
+
+def place(trajectory: Trajectory) -> tuple[str, str, int]:
+    """Whom an episode may be compared with: the same task, and the same character where several act."""
+    return trajectory.task.env, trajectory.task.key, trajectory.character
+
+
+def within(
+    keys: Sequence[Sequence[Hashable]], numbers: Sequence[Floats], judge: Callable[[Floats], Floats]
+) -> list[Floats]:
+    """`judge` of the numbers that have the same key, in their order; 0 where a number has no key.
+
+    One array (T,) per trajectory, and as many keys or fewer: numbers beyond them have none.
+    """
+    places: dict[Hashable, list[tuple[int, int]]] = {}
+    for index, row in enumerate(keys):
+        for turn, key in enumerate(row):
+            places.setdefault(key, []).append((index, turn))
+    judged = [np.zeros(len(row)) for row in numbers]
+    for met in places.values():
+        for (index, turn), number in zip(met, judge(np.array([numbers[i][t] for i, t in met])), strict=True):
+            judged[index][turn] = number
     return judged
 
 
