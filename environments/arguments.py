@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -18,3 +18,9 @@ Difficulty = Annotated[
 TrainTasks = Annotated[int, Field(ge=1, description="built-in train tasks")]
 HeldOutTasks = Annotated[int, Field(ge=1, description="built-in tasks of each held-out split")]
 RenderMode = Annotated[Literal["ansi"] | None, Field(description="Gymnasium's: what `render` returns")]
+
+
+def larger_sets(**options: Any) -> dict[str, dict[str, dict[str, Any]]]:
+    """`TextEnv.evaluation_sets` of a world that makes 2,500 held-out tasks with these options: 500 of them, and all."""
+    made = {"world": {"options": {"valid": 2500, **options}}}
+    return {"study": made | {"eval": {"tasks": 500}}, "full": made}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
-from spa_bench.core import derive_seed
+from spa_bench.core import UserError, derive_seed
 
 _T = TypeVar("_T")
 
@@ -33,3 +35,13 @@ class Dice:
         """The items in another order."""
         rest = list(items)
         return [rest.pop(self.between(0, len(rest) - 1)) for _ in items]
+
+
+def unchanged(file: Path, expected: str | None) -> None:
+    """Raise UserError where a generated file is another than the one on record, by its sha256; None: none is."""
+    got = hashlib.sha256(file.read_bytes()).hexdigest()
+    if expected is not None and got != expected:
+        raise UserError(
+            f"{file.name} of the built-in tasks has sha256 {got[:16]} here, and {expected[:16]} on record: "
+            "report it with what `spa-bench doctor` prints"
+        )

@@ -254,6 +254,11 @@ class PPOConfig(Section):
 class EvalConfig(Section):
     """The evaluation set, each task played exactly once."""
 
+    set: Literal["quick", "study", "full"] = Field(
+        "quick",
+        description="built-in held-out tasks: 100; of 2,500 the first 500 of a fixed shuffle; all. Stands for "
+        "`world.options` and `eval.tasks`",
+    )
     split: Literal["valid_seen", "valid_unseen"] = Field(
         "valid_unseen", description="held-out tasks; in ALFWorld `valid_seen` has the rooms of train tasks"
     )
@@ -273,9 +278,12 @@ class EvalConfig(Section):
     )
 
     def played(self) -> dict[str, Any]:
-        """What an evaluation depends on: all but what is only shown."""
-        return self.model_dump(exclude={*SHOWN})
+        """What an evaluation depends on: all but what is only shown, and a name for the rest."""
+        return self.model_dump(exclude={*SHOWN, *NAMED})
 
+
+NAMED = ("set",)
+"""Settings of the section `eval` that stand for others, which decide results in their place."""
 
 SHOWN = ("every", "rewards")
 """Settings of the section `eval` that change what is on record, and no result."""
@@ -308,43 +316,6 @@ class RunConfig(Section):
     ppo: PPOConfig = Field(default_factory=lambda: PPOConfig())
     eval: EvalConfig = Field(default_factory=lambda: EvalConfig())
     limits: LimitsConfig = Field(default_factory=lambda: LimitsConfig())
-
-
-RESOURCES: Mapping[str, tuple[str, ...]] = {
-    "model": ("cache_bytes", "gradient_checkpointing"),
-    "ppo": ("microbatch", "microbatch_episodes"),
-}
-"""Section -> keys that decide speed and memory, and no result beyond rounding: a run out of memory goes on with
-others. `batch`, `limits` and the address of a served engine (`model.engine_options.url`) are like them."""
-
-
-OPTIMISER_AXIS = (
-    "optimiser", "ratio", "clip_high", "objective", "loss_mean", "loss_constant", "advantage_scale", "dynamic_sampling"
-)  # fmt: skip
-"""Settings of the section `ppo` in which optimisers differ, beside those that plain PPO has."""
-
-
-def decisive(config: RunConfig) -> dict[str, Any]:
-    """The settings that decide results, nested; those that do not are at their defaults or left out, as are those that
-    are as they were before one could set them.
-    """
-    values = config.model_dump(mode="json", exclude={"seed", "batch", "limits"})
-    for section, keys in RESOURCES.items():
-        fields = type(getattr(config, section)).model_fields
-        values[section] |= {key: fields[key].default for key in keys}
-    values["model"]["engine_options"].pop("url", None)
-    values["model"]["device"] = config.model.device.partition(":")[0]  # which GPU of several
-    added = [*(("eval", key) for key in SHOWN), *(("ppo", key) for key in OPTIMISER_AXIS)]
-    for section, key in added:  # at their defaults as before there were any
-        if getattr(getattr(config, section), key) == type(getattr(config, section)).model_fields[key].default:
-            del values[section][key]
-    if values["model"]["tokens"] == WORDS:
-        del values["model"]["tokens"]
-    return values
-
-
-WORDS = "words"
-"""`model.tokens` of runs of before there was a choice: they do not name it, and have the identity that they had."""
 
 
 def build(values: Mapping[str, Any]) -> RunConfig:

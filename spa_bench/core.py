@@ -228,6 +228,8 @@ class TextEnv(gym.Env[str, str], ABC):
     """What the rewards of an episode add up to, as tables explain it."""
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Section -> key -> value: defaults of `spa-bench run` that are this world's own. What a user sets wins."""
+    evaluation_sets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
+    """Name of an evaluation set of built-in tasks (`eval.set`) -> section -> key -> value that stand for it."""
 
     @property
     def protocol(self) -> str:

@@ -135,7 +135,7 @@ LAYERS = (
     ("contract", "analysis"),
     ("runs",),
     ("rollout",),
-    ("defaults",),
+    ("defaults", "identity"),
     ("registry", "config"),
     ("method_errors",),
     ("method",),

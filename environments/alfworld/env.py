@@ -31,6 +31,7 @@ from spa_bench.environments.arguments import (
     StepLimit,
     TaskSource,
     TrainTasks,
+    larger_sets,
 )
 from spa_bench.environments.text import AnyText, Portable, choose, spoken
 from spa_bench.files import data_folder
@@ -75,6 +76,7 @@ class ALFWorld(Portable):
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
     name = "alfworld"
     buckets = (7, 10)
+    evaluation_sets = larger_sets()
     reopened = ("games", "_engine")
     _engine: Engine | None = None
 

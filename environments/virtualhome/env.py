@@ -24,6 +24,7 @@ from spa_bench.environments.arguments import (
     StepLimit,
     TaskSource,
     TrainTasks,
+    larger_sets,
 )
 from spa_bench.environments.text import AnyText, Portable, choose, spoken
 from spa_bench.environments.virtualhome import corpus, episode, generate, protocols, words
@@ -71,6 +72,7 @@ class VirtualHome(Portable):
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
     name = "virtualhome"
     buckets = (4, 6)
+    evaluation_sets = larger_sets()
     reopened = ("homes",)
     settings = {"ppo": {"env_steps": 2400}}  # noqa: RUF012 - as the class above declares it
     """Fewer than ALFWorld's, whose episodes are shorter in tokens: the first table is to take five minutes."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from gymnasium.error import ResetNeeded
 from pydantic import Field
@@ -25,6 +25,7 @@ from spa_bench.environments.arguments import (
     Seed,
     StepLimit,
     TaskSource,
+    larger_sets,
 )
 from spa_bench.environments.text import AnyText, Portable, choose, spoken
 from spa_bench.environments.webshop import corpus, generate, protocols, verify, words
@@ -80,6 +81,8 @@ class WebShop(Portable):
     reopened = ("assortment", "_engine", "_oracle")
     _engine: Engine | None = None
     _oracle: Oracle | None = None
+    evaluation_sets = larger_sets(products=1300, held_out="products")
+    """Its shop has 300 products more than the default: 500 are asked for in held-out goals alone."""
     settings = {  # noqa: RUF012 - as the class above declares it
         "warm_start": {"episodes": 2400},
         "ppo": {"iterations": 5, "env_steps": 900, "learning_rate": 3e-4},
@@ -104,6 +107,10 @@ class WebShop(Portable):
         difficulty: Difficulty = "default",
         products: Annotated[int, Field(ge=1, description="built-in products that somebody is sent out for")] = 1000,
         valid: HeldOutTasks = 100,
+        held_out: Annotated[
+            Literal["goals", "products"],
+            Field(description="built-in: held-out goals are drawn one by one, or all those of a product together"),
+        ] = "goals",
         render_mode: RenderMode = None,
     ) -> None:
         """`data` is the folder of a built catalogue (default: the data cache).
@@ -114,7 +121,9 @@ class WebShop(Portable):
 
         `goals`, `observation`, `attributes_button` and `price_seed` are upstream's choices (`goals.goals`, `Engine`).
         For built-in tasks, `seed`, `difficulty` and `products` go to `generate.ensure`, and `valid` is the size of the
-        test and of the development split; in the latter, goals of products that the former has are left out.
+        test and of the development split; in the latter, goals of products that the former has are left out. A large
+        `valid` would leave none to train on: with `held_out="products"` the goals of a product stay together, and the
+        development split has 100 at most.
         """
         self._rules = protocols.find(protocol)
         goals, self.max_steps, self._text = self._rules.settle(goals, max_steps, observation)
@@ -124,7 +133,9 @@ class WebShop(Portable):
         self.instructions = words.instructions()
         self._wanted = Wanted(goals=goals, price_seed=price_seed)
         if tasks == "builtin":
-            self._wanted = replace(self._wanted, limits=(valid, 2 * valid), built_in=goals == "human")
+            together = held_out == "products"
+            limits = (valid, valid + min(valid, 100) if together else 2 * valid)
+            self._wanted = replace(self._wanted, limits=limits, built_in=goals == "human", together=together)
         self._data = (data or data_folder(self.name)) if tasks == "official" else None
         self._generator: dict[str, Any] = {"seed": seed, "products": products, "difficulty": difficulty}
         self._attributes_button = attributes_button

@@ -20,13 +20,19 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from spa_bench.core import UserError
-from spa_bench.environments.dice import Dice
+from spa_bench.environments.dice import Dice, unchanged
 from spa_bench.environments.webshop.build import build
 from spa_bench.environments.webshop.stock import BRANDS, DEPARTMENTS, OPTIONS, QUALITIES
 from spa_bench.files import cache_entry, cache_root
 
 VERSION = 1
 """Raised with every change of what is generated."""
+
+FROZEN = {
+    1000: "fde1dd52d5f1d6a744e4236eecd9ecb12420474a8f88ccca8936a28c77772b8f",
+    1300: "26de46544513814ce10c51447f5d289b8f74dac7c78bc535563db1eb921c094a",
+}
+"""SHA-256 of the instructions of default shops by the number of products: the same on every machine."""
 
 ITEMS, ATTRIBUTES, HUMAN = "items_shuffle.json", "items_ins_v2.json", "items_human_ins.json"
 CATALOGUE = "catalogue"
@@ -115,6 +121,7 @@ def ensure(seed: int = 0, products: int = 1000, difficulty: str = "default") -> 
             scratch = entry.build
             write(scratch, seed, products, difficulty)
             human = scratch / HUMAN
+            unchanged(human, FROZEN.get(products) if (seed, difficulty) == (0, "default") else None)
             build(scratch / ITEMS, scratch / ATTRIBUTES, scratch / CATALOGUE, human=human, tagger="approximate")
     return entry.path
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -52,6 +52,8 @@ class Wanted:
     """Positions of the goals of `valid_unseen` and of `train`, in place of limits; `valid_seen` is empty."""
     built_in: bool = False
     """The instructions have the grammar of the built-in shops."""
+    together: bool = field(default=False, repr=False)
+    """The goals of a product follow each other, in the order of the first of them."""
 
 
 class Assortment:
@@ -68,7 +70,8 @@ class Assortment:
     @property
     def digest(self) -> str:
         """16 hex digits over the catalogue's sources and what is wanted of it."""
-        return hashlib.sha256(repr((self.catalogue.digest, self.wanted)).encode()).hexdigest()[:16]
+        order = ["together"] if self.wanted.together else []  # what was listed before there was a choice is as it was
+        return hashlib.sha256(repr((self.catalogue.digest, self.wanted, *order)).encode()).hexdigest()[:16]
 
     def keys(self, split: str) -> tuple[str, ...]:
         """Keys of a split, in upstream's order. Raises UserError for an unknown split."""
@@ -107,7 +110,8 @@ class Assortment:
             held_out = [self.goals[goal.key] for goal in other[: wanted.limits[0]]]
             train = list(found[wanted.limits[0] :])
         else:
-            return divide(found, wanted.limits, by_product=wanted.by_product)
+            ordered = together(found) if wanted.together else found
+            return divide(ordered, wanted.limits, by_product=wanted.by_product)
         return {"valid_unseen": _once(held_out), "valid_seen": (), "train": _once(train)}
 
     def _why_empty(self, split: str) -> str:
@@ -156,6 +160,14 @@ def divide(found: Sequence[Goal], limits: tuple[int, int], *, by_product: bool) 
         products |= {goal.asin for goal in part}
         instructions |= {instruction(goal) for goal in part}
     return splits
+
+
+def together(found: Sequence[Goal]) -> tuple[Goal, ...]:
+    """The goals of one product after each other, products in order of first appearance."""
+    of_product: dict[str, list[Goal]] = {}
+    for goal in found:
+        of_product.setdefault(goal.asin, []).append(goal)
+    return tuple(goal for goals in of_product.values() for goal in goals)
 
 
 def instruction(goal: Goal) -> str:

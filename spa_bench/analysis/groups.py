@@ -17,12 +17,12 @@ from typing import Any
 
 from spa_bench.analysis.runs import Played, Run, find, load
 from spa_bench.analysis.settings import differing, digest, without_presets
-from spa_bench.config import SHOWN
+from spa_bench.config import NAMED, SHOWN
 from spa_bench.core import UserError
 from spa_bench.runs.names import run_name, world_name
 
 VARYING = ("reward", "reward_options", "seed", "batch", "limits")
-"""What may differ between the runs of one table, beside what is only shown (`config.SHOWN`)."""
+"""What may differ between the runs of one table, beside `config.SHOWN` and `config.NAMED`."""
 FACTS = {"panel": "evaluation_set", "content": "tasks_data", "model": "model_content", "world_code": "world_code"}
 """Facts that are the same in one table, and what they are called where they tell tables apart."""
 START = "warm start"
@@ -185,7 +185,7 @@ def alike(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
 def shared(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a configuration that is the same in one table."""
     same = {key: value for key, value in config.items() if key not in VARYING}
-    return same | {"eval": {key: value for key, value in config["eval"].items() if key not in SHOWN}}
+    return same | {"eval": {key: value for key, value in config["eval"].items() if key not in (*SHOWN, *NAMED)}}
 
 
 def valid(run: Run, panel: str) -> list[Played]:

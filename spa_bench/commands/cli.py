@@ -27,6 +27,7 @@ from spa_bench.commands.words import (
     Data,
     DryRun,
     Env,
+    EvaluationSet,
     File,
     Full,
     Json,
@@ -92,6 +93,7 @@ def run(
     reward: Reward = None,
     seed: Annotated[int | None, typer.Option(help="Random seed; default 0.")] = None,
     optimiser: Optimiser = None,
+    evaluation: EvaluationSet = None,
     model: Model = None,
     tasks: Tasks = None,
     data: Data = None,
@@ -107,7 +109,15 @@ def run(
     """Train with one reward method and evaluate; the same command resumes an unfinished run."""
     until = Deadline.of(deadline)
     flags = Flags(
-        only(env, "env"), model, tasks, data, None, config, assign or (), optimiser=only(optimiser, "optimiser")
+        only(env, "env"),
+        model,
+        tasks,
+        data,
+        None,
+        config,
+        assign or (),
+        optimiser=only(optimiser, "optimiser"),
+        evaluation=evaluation,
     )
     with aside():
         settings = flags.config(reward=only(reward, "reward"), seed=seed)
@@ -139,6 +149,7 @@ def evaluate(
     checkpoint: Annotated[Path | None, typer.Option(help="Run folder whose last checkpoint is evaluated.")] = None,
     model: Model = None,
     split: Split = None,
+    evaluation: EvaluationSet = None,
     seed: Annotated[int | None, typer.Option(help="Random seed of the agent; default 0.")] = None,
     tasks: Tasks = None,
     data: Data = None,
@@ -151,7 +162,7 @@ def evaluate(
     """Evaluate an agent: play every task of a held-out split once, and print the table."""
     if sum(choice is not None for choice in (agent, checkpoint, model)) != 1:
         raise UserError("eval needs exactly one of --agent, --checkpoint and --model")
-    flags = Flags(env, model, tasks, data, split, config, assign or ())
+    flags = Flags(env, model, tasks, data, split, config, assign or (), evaluation=evaluation)
     from spa_bench.commands.evaluate import settings_for
 
     with aside():

@@ -21,9 +21,11 @@ from spa_bench.commands.words import (
     Baseline,
     Data,
     DryRun,
+    EvaluationSet,
     File,
     Full,
     Json,
+    Match,
     Model,
     Optimiser,
     Results,
@@ -60,12 +62,10 @@ def compare(
         str | None,
         typer.Option(help="Do one part of the runs, such as 2/8, the second of eight; `report` prints the table."),
     ] = None,
-    match: Annotated[
-        str | None,
-        typer.Option(help="Equal training budget in `env-steps` or sampled `tokens`, those of the overhead too."),
-    ] = None,
+    match: Match = None,
     baseline: Baseline = None,
     optimiser: Optimiser = None,
+    evaluation: EvaluationSet = None,
     model: Model = None,
     tasks: Tasks = None,
     data: Data = None,
@@ -81,7 +81,9 @@ def compare(
     """Train with several reward methods from the same warm start, in one world or several, and print the table."""
     until = Deadline.of(deadline)
     matched = [] if match is None else [f"ppo.match={match}"]
-    flags = Flags(env, model, tasks, data, None, config, [*(assign or ()), *matched], optimiser=optimiser)
+    flags = Flags(
+        env, model, tasks, data, None, config, [*(assign or ()), *matched], optimiser=optimiser, evaluation=evaluation
+    )
     with aside():
         configs = comparison.configs(flags, reward, seeds, seed)
     if baseline is not None and baseline not in (rows := _rows(configs)):

@@ -1,8 +1,8 @@
 """From command-line options to a checked configuration, without loading torch.
 
-Order of precedence: defaults, then the world's own, then those for models other than the embedded one and for
-adapters, then those of the optimiser, then the file or recipe of `--config`, then what it says for this world alone,
-then `--set`, then the options with names of their own.
+Order of precedence: defaults, then the world's own, then those of the evaluation set, then those for models other than
+the embedded one and for adapters, then those of the optimiser, then the file or recipe of `--config`, then what it says
+for this world alone, then `--set`, then the options with names of their own.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Flags:
     several: bool = False
     """The file may name several worlds, methods and seeds: a comparison takes them one by one."""
     optimiser: str | None = None
+    evaluation: str | None = None
 
     def values(self, **fixed: Any) -> dict[str, Any]:
         """Nested values for `config.build`; `fixed` are top-level settings that win, None leaves one as it is."""
@@ -54,6 +55,7 @@ class Flags:
             ("world", "tasks", tasks),
             ("world", "data", self.data),
             ("eval", "split", self.split),
+            ("eval", "set", self.evaluation),
             ("ppo", "optimiser", self.optimiser),
         ):
             if value is not None:
@@ -83,6 +85,7 @@ class Flags:
         values = self.values()
         env = str(values["env"])
         said: list[tuple[str, Mapping[str, Any]]] = [(env, registry.find("environments", env).settings)]
+        said += [("eval.set", _evaluation_set(values))]
         said += [("model", layer) for layer in _models(_section(values, "model"))]
         said += [("ppo.optimiser", _optimiser(_section(values, "ppo")))]
         said += [(f"--config {self.file}", self.of_file()), ("--set", override({}, self.assignments))]
@@ -92,6 +95,7 @@ class Flags:
             ("--data" if self.tasks is None else "--tasks", "world", tasks),
             ("--data", "world", data),
             ("--split", "eval", {"split": self.split}),
+            ("--eval", "eval", {"set": self.evaluation}),
             ("--optimiser", "ppo", {"optimiser": self.optimiser}),
         ]
         said += [(option, {key: {k: v for k, v in own.items() if v is not None}}) for option, key, own in options]
@@ -116,11 +120,15 @@ class Flags:
         if "reward" not in values:
             raise UserError(f"no --reward: choose one of {', '.join(registry.names('rewards'))}")
         worlds = registry.find("environments", str(values["env"])).settings
-        layers = (worlds, *_models(_section(values, "model")), _optimiser(_section(values, "ppo")), values)
+        models, optimiser = _models(_section(values, "model")), _optimiser(_section(values, "ppo"))
+        layers = (worlds, _evaluation_set(values), *models, optimiser, values)
         sections = {name for layer in layers[:-1] for name in layer}
         own = {
             name: {key: value for layer in layers for key, value in _section(layer, name).items()} for name in sections
         }
+        if "world" in own:
+            given = [_section(_section(layer, "world"), "options") for layer in layers]
+            own["world"]["options"] = {key: value for options in given for key, value in options.items()}
         return build(values | own)
 
     def _refuse_several(self, values: dict[str, Any]) -> None:
@@ -139,6 +147,18 @@ def _models(model: Mapping[str, Any]) -> list[Mapping[str, Mapping[str, Any]]]:
     if model.get("name", EMBEDDED) == EMBEDDED:
         return []
     return [OTHER_MODELS, LORA] if model.get("adapter") == "lora" else [OTHER_MODELS]
+
+
+def _evaluation_set(values: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Defaults by section that the named evaluation set has; a name that none has is refused with the configuration."""
+    name, env = _section(values, "eval").get("set", "quick"), str(values["env"])
+    if name not in ("study", "full"):
+        return {}
+    if _section(values, "world").get("tasks", "builtin") != "builtin":
+        raise UserError(f"eval.set={name} is of built-in tasks: with others eval.tasks says how many")
+    if found := registry.find("environments", env).evaluation_sets.get(name):
+        return found
+    raise UserError(f"{env} has no evaluation set {name!r}: leave eval.set out, and give eval.tasks")
 
 
 def _optimiser(ppo: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:

@@ -38,6 +38,16 @@ Optimiser = Annotated[
     ),
 ]
 Split = Annotated[str | None, typer.Option(help="Held-out split: `valid_seen` or `valid_unseen`.")]
+EvaluationSet = Annotated[
+    str | None,
+    typer.Option(
+        "--eval", help="Built-in held-out tasks: `quick` (100, default), `study` (500 of 2,500), `full` (all)."
+    ),
+]
+Match = Annotated[
+    str | None,
+    typer.Option(help="Equal training budget in `env-steps` or sampled `tokens`, those of the overhead too."),
+]
 Assign = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as section.key=value; repeatable.")]
 File = Annotated[
     Path | None,

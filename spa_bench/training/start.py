@@ -19,9 +19,10 @@ import numpy as np
 import torch
 
 from spa_bench import registry
-from spa_bench.config import CHAT_API, EMBEDDED, OUTSIDE, RunConfig, decisive
+from spa_bench.config import CHAT_API, EMBEDDED, OUTSIDE, RunConfig
 from spa_bench.core import Agent, ReplyFormat, Task, TextEnv, Trajectory, UserError, derive_seed
 from spa_bench.files import cache_entry, cache_root
+from spa_bench.identity import decisive
 from spa_bench.rollout.game import Request
 from spa_bench.rollout.player import Player
 from spa_bench.rollout.worlds import ask, make

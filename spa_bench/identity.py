@@ -1,0 +1,46 @@
+"""Which settings decide a result: two runs that agree in them are one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from spa_bench.config import NAMED, SHOWN, RunConfig
+
+RESOURCES: Mapping[str, tuple[str, ...]] = {
+    "model": ("cache_bytes", "gradient_checkpointing"),
+    "ppo": ("microbatch", "microbatch_episodes"),
+}
+"""Section -> keys that decide speed and memory, and no result beyond rounding: a run out of memory goes on with
+others. `batch`, `limits` and the address of a served engine (`model.engine_options.url`) are like them."""
+
+
+OPTIMISER_AXIS = (
+    "optimiser", "ratio", "clip_high", "objective", "loss_mean", "loss_constant", "advantage_scale", "dynamic_sampling"
+)  # fmt: skip
+"""Settings of the section `ppo` in which optimisers differ, beside those that plain PPO has."""
+
+
+def decisive(config: RunConfig) -> dict[str, Any]:
+    """The settings that decide results, nested; those that do not are at their defaults or left out, as are those that
+    are as they were before one could set them.
+    """
+    values = config.model_dump(mode="json", exclude={"seed", "batch", "limits"})
+    for section, keys in RESOURCES.items():
+        fields = type(getattr(config, section)).model_fields
+        values[section] |= {key: fields[key].default for key in keys}
+    values["model"]["engine_options"].pop("url", None)
+    values["model"]["device"] = config.model.device.partition(":")[0]  # which GPU of several
+    for key in NAMED:
+        del values["eval"][key]
+    added = [*(("eval", key) for key in SHOWN), *(("ppo", key) for key in OPTIMISER_AXIS)]
+    for section, key in added:  # at their defaults as before there were any
+        if getattr(getattr(config, section), key) == type(getattr(config, section)).model_fields[key].default:
+            del values[section][key]
+    if values["model"]["tokens"] == WORDS:
+        del values["model"]["tokens"]
+    return values
+
+
+WORDS = "words"
+"""`model.tokens` of runs of before there was a choice: they do not name it, and have the identity that they had."""
