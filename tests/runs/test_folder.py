@@ -417,6 +417,7 @@ def otherwise(setting: str) -> RunConfig:
 
 
 SPEED = {
+    "eval.set",  # stands for others
     "batch", "model.cache_bytes", "model.gradient_checkpointing", "ppo.microbatch", "ppo.microbatch_episodes",
     "limits.reset", "limits.step", "limits.fit", "limits.price",
 }  # fmt: skip
