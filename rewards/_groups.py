@@ -5,6 +5,7 @@ What such methods share: which episodes are compared, and how a number per turn 
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 
@@ -82,6 +83,11 @@ def within(
         for (index, turn), number in zip(met, judge(np.array([numbers[i][t] for i, t in met])), strict=True):
             judged[index][turn] = number
     return judged
+
+
+def mean(numbers: Floats) -> Floats:
+    """The mean for each of them, (N,) to (N,), the same to the bit in whatever order they come."""
+    return np.full(len(numbers), math.fsum(numbers) / len(numbers))
 
 
 def alike(numbers: Floats) -> bool:

@@ -36,7 +36,7 @@ from pydantic import Field
 from spa_bench.core import Floats, Trajectory, derive_seed
 from spa_bench.declared import declared
 from spa_bench.rewards._episode_digest import episode_digest
-from spa_bench.rewards._groups import Compared, among_peers
+from spa_bench.rewards._groups import Compared, among_peers, mean
 
 
 def form(states: int) -> str:
@@ -78,14 +78,14 @@ class MonteCarlo(Compared):
     def observe(self, trajectories: Sequence[Trajectory]) -> None:
         """Forget the last batch and measure this one."""
         self._batches += 1
-        means = among_peers(trajectories, _mean)
+        means = among_peers(trajectories, mean)
         self._values = {_start(t): float(v) for t, v in zip(trajectories, means, strict=True) if t.error is None}
         self._measure(trajectories)
 
     def rewards(self, group: Sequence[Trajectory]) -> list[Floats]:
         """Differences of values; a task that was not observed has the mean outcome of `group` for V(s_0)."""
         self._measure(group)
-        means = among_peers(group, _mean)
+        means = among_peers(group, mean)
         return [self._priced(t, self._values.get(_start(t), float(v))) for t, v in zip(group, means, strict=True)]
 
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
@@ -144,11 +144,6 @@ class MonteCarlo(Compared):
         values = {0: start, **measured, len(trajectory): trajectory.outcome}
         lengths = np.diff(list(values))
         return np.repeat(np.diff(list(values.values())) / lengths, lengths)
-
-
-def _mean(outcomes: Floats) -> Floats:
-    """The mean for each of them, (N,) to (N,), the same to the bit in whatever order they come."""
-    return np.full(len(outcomes), math.fsum(outcomes) / len(outcomes))
 
 
 def _start(trajectory: Trajectory) -> int:
