@@ -108,12 +108,17 @@ def _charged(steps: Sized) -> int:
 
 def fitting(games: list[Game], budget: int) -> list[Game]:
     """The leading games whose steps so far fit into the budget."""
+    return games[: fitting_lengths([[episode.steps for episode in game.episodes] for game in games], budget)]
+
+
+def fitting_lengths(games: Sequence[Sequence[Sized]], budget: int) -> int:
+    """How many leading games, each given by what its episodes hold of steps, fit into the budget."""
     spent = 0
     for count, game in enumerate(games):
-        spent += sum(_charged(episode.steps) for episode in game.episodes)
+        spent += sum(map(_charged, game))
         if spent > budget:
-            return games[:count]
-    return games
+            return count
+    return len(games)
 
 
 class Player:
@@ -169,10 +174,14 @@ class Player:
         steps), and at first as long as possible.
         """
         if budget is None:
-            return self.batch
+            return self.most_together()
         env = self.worlds(1)[0]
         length = spent / done if done else env.max_steps * env.characters
-        return min(self.batch, math.ceil((budget - spent) / length))
+        return min(self.most_together(), math.ceil((budget - spent) / length))
+
+    def most_together(self) -> int:
+        """Games that are played at once."""
+        return self.batch
 
     def worlds(self, count: int) -> list[TextEnv]:
         """The first `count` of the player's worlds, made where missing."""

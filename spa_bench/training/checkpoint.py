@@ -6,12 +6,14 @@ Safetensors and JSON only.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import safetensors.numpy
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from spa_bench.config import PPOConfig
 from spa_bench.training import adapter
@@ -40,17 +42,27 @@ def make_optimizer(policy: Policy, settings: PPOConfig) -> MasterAdamW:
     return MasterAdamW(groups, weight_decay=0.0, eps=1e-5)
 
 
+def moments_of(optimizer: MasterAdamW) -> dict[str, Tensor]:
+    """What the optimiser knows, by name."""
+    found = {
+        f"{index}.{name}": torch.as_tensor(value).contiguous()
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+    return found | {f"{MASTER}{number}": master for number, master in optimizer.masters()}
+
+
 def save(
     folder: Path,
     agent: LanguageModel,
     policy: Policy,
-    optimizer: MasterAdamW,
+    moments: Mapping[str, Tensor],
     method: CheckedMethod,
     row: dict[str, Any],
     *,
     origin: Path | None = None,
 ) -> None:
-    """Fill a checkpoint folder; `row` is the iteration's metrics.
+    """Fill a checkpoint folder; `moments` are those of the optimiser, `row` is the iteration's metrics.
 
     Of a policy with an adapter that alone, and the one of the warm start, whose folder is `origin`.
     """
@@ -59,13 +71,7 @@ def save(
     else:
         adapter.save_policy(policy.model, folder / "policy", origin)
     safetensors.torch.save_file(policy.value.state_dict(), folder / "value.safetensors")
-    moments = {
-        f"{index}.{name}": torch.as_tensor(value).contiguous()
-        for index, state in optimizer.state_dict()["state"].items()
-        for name, value in state.items()
-    }
-    moments |= {f"{MASTER}{number}": master for number, master in optimizer.masters()}
-    safetensors.torch.save_file(moments, folder / "optimizer.safetensors")
+    safetensors.torch.save_file(dict(moments), folder / "optimizer.safetensors")
     safetensors.numpy.save_file(method.state_dict(), folder / "method.safetensors")
     (folder / "metrics.json").write_text(json.dumps(row, allow_nan=False))
 

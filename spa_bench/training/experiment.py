@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench import registry
-from spa_bench.config import CHAT_API, RunConfig
+from spa_bench.config import CHAT_API, OUTSIDE, RunConfig
 from spa_bench.core import UserError, derive_seed
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
@@ -27,12 +27,13 @@ from spa_bench.runs.deadline import NEVER, Deadline, DeadlineReached
 from spa_bench.runs.folder import RunFolder, config_hash, read_run, record_failure, run_path
 from spa_bench.runs.names import reward_label, reward_name, reward_typed, world_name
 from spa_bench.runs.progress import Progress, about, seconds_left
-from spa_bench.training import adapter, devices, ppo, start, workers
+from spa_bench.training import adapter, devices, ppo, ranks, start, workers
 from spa_bench.training.budget import least_steps
 from spa_bench.training.checked_method import extra_information
 from spa_bench.training.code import agent_code, reward_code
 from spa_bench.training.evaluation import Evaluation
 from spa_bench.training.memory import enough_memory
+from spa_bench.training.record import SharedFolder
 from spa_bench.training.stages import Run, weights_hash
 from spa_bench.watch import recording, watching
 
@@ -50,8 +51,21 @@ def run(
     configuration, for it changes no result, nor does `deadline`. Raises UserError for anything the user can fix,
     TrainingError where going on would train on wrong numbers, DeadlineReached where it stops to be gone on with.
     """
-    with watching(config.limits.model_dump(), "limits"):
+    with ranks.attended(), watching(config.limits.model_dump(), "limits"):
+        _join(config)
+        if not ranks.first():
+            progress, track = Progress.quiet(), None
         return _run(config, results, progress, track, deadline)
+
+
+def _join(config: RunConfig) -> None:
+    """Join the other ranks, where there are any."""
+    device = devices.choose_device(config.model.device)
+    if ranks.launched() and device.index is not None:
+        raise UserError(f"model.device={config.model.device}: accelerate launch gives each rank its GPU: set cuda")
+    if ranks.launched() and config.model.engine in OUTSIDE:
+        raise UserError(f"model.engine={config.model.engine}: set engine=transformers for accelerate launch")
+    ranks.begin(cpu=device.type == "cpu")
 
 
 def _run(config: RunConfig, results: Path, progress: Progress, track: str | None, deadline: Deadline) -> Path:
@@ -76,7 +90,7 @@ def _run(config: RunConfig, results: Path, progress: Progress, track: str | None
         "level": config.ppo.level or method.level,
     }
     with (
-        RunFolder.open(path, config, facts(common, common.model) | own) as folder,
+        SharedFolder.open(path, config, facts(common, common.model) | own) as folder,
         trackers.tracked(track, path, progress),  # of a finished run, too: a kill may have come before its last points
     ):
         if not is_finished(folder):
@@ -87,10 +101,11 @@ def _run(config: RunConfig, results: Path, progress: Progress, track: str | None
             try:
                 with (
                     recording(failed),
+                    ranks.naming_the_dead(),
                     enough_memory("outside of an update", "lower model.cache_bytes or batch, or set model.dtype=bf16"),
                 ):
                     Run(config, common, method, folder, progress, deadline).finish()
-            except (ppo.TrainingError, MethodError, WorldError, WorldHangs) as error:
+            except (ppo.TrainingError, MethodError, WorldError, WorldHangs, ranks.RankDied) as error:
                 failed(str(error))
                 raise
     return path
@@ -130,6 +145,7 @@ def compare(
     does not stop the others; the first failure is raised at the end, or DeadlineReached where runs are left to be done.
     `track` and `deadline` as for one run.
     """
+    ranks.refuse("compare")
     trackers.check(track)
     refuse_namesakes(configs)
     paths = [run_path(results, config) for config in configs]
@@ -245,6 +261,7 @@ def evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Pa
 
 
 def _evaluate(config: RunConfig, agent: str, checkpoint: Path | None, results: Path, progress: Progress) -> Path:
+    ranks.refuse("eval")
     common = start.begin(config)
     label, code = agent, ""
     policy = None if checkpoint is None else last_policy(checkpoint)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from spa_bench.config import PPOConfig
 from spa_bench.core import Floats, UserError
+from spa_bench.training import ranks
 from spa_bench.training.batches import Limit, Sequences, microbatches, tokens_computed
 from spa_bench.training.objective import Totals, gains, ratios, sequences, shares
 from spa_bench.training.policy import Policy
@@ -125,7 +126,8 @@ def update(
             done += 1
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * min(1.0, done / max(settings.warmup, 1))
-            passes = _passes(batch, settings, packed=policy.packed)
+            own = [batch[i] for i in ranks.dealt([one.sequences.size for one in batch])]
+            passes = _passes(own, settings, packed=policy.packed)
             figures = _step(policy, optimizer, passes, totals_of(batch), settings, kl_in_loss)
             if steps == skipped == 0 and figures["ratio_gap"] > ratio_tolerance:
                 raise TrainingError(
@@ -140,7 +142,8 @@ def update(
             else:
                 skipped += 1
     means = {name: value / max(steps, 1) for name, value in sums.items() if name != "ratio_gap"}
-    return means | {"updates": float(steps), "skipped": float(skipped), "tokens_trained": float(tokens)}
+    (trained,) = ranks.summed([float(tokens)])
+    return means | {"updates": float(steps), "skipped": float(skipped), "tokens_trained": trained}
 
 
 def totals_of(batch: Sequence[Sample]) -> Totals:
@@ -168,7 +171,10 @@ def _step(
     settings: PPOConfig,
     kl_in_loss: bool,
 ) -> dict[str, float]:
-    """One optimiser step over a minibatch, its gradient accumulated over its passes."""
+    """One optimiser step over a minibatch, its gradient accumulated over its passes, of which each rank has its own.
+
+    `totals` are those of all ranks, and so are the figures.
+    """
     divisor, decisions = totals.divisor(settings), max(totals.decisions, 1)
     divisors = (divisor, decisions, divisor, divisor, totals.tokens, totals.tokens)
     optimizer.zero_grad(set_to_none=True)
@@ -182,13 +188,15 @@ def _step(
         if kl_in_loss:
             loss = loss + settings.kl_coef * part.kl / divisor
         finite = finite and math.isfinite(loss.item())
-        if not finite:
-            break
         loss.backward()  # type: ignore[no-untyped-call]
-        ratio_gap = max(ratio_gap, part.largest_ratio_gap.item())
+        ratio_gap = max(ratio_gap, part.largest_ratio_gap.item() if finite else 0.0)
         found = (part.policy, part.value, part.kl, part.entropy, part.clipped, part.approx_kl)
         for name, value, count in zip(sums, found, divisors, strict=True):
             sums[name] += value.item() / count
+    ranks.sum_gradients(optimizer)
+    told = ranks.everyone([list(sums.values()), ratio_gap, finite])
+    sums = dict(zip(sums, map(sum, zip(*(one[0] for one in told), strict=True)), strict=True))
+    ratio_gap, finite = max(one[1] for one in told), all(one[2] for one in told)
     norm = _clipped(optimizer, settings.max_grad_norm) if finite else math.nan
     finite = finite and math.isfinite(norm)
     if finite:

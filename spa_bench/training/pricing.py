@@ -6,7 +6,7 @@ Algorithm-blind: what a method wants is read from its class flags, never from it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from spa_bench import credit
 from spa_bench.config import PPOConfig
 from spa_bench.core import Floats, Trajectory
 from spa_bench.method import Level
+from spa_bench.training import ranks
 from spa_bench.training.batches import Limit, Sequences, microbatches, pack, pack_trajectory
 from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.policy import Policy
@@ -35,11 +36,18 @@ class Scored:
 
 @torch.no_grad()
 def score(policy: Policy, episodes: Sequence[Sequences], limit: Limit) -> list[Scored]:
-    """Score episodes without gradient, in order."""
+    """Score episodes without gradient, in order; where there are several ranks, each scores some of them."""
     policy.eval()
-    parts = [episode.parts(limit.tokens) for episode in episodes]
-    scored = iter(_scored(policy, [part for own in parts for part in own], limit))
-    return [_joined([next(scored) for _ in own]) for own in parts]
+    own = ranks.dealt([episode.size for episode in episodes])
+    parts = [episodes[index].parts(limit.tokens) for index in own]
+    scored = iter(_scored(policy, [part for pieces in parts for part in pieces], limit))
+    found = {index: _joined([next(scored) for _ in pieces]) for index, pieces in zip(own, parts, strict=True)}
+    if ranks.size() == 1:
+        return [found[index] for index in range(len(episodes))]
+    names = [one.name for one in fields(Scored)]
+    arrays = {f"{index}.{name}": getattr(one, name) for index, one in found.items() for name in names}
+    told = ranks.arrays_of_everyone(arrays)
+    return [Scored(*(told[f"{index}.{name}"] for name in names)) for index in range(len(episodes))]
 
 
 def _joined(parts: Sequence[Scored]) -> Scored:
@@ -134,27 +142,20 @@ def price(
             "use model.dtype=fp32, or report this model"
         )
     level = settings.level or method.level
-    checked.observe(trajectories if finished is None else finished)
-    rewards: list[Floats] = [np.zeros(0)] * len(trajectories)
-    credits: list[tuple[Floats, Floats]] = [(np.zeros(0), np.zeros(0))] * len(trajectories)
-    for indices in credit.groups(trajectories):
-        group = [trajectories[i] for i in indices]
-        earned = [r[t.branch :] for r, t in zip(checked.rewards(group), group, strict=True)]
-        kl = [current[i].logprobs - start[i].logprobs for i in indices]
-        penalty = settings.kl_coef if method.kl_in_reward else 0.0
-        streams = [stream(r, episodes[i], level, penalty * k) for r, i, k in zip(earned, indices, kl, strict=True)]
-        values = [decision_values(current[i].values, episodes[i], level) for i in indices]
-        for i, r, c in zip(
-            indices, earned, checked.advantages(group, streams, values, settings.gamma, settings.lam), strict=True
-        ):
-            rewards[i], credits[i] = r, c
-    normalised = credit.normalise(
-        trajectories, [a for a, _ in credits], critic=method.uses_critic, over=settings.advantage_scale
+
+    def asked() -> dict[str, Floats]:
+        checked.observe(trajectories if finished is None else finished)
+        return _asked(checked, trajectories, episodes, current, start, settings)
+
+    told = ranks.arrays_of_first(asked)
+    rewards, advantages, targets = (
+        [told[f"{name}.{i}"] for i in range(len(trajectories))] for name in ("rewards", "advantages", "targets")
     )
+    normalised = credit.normalise(trajectories, advantages, critic=method.uses_critic, over=settings.advantage_scale)
     sound = [i for i, trajectory in enumerate(trajectories) if trajectory.error is None]
     if not sound:
         raise TrainingError(f"every episode had an error outside the agent's control: {trajectories[0].error}")
-    samples = [sample(episodes[i], current[i], start[i], normalised[i], credits[i][1], level) for i in sound]
+    samples = [sample(episodes[i], current[i], start[i], normalised[i], targets[i], level) for i in sound]
     largest_kl = max(
         float(np.abs(now.logprobs - then.logprobs).max()) for now, then in zip(current, start, strict=True)
     )
@@ -163,11 +164,35 @@ def price(
         "reward_sum": float(np.mean([r.sum() for r in rewards])),
         "largest_log_ratio_to_start": largest_kl,
         "explained_variance": explained_variance(
-            [current[i] for i in sound], [credits[i][1] for i in sound], [episodes[i] for i in sound], level
+            [current[i] for i in sound], [targets[i] for i in sound], [episodes[i] for i in sound], level
         ),
         "env_steps": float(sum(trajectories[i].played for i in sound)),
     }
     return Priced(samples, rewards, figures)
+
+
+def _asked(
+    checked: CheckedMethod,
+    trajectories: Sequence[Trajectory],
+    episodes: Sequence[Sequences],
+    current: Sequence[Scored],
+    start: Sequence[Scored],
+    settings: PPOConfig,
+) -> dict[str, Floats]:
+    """What the method says of each episode by its number: `rewards.0`, `advantages.0`, and the critic's `targets.0`."""
+    method, level = checked.method, settings.level or checked.method.level
+    penalty = settings.kl_coef if method.kl_in_reward else 0.0
+    found: dict[str, Floats] = {}
+    for indices in credit.groups(trajectories):
+        group = [trajectories[i] for i in indices]
+        earned = [r[t.branch :] for r, t in zip(checked.rewards(group), group, strict=True)]
+        kl = [current[i].logprobs - start[i].logprobs for i in indices]
+        streams = [stream(r, episodes[i], level, penalty * k) for r, i, k in zip(earned, indices, kl, strict=True)]
+        values = [decision_values(current[i].values, episodes[i], level) for i in indices]
+        pairs = checked.advantages(group, streams, values, settings.gamma, settings.lam)
+        for i, reward, (advantages, targets) in zip(indices, earned, pairs, strict=True):
+            found |= {f"rewards.{i}": reward, f"advantages.{i}": advantages, f"targets.{i}": targets}
+    return found
 
 
 def stream(rewards: Floats, episode: Sequences, level: Level, penalty: Floats) -> Floats:

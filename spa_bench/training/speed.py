@@ -16,6 +16,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from spa_bench.training import ranks
 from spa_bench.training.language_model import LanguageModel
 from spa_bench.training.policy import DTYPES, Policy
 
@@ -121,7 +122,8 @@ class Meter:
         self.agent, self.device = agent, policy.device
         self.weights = Weights.of(policy.model)
         dtype = next(name for name, kind in DTYPES.items() if kind == policy.model.dtype)
-        self.peak = peak_operations(self.device, dtype)
+        peak = peak_operations(self.device, dtype)
+        self.peak = None if peak is None else peak * ranks.size()
         self.begin()
 
     def begin(self) -> None:
@@ -181,6 +183,7 @@ class Meter:
         `steps` of the environment were executed; with `own` the replies were sampled with the policy's network.
         """
         total = self._now() - self._begun
+        self.read, self.written = map(int, ranks.summed([self.read, self.written]))
         spent = self.seconds | {"other": total - sum(self.seconds.values())}
         found = {"seconds": total} | {f"seconds_{part}": spent[part] for part in PARTS}
         found |= {

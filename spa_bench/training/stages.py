@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +25,7 @@ from spa_bench.runs.deadline import NEVER, Deadline
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.names import reward_typed
 from spa_bench.runs.progress import Progress
-from spa_bench.training import checkpoint, held_out, metrics, ppo, pricing, sampling, soundness, start
+from spa_bench.training import checkpoint, held_out, metrics, ppo, pricing, ranks, sampling, soundness, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.budget import Budget, least_steps, so_far
 from spa_bench.training.checked_method import CheckedMethod
@@ -60,13 +61,13 @@ class Run(Collection):
         """All stages that are still to be done."""
         clock = Clock()
         policy_folder = start.warm_start(self.common, self.progress)
-        self.deadline.check("after the warm start")
+        self._look_at_clock("after the warm start")
         self._same_start(weights := weights_hash(policy_folder))
         self.stage("warm start", clock, weights=weights)
         explored = start.explore(self.common, policy_folder, self.progress)
         self._copy_panel(explored)
         self.stage("explore", clock)
-        self.deadline.check("after exploration")
+        self._look_at_clock("after exploration")
 
         learner, done = self.learner(policy_folder)
         episodes = [episode for episode in start.read_episodes(explored / "explore.jsonl") if episode.steps]
@@ -77,6 +78,9 @@ class Run(Collection):
         self.play(learner.agent)
         self._price_held_out()
         self.folder.metrics.append({"kind": "done"})
+
+    def _look_at_clock(self, place: str) -> None:
+        ranks.on_first(lambda: self.deadline.check(place))
 
     def _same_start(self, weights: str) -> None:
         """Another version of a library or of our code makes another warm start; results are not comparable across."""
@@ -133,11 +137,11 @@ class Run(Collection):
 
     def _fit(self, episodes: Sequence[Trajectory], learner: Learner, clock: Clock) -> None:
         self.checked.place = "before training"
-        demonstrations = []
+        demonstrations: list[Trajectory] = []
         if self.method.uses_experts:
             demonstrations = start.demonstrations(self.common, learner.agent, len(episodes), self.progress)
         with self.progress.stage("fit reward", total=1) as stage:
-            figures = self.checked.fit(episodes, demonstrations)
+            figures = ranks.on_first(lambda: self.checked.fit(episodes, demonstrations))
             stage.advance(1, **figures)
         self.stage("fit reward", clock, packed=learner.policy.packed, **learner.extra(), **figures)
 
@@ -149,7 +153,7 @@ class Run(Collection):
             broken = soundness.in_a_row(self.folder.metrics.read()[0])
             for iteration in itertools.count(self.resumed):
                 if iteration > 1:  # what was fitted is saved with the first iteration
-                    self.deadline.check(f"after {self.title(iteration - 1)}")
+                    self._look_at_clock(f"after {self.title(iteration - 1)}")
                 steps, self.left = budget.next(), budget.left
                 if broken and (not steps or len(broken) >= soundness.MOST_BROKEN):
                     raise ppo.TrainingError(soundness.said(broken, iteration - 1, self.checked.name))
@@ -191,13 +195,18 @@ class Run(Collection):
     def _iterate(self, iteration: int, steps: int, learner: Learner) -> dict[str, Any]:
         """One iteration, and its checkpoint."""
         row = self.iteration(iteration, steps, learner)
-        with self.folder.checkpoint(iteration) as folder:
-            checkpoint.save(
-                folder, learner.agent, learner.policy, learner.optimizer, self.checked, row, origin=learner.origin
-            )
-        self.folder.metrics.append(row)
-        self.folder.prune(keep=1)
-        return row
+        moments = checkpoint.moments_of(learner.optimizer)
+
+        def save() -> dict[str, Any]:
+            with self.folder.checkpoint(iteration) as folder:
+                checkpoint.save(
+                    folder, learner.agent, learner.policy, moments, self.checked, row, origin=learner.origin
+                )
+            self.folder.metrics.append(row)
+            self.folder.prune(keep=1)
+            return row
+
+        return ranks.on_first(save)
 
     def iteration(self, iteration: int, steps: int, learner: Learner) -> dict[str, Any]:
         """Collect episodes, compute rewards, update; repeatedly while trees grow. Returns the row of metrics."""
@@ -283,6 +292,8 @@ class Run(Collection):
     ) -> tuple[list[Trajectory], dict[str, float]]:
         """Episodes that the method steers; the policy learns when they are over, or in parts while they are played."""
         settings = self.config.ppo
+        if ranks.size() > 1:
+            raise UserError(f"reward {self.checked.name} branches: run it without accelerate launch")
         if settings.dynamic_sampling:
             raise UserError(f"reward {self.checked.name} branches: set ppo.dynamic_sampling=false")
         if self.common.characters > 1:
@@ -333,8 +344,8 @@ class Run(Collection):
         """Record what the method would assign on the evaluation set; an error in it costs these rewards alone."""
         self.checked.place = "held-out episodes"
         for stage in ("warm_start", "eval"):
-            episodes = sorted(self.recorded(stage, 0).items())[: self.config.eval.rewards]
-            prices, reason = held_out.assigned(self.checked, dict(episodes))
+            episodes = dict(sorted(self.recorded(stage, 0).items())[: self.config.eval.rewards])
+            prices, reason = ranks.on_first(partial(held_out.assigned, self.checked, episodes))
             self._record_prices(0, prices, stage)
             if reason:
                 self.progress.note(f"{self.checked.name}: rewards of held-out episodes are not recorded: {reason}")

@@ -21,24 +21,24 @@ import torch
 from spa_bench import registry
 from spa_bench.config import CHAT_API, EMBEDDED, OUTSIDE, RunConfig
 from spa_bench.core import Agent, ReplyFormat, Task, TextEnv, Trajectory, UserError, derive_seed
-from spa_bench.files import cache_entry, cache_root
 from spa_bench.identity import decisive
 from spa_bench.rollout.game import Request
-from spa_bench.rollout.player import Player
 from spa_bench.rollout.worlds import ask, make
 from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import world_name
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.runs.provenance import facts
-from spa_bench.training import adapter, packing, prompting, soundness
+from spa_bench.training import adapter, packing, prompting, ranks, soundness
 from spa_bench.training.batches import pack
 from spa_bench.training.code import world_code
 from spa_bench.training.devices import take_device
 from spa_bench.training.language_model import LanguageModel
 from spa_bench.training.memory import enough_memory, free_memory
 from spa_bench.training.model_content import identify, place
+from spa_bench.training.parallel_play import ParallelPlayer
 from spa_bench.training.policy import DTYPES, choose_dtype
+from spa_bench.training.record import SharedJournal, shared_entry
 from spa_bench.training.sizes import full_context, hidden_size, live_games
 from spa_bench.training.tasks import evaluation_set, train_tasks
 
@@ -52,7 +52,7 @@ class Start:
 
     config: RunConfig
     make_env: Callable[[], TextEnv]
-    player: Player
+    player: ParallelPlayer
     train: tuple[Task, ...]
     panel: tuple[Task, ...]
     device: torch.device
@@ -150,10 +150,12 @@ def begin(config: RunConfig) -> Start:
     train, panel = train_tasks(config, env), evaluation_set(config, env)
     device = take_device(config)
     if config.model.engine == CHAT_API:
-        return Start(config, make_env, Player(make_env, config.batch), train, panel, device, "fp32", env.characters)
+        return Start(
+            config, make_env, ParallelPlayer(make_env, config.batch), train, panel, device, "fp32", env.characters
+        )
     embedded = config.model.name == EMBEDDED
     dtype = choose_dtype(config.model.dtype, device, hidden_size(config), embedded=embedded)
-    player = Player(make_env, live_games(config, DTYPES[dtype], env.characters))
+    player = ParallelPlayer(make_env, live_games(config, DTYPES[dtype], env.characters))
     return Start(config, make_env, player, train, panel, device, dtype, env.characters)
 
 
@@ -233,7 +235,7 @@ def behind_interface(start: Start) -> Agent:
 def warm_start(start: Start, progress: Progress) -> Path:
     """Folder of the cloned policy, from the cache or made now."""
     key = _digest([_identity(start), start.config.warm_start.model_dump()])[:16]
-    with cache_entry(cache_root(), "warm-start", key) as entry:
+    with shared_entry("warm-start", key) as entry:
         if not entry.ready:
             _make_warm_start(start, entry.build, progress)
             free_memory()
@@ -247,7 +249,7 @@ def explore(start: Start, policy_folder: Path, progress: Progress) -> Path:
     if start.engine is not None:
         identity += [start.engine.facts(), decisive(config)["model"]["engine_options"]]
     key = _digest([*identity, *sorted(start.records), config.batch, start.panel_hash])[:16]
-    with cache_entry(cache_root(), "explore", key) as entry:
+    with shared_entry("explore", key) as entry:
         if not entry.ready:
             agent = load_policy(start, policy_folder)
             agent.temperature = config.ppo.temperature
@@ -354,17 +356,18 @@ def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
         )  # fmt: skip
     if reason := soundness.fault(size, agent.model):
         raise UserError(f"warm start: {reason}: lower warm_start.learning_rate")
-    if lora:
-        adapter.save_start(agent, folder, start.model)
-    else:
-        agent.save(folder)
-    (folder / "warm_start.json").write_text(json.dumps(figures))
+
+    def save() -> None:
+        adapter.save_start(agent, folder, start.model) if lora else agent.save(folder)
+        (folder / "warm_start.json").write_text(json.dumps(figures))
+
+    ranks.on_first(save)
 
 
 def _record(
     start: Start, agent: LanguageModel, requests: Sequence[Request], path: Path, name: str, progress: Progress
 ) -> None:
-    journal = Journal(path)
+    journal = SharedJournal(path)
     with progress.stage(name, total=len(requests), unit="episodes") as stage:
         wins = 0
         for burst in bursts(start.player.play(requests, cast(Any, agent)), start.chunk):

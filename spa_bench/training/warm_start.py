@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import random
 import tempfile
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from spa_bench.config import WarmStartConfig
+from spa_bench.training import ranks
 from spa_bench.training.batches import Sequences
 from spa_bench.training.masters import MasterAdamW
 from spa_bench.training.policy import Policy
@@ -70,7 +72,7 @@ def clone(
     class Report(TrainerCallback):
         def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
             if logs and "loss" in logs:
-                losses.append(float(logs["loss"]))
+                losses.extend(ranks.summed([float(logs["loss"])]))
                 on_step(state.global_step, state.max_steps, losses[-1])
 
         def on_train_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
@@ -80,7 +82,8 @@ def clone(
         with warnings.catch_warnings():
             # transformers 5.23 has another name for it, which earlier versions do not know
             warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
-            config = SFTConfig(output_dir=scratch, **_trainer_settings(model, settings, seed))
+            with _without_advice():
+                config = SFTConfig(output_dir=scratch, **_trainer_settings(model, settings, seed))
         config._n_gpu = min(config.n_gpu, 1)  # with several in sight the batch would grow with their number
         if model.device.index:  # the Trainer would take the first in sight
             vars(config)["_setup_devices"] = model.device
@@ -96,17 +99,30 @@ def clone(
     return {"loss": losses[-1] if losses else float("nan"), "sequences": float(len(rows))}
 
 
-def _optimizer(model: PreTrainedModel, settings: WarmStartConfig) -> MasterAdamW | None:
-    """AdamW on fp32 masters, its gradients clipped as the Trainer's; None, for the Trainer's own, where all is fp32.
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """That the Trainer is one of several processes and does not share out its work is as it should be here."""
+    logger = logging.getLogger("transformers.training_args")
+    logger.addFilter(refused := lambda record: "process group is initialized" not in record.getMessage())
+    try:
+        yield
+    finally:
+        logger.removeFilter(refused)
 
-    The Trainer would step bf16 weights themselves, where most of a step is lost.
+
+def _optimizer(model: PreTrainedModel, settings: WarmStartConfig) -> MasterAdamW | None:
+    """AdamW on fp32 masters, with the gradients of all ranks, clipped as the Trainer's.
+
+    The Trainer would step bf16 weights themselves, where most of a step is lost. None, for its own, where all is fp32
+    and there is one rank.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    if all(weight.dtype == torch.float32 for weight in weights):
+    if all(weight.dtype == torch.float32 for weight in weights) and ranks.size() == 1:
         return None
     found = MasterAdamW([{"params": weights}], lr=settings.learning_rate, betas=(0.9, settings.beta2), weight_decay=0.0)
 
     def clip(*_: Any) -> None:
+        ranks.sum_gradients(found)
         torch.nn.utils.clip_grad_norm_(found.param_groups[0]["params"], MAX_GRAD_NORM)
 
     found.register_step_pre_hook(clip)
@@ -128,12 +144,18 @@ def _examples(demonstration: Demonstration) -> Iterator[dict[str, list[int]]]:
 def _trainer_of(network: Policy) -> Any:
     """TRL's trainer with its loss, the mean over all that is taught in a batch; without a GPU, TRL's own computes the
     output layer for every token.
+
+    Every rank is given the whole batch, and has the part of the loss that its share of the episodes makes.
     """
     from trl import SFTTrainer  # type: ignore[attr-defined]
 
     class Trainer(SFTTrainer):
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # type: ignore[no-untyped-def]
-            return -network(inputs["episodes"]).logprobs.mean()
+            episodes: list[Sequences] = inputs["episodes"]
+            own = [episodes[i] for i in ranks.dealt([episode.size for episode in episodes])]
+            if not own:
+                return torch.zeros((), requires_grad=True)
+            return -network(own).logprobs.sum() / sum(len(episode.where) for episode in episodes)
 
     return Trainer
 
@@ -162,7 +184,7 @@ def _trainer_settings(model: PreTrainedModel, settings: WarmStartConfig, seed: i
         "lr_scheduler_type": "cosine",
         "weight_decay": 0.0,
         "adam_beta2": settings.beta2,
-        "max_grad_norm": MAX_GRAD_NORM,
+        "max_grad_norm": MAX_GRAD_NORM if ranks.size() == 1 else 0.0,  # of the sum, before the optimiser's step
         "max_length": None,
         "packing": False,
         "bf16": False,  # it stands for autocast; the model computes in the dtype of its weights

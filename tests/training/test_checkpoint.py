@@ -46,7 +46,7 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path:
     optimizer = checkpoint.make_optimizer(policy, SETTINGS)
     step(policy, optimizer)
     method.counts += [1, 2, 3]
-    checkpoint.save(tmp_path, agent, policy, optimizer, CheckedMethod("counting", method), ROW)
+    checkpoint.save(tmp_path, agent, policy, checkpoint.moments_of(optimizer), CheckedMethod("counting", method), ROW)
 
     kind = type(agent)
     again = kind.load(str(tmp_path / "policy"), agent.prompt, context=512, max_new_tokens=8, told=False, dtype=dtype)
@@ -73,7 +73,7 @@ def test_a_checkpoint_holds_each_weight_its_moments_and_its_master_once(
     policy = Policy(agent.model)
     optimizer = checkpoint.make_optimizer(policy, SETTINGS)
     step(policy, optimizer)
-    checkpoint.save(tmp_path, agent, policy, optimizer, CheckedMethod("fixed", Fixed()), ROW)
+    checkpoint.save(tmp_path, agent, policy, checkpoint.moments_of(optimizer), CheckedMethod("fixed", Fixed()), ROW)
     weights = sum(weight.numel() for weight in policy.model.parameters())
     assert sum(file.stat().st_size for file in tmp_path.rglob("*.safetensors")) == pytest.approx(
         each * weights, rel=0.02
