@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from spa_bench.analysis.runs import Played
+from spa_bench.analysis.played import Played
 from spa_bench.core import Floats
 from spa_bench.stats import (
     Comparison,

@@ -15,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from spa_bench.analysis.runs import Played, Run, find, load
+from spa_bench.analysis.played import Played
+from spa_bench.analysis.runs import Run, find, load
 from spa_bench.analysis.settings import differing, digest, without_presets
 from spa_bench.config import NAMED, SHOWN
 from spa_bench.core import UserError

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from spa_bench.analysis import runs
 from spa_bench.analysis.groups import EVAL, WARM_START, grouped, valid
+from spa_bench.analysis.played import Played
 from spa_bench.analysis.recordings import AUDIT, BROKEN, Recorded, Recording, find, named, read_audit, read_recording
-from spa_bench.analysis.runs import COSTS, Played, Run
+from spa_bench.analysis.runs import COSTS, Run
 from spa_bench.core import Trajectory, UserError
 from spa_bench.runs.names import world_name
 from spa_bench.terminal import printable_line

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench.analysis import runs
+from spa_bench.analysis.played import DAMAGED, IDENTITY
 from spa_bench.core import Trajectory, UserError
 from spa_bench.runs.episodes import from_row, is_number, is_whole, mistyped
 from spa_bench.runs.folder import read_run
@@ -23,7 +24,7 @@ from spa_bench.runs.reading import RUN, holding, read_json
 AUDIT = "audit"
 """Stage of the episodes of an audit folder."""
 
-BROKEN = (UserError, *runs.DAMAGED)
+BROKEN = (UserError, *DAMAGED)
 """What reading a folder ends in that is damaged or none of ours."""
 
 TEXTS = ("observation", "reply", "action", "expert_action")
@@ -208,7 +209,7 @@ def _light(row: dict[str, Any], texts: dict[str, str]) -> dict[str, Any]:
 
 def _place(row: Mapping[str, Any] | None) -> Place | None:
     """Where a row belongs; None where it does not say so."""
-    stage, iteration, index = ((row or {}).get(key) for key in runs.IDENTITY)
+    stage, iteration, index = ((row or {}).get(key) for key in IDENTITY)
     if isinstance(stage, str) and is_whole(iteration) and is_whole(index):
         return stage, iteration, index
     return None

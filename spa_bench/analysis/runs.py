@@ -11,22 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spa_bench.analysis import played
+from spa_bench.analysis.played import DAMAGED, Played
 from spa_bench.analysis.shapes import check_row, check_run
 from spa_bench.core import UserError
-from spa_bench.runs.episodes import is_number, is_whole
 from spa_bench.runs.folder import read_run
 from spa_bench.runs.iterations import given, learned
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import reward_label, reward_name, run_name, world_name
 from spa_bench.runs.provenance import shareable
 from spa_bench.runs.reading import RUN, holding
-from spa_bench.stats.variance import LARGEST
-
-PANELS = ("warm_start", "eval")
-"""Stages that play the evaluation set: before training, and after it with the final checkpoint."""
-
-IDENTITY = ("stage", "iteration", "index")
-"""What makes an episode the same episode; of two with one identity the first counts."""
 
 COSTS = (
     "env_steps",
@@ -39,31 +33,8 @@ COSTS = (
 )
 """What a run spent. `extra_*` is the method's overhead: what it alone needs."""
 
-KINDS = ("iteration", "stage", "evaluation", "spent", "failed", "done")
+KINDS = ("iteration", "stage", "evaluation", "spent", "failed", "done", "summary")
 """Of the rows of `metrics.jsonl`. `evaluation`: of the evaluation set after an iteration, as `eval.every` asks for."""
-
-DAMAGED = (
-    *(KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError),
-    *(MemoryError, OSError),
-)
-"""What reading the files of another program, or of another version, ends in beside UserError."""
-
-
-@dataclass(frozen=True)
-class Played:
-    """One episode of the evaluation set."""
-
-    task: str
-    kind: str
-    """Task type, in the words of its world."""
-    expert_steps: int
-    success: bool
-    outcome: float
-    turns: int
-    grounded: int
-    malformed: int
-    """Steps whose reply held no command; they count as not grounded too."""
-    error: bool
 
 
 @dataclass(frozen=True)
@@ -204,7 +175,7 @@ def _training_budget(ppo: Mapping[str, Any]) -> str | None:
 def _load(path: Path) -> Run:
     content = read_run(path)
     check_run(content, f"{path / RUN}")
-    panels, unreadable, duplicates = _panels(Journal(path / "episodes.jsonl"))
+    panels, unreadable, duplicates = played.panels(path)
     rows, torn = Journal(path / "metrics.jsonl").read()
     strange = unknown_kinds(rows)
     for number, row in enumerate(rows, 1):
@@ -241,47 +212,6 @@ def _numbered(rows: Iterable[Mapping[str, Any]], kind: str) -> tuple[Mapping[str
 def unknown_kinds(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """The kind of each row of `metrics.jsonl` that is none of `KINDS`: of a damaged row, or a later version's."""
     return [repr(row.get("kind"))[:40] for row in rows if row.get("kind") not in KINDS]
-
-
-def _panels(journal: Journal) -> tuple[dict[str, list[Played]], int, int]:
-    panels: dict[str, list[tuple[Any, Played]]] = {name: [] for name in PANELS}
-    seen: set[tuple[Any, ...]] = set()
-    unreadable = duplicates = 0
-    for row in journal.scan():
-        if row is None or None in (identity := tuple(row.get(key) for key in IDENTITY)):
-            unreadable += 1
-        elif identity in seen:
-            duplicates += 1
-        else:
-            seen.add(identity)
-            if row["stage"] in panels:
-                panels[row["stage"]].append((row["index"], _played(row, journal.path)))
-    # Recorded as they ended, which an interruption changes: sums of numbers must not depend on it.
-    ordered = {name: [played for _, played in sorted(found, key=lambda one: one[0])] for name, found in panels.items()}
-    return ordered, unreadable, duplicates
-
-
-def _played(row: Mapping[str, Any], file: Path) -> Played:
-    try:
-        steps, task = row["steps"], row["task"]
-        outcome = row["outcome"] if is_number(row["outcome"]) else math.inf
-        if not (abs(outcome) <= LARGEST and is_whole(task["expert_steps"]) and isinstance(steps, list)):
-            raise TypeError("steps are a list, outcome and expert_steps are numbers")
-        if not all(isinstance(step["grounded"], bool) for step in steps):
-            raise TypeError("grounded is true or false")
-        return Played(
-            task=str(task["key"]),
-            kind=str(task["kind"]),
-            expert_steps=task["expert_steps"],
-            success=bool(row["success"]),
-            outcome=float(outcome),
-            turns=len(steps),
-            grounded=sum(step["grounded"] for step in steps),
-            malformed=sum(step["fault"] == "format" for step in steps),
-            error=row["error"] is not None,
-        )
-    except DAMAGED as error:
-        raise UserError(f"{file} holds an episode that this version cannot read ({error}): upgrade spa-bench") from None
 
 
 def _costs(iterations: Iterable[Mapping[str, Any]], stages: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -272,6 +272,7 @@ def audit(
 
 app.command()(report.report)
 app.command()(report.view)
+app.command()(report.summarise)
 app.command()(settings_page.settings)
 app.command(name="list")(listing.listing)
 

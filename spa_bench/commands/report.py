@@ -88,3 +88,15 @@ def _cuts(words: str | None) -> list[int] | None:
         raise UserError(f"--intervals {words!r}: use whole numbers with commas, such as 5,10,15") from None
     step_intervals(ends)
     return ends
+
+
+@command
+def summarise(
+    folders: Annotated[list[Path] | None, typer.Argument(help="Folders with runs; default: results.")] = None,
+    to: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("summaries"),
+) -> None:
+    """Write what tables and figures need of finished runs, without texts and weights; `report` reads it as runs."""
+    from spa_bench.analysis.summary import summarise as write
+
+    written = write(folders or [RESULTS], to)
+    print(printable_line(f"{len(written)} new {'summary' if len(written) == 1 else 'summaries'} in {to}"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spa_bench.analysis.groups import EVAL, Group
-from spa_bench.analysis.runs import Played
+from spa_bench.analysis.played import Played
 from spa_bench.core import UserError
 from spa_bench.figures import words
 from spa_bench.figures.style import NAME, PALE, sheet, tall, wrapped

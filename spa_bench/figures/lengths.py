@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from spa_bench.analysis.groups import EVAL, Group
-from spa_bench.analysis.runs import Played
+from spa_bench.analysis.played import Played
 from spa_bench.core import BUCKETS, UserError, bucket
 from spa_bench.figures import words
 from spa_bench.figures.bars import draw_parts

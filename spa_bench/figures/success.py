@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from spa_bench.analysis.groups import Group, valid
-from spa_bench.analysis.runs import Played, Run
+from spa_bench.analysis.played import Played
+from spa_bench.analysis.runs import Run
 from spa_bench.stats import Estimate, over_seeds, wilson
 
 

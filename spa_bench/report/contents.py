@@ -9,7 +9,8 @@ from typing import Any
 
 from spa_bench.analysis.fits import our_forms
 from spa_bench.analysis.groups import Group, Problem, judge, problem
-from spa_bench.analysis.runs import DAMAGED, find
+from spa_bench.analysis.played import DAMAGED
+from spa_bench.analysis.runs import find
 from spa_bench.analysis.step_intervals import Improvement, Improvements, improvements, usual_baseline
 from spa_bench.audit import saved
 from spa_bench.audit import show as audit_show

@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from spa_bench.analysis.groups import alike
-from spa_bench.analysis.runs import DAMAGED, PANELS, find, unknown_kinds
+from spa_bench.analysis.played import DAMAGED, PANELS
+from spa_bench.analysis.runs import find, unknown_kinds
 from spa_bench.analysis.settings import flattened
 from spa_bench.audit import saved
 from spa_bench.core import UserError

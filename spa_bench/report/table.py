@@ -29,7 +29,8 @@ from spa_bench.analysis.differences import (
 from spa_bench.analysis.fits import estimators, our_forms, told_form, unrecorded
 from spa_bench.analysis.groups import EVAL, START, WARM_START, Group, collect, valid
 from spa_bench.analysis.outcomes import Graded, graded
-from spa_bench.analysis.runs import COSTS, Played, Run, about
+from spa_bench.analysis.played import Played
+from spa_bench.analysis.runs import COSTS, Run, about
 from spa_bench.analysis.step_intervals import usual_baseline
 from spa_bench.core import BUCKETS, UserError, bucket
 from spa_bench.report.ablations import Ablation, ablations

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spa_bench.analysis.groups import Group, grouped
-from spa_bench.analysis.runs import COSTS, Played, Run
+from spa_bench.analysis.played import Played
+from spa_bench.analysis.runs import COSTS, Run
 
 STEPS = (2, 3, 4, 5, 6, 8, 10, 11, 14, 20)
 """Of the expert, for task k0, k1, ..."""
