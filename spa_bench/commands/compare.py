@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -45,6 +47,16 @@ from spa_bench.runs.folder import RunFolder, run_path
 from spa_bench.runs.names import reward_label
 from spa_bench.terminal import argument, printable_line
 
+if TYPE_CHECKING:
+    from spa_bench.training.experiment import Attempts
+
+
+class Engine(StrEnum):
+    """What does the runs of a comparison."""
+
+    local = "local"
+    ray = "ray"
+
 
 @resumable
 def compare(
@@ -57,7 +69,20 @@ def compare(
         typer.Option(help="Number of seeds for each method, or the seeds themselves, such as 0,1,2; default 3."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="First seed, where --seeds is a number; default 0.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Number of parallel runs.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Number of parallel runs; default 1, on Ray as many as there is room for.")
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="What does the runs: this machine, or a Ray cluster.")] = Engine.local,
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster; default: RAY_ADDRESS, else one of this machine alone.")
+    ] = None,
+    cpus_per_run: Annotated[
+        float | None, typer.Option(min=0, help="CPUs that Ray keeps for each run; default 1.")
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="GPUs that Ray keeps for each run, such as 0.5; default 1 where it has any."),
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(help="Do one part of the runs, such as 2/8, the second of eight; `report` prints the table."),
@@ -79,6 +104,9 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Train with several reward methods from the same warm start, in one world or several, and print the table."""
+    ray_only = {"address": address, "cpus-per-run": cpus_per_run, "gpus-per-run": gpus_per_run}
+    if engine is not Engine.ray and (given := [name for name, value in ray_only.items() if value is not None]):
+        raise UserError(f"--{given[0]} is for --engine ray")
     until = Deadline.of(deadline)
     matched = [] if match is None else [f"ppo.match={match}"]
     flags = Flags(
@@ -96,7 +124,8 @@ def compare(
 
     try:
         with aside():
-            folders = experiment.compare(wanted, results, jobs, progress(as_json), track, until)
+            attempts = _on_ray(address, cpus_per_run, gpus_per_run, jobs) if engine is Engine.ray else None
+            folders = experiment.compare(wanted, results, jobs or 1, progress(as_json), track, until, attempts)
     except (UserError, DeadlineReached):
         if shard is None:
             _print_finished(configs, results, as_json, full, baseline)
@@ -106,6 +135,14 @@ def compare(
         return
     print_tables(folders, as_json, full, baseline)
     say_what_is_next(results, as_json)
+
+
+def _on_ray(address: str | None, cpus: float | None, gpus: float | None, most: int | None) -> Attempts:
+    """The runs on a Ray cluster; UserError without Ray."""
+    from spa_bench.training import on_ray
+
+    on_ray.required()
+    return partial(on_ray.runs, on_ray.Request(address, 1.0 if cpus is None else cpus, gpus, most))
 
 
 def _rows(configs: Sequence[RunConfig]) -> list[str]:

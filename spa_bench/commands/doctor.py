@@ -187,8 +187,13 @@ def _get(env: str) -> str:
 
 
 def _extras() -> Iterator[Check]:
-    purposes = (("lora", "peft", "model.adapter=lora"), ("reference", "textworld", "development"))
-    for extra, package, purpose in (*purposes, ("test", "pytest", "development")):
+    purposes = (
+        ("lora", "peft", "model.adapter=lora"),
+        ("ray", "ray", "compare --engine ray"),
+        ("reference", "textworld", "development"),
+        ("test", "pytest", "development"),
+    )
+    for extra, package, purpose in purposes:
         version = installed(package)
         fix = "" if version else f"only for {purpose}: pip install 'spa-bench[{extra}]'"
         yield Check(f"extra {extra}", "good" if version else "note", version or "not installed", fix)

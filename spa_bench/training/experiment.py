@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -131,6 +131,13 @@ class Attempt:
     """Why it is not finished."""
 
 
+Attempts = Callable[
+    [Sequence[RunConfig], Sequence[bool], Progress, tuple[Path, str | None, Deadline]], Iterator[tuple[int, Attempt]]
+]
+"""Has runs done, of which the second argument says which are still to be done; index and outcome of each, in any order.
+The tuple: folder of results, tracker, deadline."""
+
+
 def compare(
     configs: Sequence[RunConfig],
     results: Path,
@@ -138,8 +145,9 @@ def compare(
     progress: Progress,
     track: str | None = None,
     deadline: Deadline = NEVER,
+    attempts: Attempts | None = None,
 ) -> list[Path]:
-    """Several runs, `jobs` at a time in processes of their own; returns their folders in order.
+    """Several runs, `jobs` at a time in processes of their own, or as `attempts` does; returns their folders in order.
 
     Runs of one seed share their start through the cache: the first makes it, the others wait for it. A failed run
     does not stop the others; the first failure is raised at the end, or DeadlineReached where runs are left to be done.
@@ -150,13 +158,13 @@ def compare(
     refuse_namesakes(configs)
     paths = [run_path(results, config) for config in configs]
     todo = [not is_finished(RunFolder(path)) for path in paths]
-    attempts = _one_by_one if jobs == 1 else partial(_side_by_side, jobs)
+    attempts = attempts or (_one_by_one if jobs == 1 else partial(_side_by_side, jobs))
     problems: list[Exception] = []
     for index, attempt in attempts(configs, todo, progress, (results, track, deadline)):
         if attempt.problem is not None:
             problems.append(attempt.problem)
         if isinstance(attempt.problem, UserError):
-            progress.note(f"{_title(configs[index])}: {attempt.problem}")
+            progress.note(f"{title(configs[index])}: {attempt.problem}")
     if any(isinstance(problem, DeadlineReached) for problem in problems):
         done = sum(is_finished(RunFolder(path)) for path in paths)
         problems.insert(0, DeadlineReached(f"{done} of {len(paths)} runs are finished"))
@@ -172,7 +180,7 @@ def _one_by_one(
     for index, config in enumerate(configs):
         left = time_left(took, sum(todo[index:]), 1)
         place = f"run {index + 1} of {len(configs)}" + (f", {left} left" if left else "")
-        progress.note(f"{place}: {_title(config)}")
+        progress.note(f"{place}: {title(config)}")
         attempt = _attempt(config, progress, *where)
         if todo[index] and attempt.problem is None:
             took.append(attempt.seconds)
@@ -190,7 +198,7 @@ def _side_by_side(
     inner = Progress("quiet" if progress.mode == "quiet" else "notes")
 
     def note(index: int, words: str) -> None:
-        progress.note(f"{_title(configs[index])}: {words}")
+        progress.note(f"{title(configs[index])}: {words}")
 
     tasks = [(config, inner, *where) for config in configs]
     own = devices.shared_out([config.model.device for config in configs], jobs, devices.visible())
@@ -205,20 +213,21 @@ def _side_by_side(
                 took.append(attempt.seconds)
             rest -= todo[index]
             left = time_left(took, rest, jobs)
-            stage.given(1, last=_title(configs[index]), **({"left": left} if left else {}))
+            stage.given(1, last=title(configs[index]), **({"left": left} if left else {}))
             yield index, attempt
 
 
 def _lost(config: RunConfig, results: Path, died: workers.Died) -> Attempt:
     """A run whose process died, each time that it was begun: it cannot say so itself."""
     if died.defect:
-        return Attempt(0.0, RuntimeError(f"{_title(config)}: {died}; the traceback of its error is above"))
+        return Attempt(0.0, RuntimeError(f"{title(config)}: {died}; the traceback of its error is above"))
     reason = f"{died}, {workers.ATTEMPTS} times: lower --jobs if memory ran out; the same command tries it again"
     record_failure(run_path(results, config), reason)
-    return Attempt(0.0, UserError(f"{_title(config)}: {reason}"))
+    return Attempt(0.0, UserError(f"{title(config)}: {reason}"))
 
 
-def _title(config: RunConfig) -> str:
+def title(config: RunConfig) -> str:
+    """A run in a line of progress or of an error."""
     return f"{config.env}, {reward_label(config.reward, config.reward_options)}, seed {config.seed}"
 
 
@@ -234,10 +243,15 @@ def refuse_namesakes(configs: Iterable[RunConfig]) -> None:
 
 
 def _attempt(config: RunConfig, progress: Progress, results: Path, track: str | None, deadline: Deadline) -> Attempt:
+    return attempted(lambda: run(config, results, progress, track, deadline))
+
+
+def attempted(work: Callable[[], object]) -> Attempt:
+    """Do a part of a comparison; what the user can mend, and the deadline, are its outcome."""
     started, problem = time.monotonic(), None
     with contextlib.redirect_stdout(sys.stderr):  # a process of its own has a standard output to keep clean, too
         try:
-            run(config, results, progress, track, deadline)
+            work()
         except (UserError, DeadlineReached) as error:
             problem = error
     return Attempt(time.monotonic() - started, problem)
