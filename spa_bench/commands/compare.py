@@ -58,35 +58,42 @@ class Engine(StrEnum):
     ray = "ray"
 
 
+Envs = Annotated[str | None, typer.Option(help=f"Worlds, separated by commas: {WORLDS}.")]
+Rewards = Annotated[
+    str, typer.Option(help=f"Reward methods, separated by commas; with options NAME:OPTION=VALUE. {METHODS}")
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(help="Number of seeds for each method, or the seeds themselves, such as 0,1,2; default 3."),
+]
+Address = Annotated[
+    str | None, typer.Option(help="Of the Ray cluster; default: RAY_ADDRESS, else one of this machine alone.")
+]
+CpusPerRun = Annotated[float | None, typer.Option(min=0, help="CPUs that Ray keeps for each run; default 1.")]
+GpusPerRun = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="GPUs that Ray keeps for each run, such as 0.5; default 1 where it has any."),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(help="Do one part of the runs, such as 2/8, the second of eight; `report` prints the table."),
+]
+
+
 @resumable
 def compare(
-    env: Annotated[str | None, typer.Option(help=f"Worlds, separated by commas: {WORLDS}.")] = None,
-    reward: Annotated[
-        str, typer.Option(help=f"Reward methods, separated by commas; with options NAME:OPTION=VALUE. {METHODS}")
-    ] = "",
-    seeds: Annotated[
-        str | None,
-        typer.Option(help="Number of seeds for each method, or the seeds themselves, such as 0,1,2; default 3."),
-    ] = None,
+    env: Envs = None,
+    reward: Rewards = "",
+    seeds: Seeds = None,
     seed: Annotated[int | None, typer.Option(min=0, help="First seed, where --seeds is a number; default 0.")] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Number of parallel runs; default 1, on Ray as many as there is room for.")
     ] = None,
     engine: Annotated[Engine, typer.Option(help="What does the runs: this machine, or a Ray cluster.")] = Engine.local,
-    address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster; default: RAY_ADDRESS, else one of this machine alone.")
-    ] = None,
-    cpus_per_run: Annotated[
-        float | None, typer.Option(min=0, help="CPUs that Ray keeps for each run; default 1.")
-    ] = None,
-    gpus_per_run: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="GPUs that Ray keeps for each run, such as 0.5; default 1 where it has any."),
-    ] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(help="Do one part of the runs, such as 2/8, the second of eight; `report` prints the table."),
-    ] = None,
+    address: Address = None,
+    cpus_per_run: CpusPerRun = None,
+    gpus_per_run: GpusPerRun = None,
+    shard: Shard = None,
     match: Match = None,
     baseline: Baseline = None,
     optimiser: Optimiser = None,
@@ -104,9 +111,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Train with several reward methods from the same warm start, in one world or several, and print the table."""
-    ray_only = {"address": address, "cpus-per-run": cpus_per_run, "gpus-per-run": gpus_per_run}
-    if engine is not Engine.ray and (given := [name for name, value in ray_only.items() if value is not None]):
-        raise UserError(f"--{given[0]} is for --engine ray")
+    attempts = _attempts(engine, address, cpus_per_run, gpus_per_run, jobs)
     until = Deadline.of(deadline)
     matched = [] if match is None else [f"ppo.match={match}"]
     flags = Flags(
@@ -124,7 +129,6 @@ def compare(
 
     try:
         with aside():
-            attempts = _on_ray(address, cpus_per_run, gpus_per_run, jobs) if engine is Engine.ray else None
             folders = experiment.compare(wanted, results, jobs or 1, progress(as_json), track, until, attempts)
     except (UserError, DeadlineReached):
         if shard is None:
@@ -137,8 +141,15 @@ def compare(
     say_what_is_next(results, as_json)
 
 
-def _on_ray(address: str | None, cpus: float | None, gpus: float | None, most: int | None) -> Attempts:
-    """The runs on a Ray cluster; UserError without Ray."""
+def _attempts(
+    engine: Engine, address: str | None, cpus: float | None, gpus: float | None, most: int | None
+) -> Attempts | None:
+    """How the runs are done on a Ray cluster, None on this machine; UserError without Ray, and for options of it."""
+    if engine is Engine.local:
+        for name, value in (("address", address), ("cpus-per-run", cpus), ("gpus-per-run", gpus)):
+            if value is not None:
+                raise UserError(f"--{name} is for --engine ray")
+        return None
     from spa_bench.training import on_ray
 
     on_ray.required()
