@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import os
 import re
 import subprocess
 import sys
@@ -58,28 +56,6 @@ def test_what_is_unknown_is_an_error_in_the_usual_words():
         spa_bench.Taks  # noqa: B018
     with pytest.raises(ImportError, match=r"^cannot import name 'Taks' from 'spa_bench'"):
         from spa_bench import Taks  # noqa: F401
-
-
-@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed: pip install mypy")
-def test_a_type_checker_sees_the_types_and_what_is_unknown(tmp_path: Path):
-    file = tmp_path / "uses.py"
-    lines = [f"from spa_bench import {name}" for name in sorted(spa_bench.__all__)]
-    lines += ["from spa_bench import Taks", "reveal_type(Trajectory.until)", "reveal_type(derive_seed)"]
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (tmp_path / "mypy.ini").write_text(  # of what the package imports, NumPy alone is read: torch takes long
-        "[mypy]\nstrict = True\nfollow_imports = skip\n[mypy-spa_bench.*,numpy.*]\nfollow_imports = silent\n"
-    )
-    words = ["--config-file", "mypy.ini", "--cache-dir", str(tmp_path / "c")]
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", *words, file.name],
-        capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"MYPYPATH": str(ROOT)},
-    )  # fmt: skip
-    found = re.findall(r"^uses\.py:\d+: (error|note): (.*)$", done.stdout, re.MULTILINE)
-    assert [text.split("  ")[0] for _, text in found] == [
-        'Module "spa_bench" has no attribute "Taks"',
-        'Revealed type is "def (self: spa_bench.core.Trajectory, turn: int) -> spa_bench.core.Trajectory"',
-        'Revealed type is "def (*parts: object) -> int"',
-    ], done.stdout
 
 
 # Paths

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,13 +130,32 @@ def test_parts_by_hand() -> None:
     assert peak(copied | {"key-value cache": 10**11, "allocator": 0})[0] == peak(played)[0] + 2 * 10**9
 
 
-def measured(shape: dict[str, Any], settings: dict[str, Any], **environment: str) -> int:
-    """Bytes that updates take in a process of their own."""
-    command = [sys.executable, str(Path(__file__).parent / "updated.py"), json.dumps({"shape": shape} | settings)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=500, env=os.environ | environment
-    )
-    return int(json.loads(done.stdout))
+def updates(**environment: str) -> Iterator[Callable[..., int]]:
+    """Asks for the bytes that updates of a shape take, in a process of their own."""
+    command = [sys.executable, str(Path(__file__).parent / "updated.py")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=os.environ | environment
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        asked, answers = process.stdin, process.stdout
+
+        def took(shape: dict[str, Any], **settings: Any) -> int:
+            asked.write(json.dumps({"shape": shape} | settings) + "\n")
+            return int(answers.readline())
+
+        yield took
+
+
+@pytest.fixture(scope="module")
+def exact() -> Iterator[Callable[..., int]]:
+    """With an allocator that gives freed blocks back at once."""
+    yield from updates(MALLOC_MMAP_THRESHOLD_="65536")
+
+
+@pytest.fixture(scope="module")
+def usual() -> Iterator[Callable[..., int]]:
+    """With the allocator as it is."""
+    yield from updates()
 
 
 resident = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
@@ -157,14 +177,14 @@ in_bf16 = pytest.mark.skipif(
     ],
 )
 def test_what_lives_in_an_update_is_within_15_percent_of_the_estimate(
-    hidden: int, layers: int, vocabulary: int, length: int, recompute: bool, dtype: str, rank: int
-) -> None:
+    exact: Callable[..., int], hidden: int, layers: int, vocabulary: int, length: int, recompute: bool, dtype: str,
+    rank: int,
+) -> None:  # fmt: skip
     shape = {
         "hidden_size": hidden, "num_hidden_layers": layers, "vocab_size": vocabulary, "intermediate_size": 3 * hidden,
         "num_attention_heads": hidden // 64, "num_key_value_heads": hidden // 128, "tie_word_embeddings": True,
     }  # fmt: skip
-    told = {"length": length, "rows": 2, "recompute": recompute, "dtype": dtype, "rank": rank}
-    took = measured(shape, told, MALLOC_MMAP_THRESHOLD_="65536")  # freed blocks are given back at once
+    took = exact(shape, length=length, rows=2, recompute=recompute, dtype=dtype, rank=rank)
     size = {"fp32": 4, "bf16": 2}[dtype]
     own = LlamaConfig(**shape)
     lora = Lora.of(own, ModelConfig(adapter="lora", lora_rank=rank)) if rank else None
@@ -182,14 +202,15 @@ def test_what_lives_in_an_update_is_within_15_percent_of_the_estimate(
     ],
 )
 def test_an_update_takes_what_the_estimate_says_within_15_percent(
-    hidden: int, inner: int, heads: int, keys: int, vocabulary: int, recompute: bool, dtype: str
-) -> None:
-    """Two layers of the widths of real models, with the allocator as it is."""
+    usual: Callable[..., int], hidden: int, inner: int, heads: int, keys: int, vocabulary: int, recompute: bool,
+    dtype: str,
+) -> None:  # fmt: skip
+    """Two layers of the widths of real models."""
     shape = {
         "hidden_size": hidden, "num_hidden_layers": 2, "vocab_size": vocabulary, "intermediate_size": inner,
         "num_attention_heads": heads, "num_key_value_heads": keys, "tie_word_embeddings": True,
     }  # fmt: skip
-    took = measured(shape, {"length": 512, "rows": 2, "recompute": recompute, "dtype": dtype})
+    took = usual(shape, length=512, rows=2, recompute=recompute, dtype=dtype)
     own = Network.of(LlamaConfig(**shape))
     found = parts(own, {"fp32": 4, "bf16": 2}[dtype], 1024, recompute=recompute, games=0, context=512, cpu=True)
     assert peak(found)[0] == pytest.approx(took, rel=0.15)

@@ -1,8 +1,12 @@
-"""A process that updates a model made from a configuration, and prints the most bytes that this took."""
+"""A process that updates models made from configurations, and prints the most bytes that each took.
+
+Each line of standard input is one, as JSON; a fork of the process that has everything loaded answers it.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import sys
@@ -43,7 +47,9 @@ def built(shape: dict[str, Any], dtype: str, recompute: bool) -> Policy:
 
 
 def updated(shape: dict[str, Any], length: int, rows: int, dtype: str, recompute: bool, rank: int = 0) -> None:
-    """Two updates, each of two microbatches whose tokens are all sampled ones; with a rank, of an adapter."""
+    """An update of short episodes, from which on there are moments, and one of two microbatches, all tokens of them
+    sampled ones; with a rank, of an adapter.
+    """
     policy = built(shape, dtype, recompute)
     if rank:
         adapter.attach(policy.model, ModelConfig(adapter="lora", lora_rank=rank), seed=0)
@@ -52,27 +58,36 @@ def updated(shape: dict[str, Any], length: int, rows: int, dtype: str, recompute
         reference = built(shape, dtype, recompute).requires_grad_(False)
     optimizer = checkpoint.make_optimizer(policy, PPOConfig())
     rng = np.random.default_rng(0)
-    places = np.stack([np.zeros(length - 1, dtype=np.int64), np.arange(1, length)], axis=1)
-    ids = rng.integers(0, shape["vocab_size"], (2 * rows, length))
-    episodes = [Sequences((row,), places, np.array([length - 1])) for row in ids]
     settings = PPOConfig(minibatches=1, microbatch=rows * length, microbatch_episodes=99)
-    for model in (reference, policy):
-        scored = pricing.score(model, episodes, Limit.of(settings))
-    samples = [
-        ppo.Sample(episode, found.logprobs, found.logprobs, np.ones(length - 1), np.zeros(length - 1))
-        for episode, found in zip(episodes, scored, strict=True)
-    ]
-    for _ in range(2):
+    for tokens in (8, length):
+        places = np.stack([np.zeros(tokens - 1, dtype=np.int64), np.arange(1, tokens)], axis=1)
+        ids = rng.integers(0, shape["vocab_size"], (2 * rows, tokens))
+        episodes = [Sequences((row,), places, np.array([tokens - 1])) for row in ids]
+        if tokens < length:
+            pricing.score(reference, episodes, Limit.of(settings))
+        scored = pricing.score(policy, episodes, Limit.of(settings))
+        samples = [
+            ppo.Sample(episode, found.logprobs, found.logprobs, np.ones(tokens - 1), np.zeros(tokens - 1))
+            for episode, found in zip(episodes, scored, strict=True)
+        ]
         ppo.update(policy, optimizer, samples, settings, rng=rng, kl_in_loss=True, ratio_tolerance=9.0)
 
 
-if __name__ == "__main__":
-    told = json.loads(sys.argv[1])
-    torch.set_num_threads(1)
+def measured(told: dict[str, Any]) -> int:
+    """The most bytes of an update, without what libraries take once."""
     torch.manual_seed(0)
-    updated(
-        TINY, 8, 2, told["dtype"], told["recompute"], told.get("rank", 0)
-    )  # what libraries take once is not counted
+    updated(TINY, 8, 2, told["dtype"], told["recompute"], told.get("rank", 0))
     before = resident()
     updated(**told)
-    print(json.dumps(most() - before))
+    return most() - before
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        if os.fork() == 0:
+            print(measured(json.loads(line)), flush=True)
+            os._exit(0)
+        _, status = os.wait()
+        if status:
+            sys.exit("the update failed")
