@@ -48,7 +48,7 @@ from spa_bench.rewards._state_scores import (
     Steepness,
     changed,
 )
-from spa_bench.rewards._states import states
+from spa_bench.state_keys import states
 
 
 def form(changed: Sequence[str]) -> str:

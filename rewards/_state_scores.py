@@ -13,7 +13,8 @@ from spa_bench.core import Floats, Trajectory
 from spa_bench.declared import declared
 from spa_bench.method import RewardMethod
 from spa_bench.rewards._forms import listed
-from spa_bench.rewards._states import KeyName, Visits, keyed, needed, not_the_text, states
+from spa_bench.rewards._visits import Visits
+from spa_bench.state_keys import KeyName, keyed, needed, not_the_text, states
 
 Steepness = Annotated[float, Field(ge=0, description="how sharply the score falls with success; 3SPO's scripts: 50")]
 Prior = Annotated[float, Field(ge=0, description="failures after which a state is hopeless; 3SPO's scripts: 10")]

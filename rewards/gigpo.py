@@ -30,7 +30,7 @@ from spa_bench import credit
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.declared import declared
 from spa_bench.rewards._groups import Compared, among_peers, relative
-from spa_bench.rewards._states import StateKey, keyed, needed, not_the_text
+from spa_bench.state_keys import StateKey, keyed, needed, not_the_text
 
 
 class GiGPO(Compared):

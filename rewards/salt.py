@@ -30,7 +30,7 @@ from pydantic import Field
 from spa_bench.core import Floats, Trajectory
 from spa_bench.declared import declared
 from spa_bench.rewards._groups import Compared, among_peers, mean, relative, within
-from spa_bench.rewards._states import StateKey, keyed, needed
+from spa_bench.state_keys import StateKey, keyed, needed
 
 
 class SALT(Compared):

@@ -139,7 +139,7 @@ LAYERS = (
     ("registry", "config"),
     ("method_errors",),
     ("method",),
-    ("credit", "stats", "files", "watch", "assignments", "declared"),
+    ("credit", "state_keys", "stats", "files", "watch", "assignments", "declared"),
     ("manifest",),
     ("core", "machine", "terminal", "version"),
 )
@@ -162,7 +162,9 @@ FACES_WORLD = ("spa_bench", WORLD)
 PLUG_INS_MAY = {
     "agents": {"spa_bench.core", "spa_bench.declared"},
     "environments": {"spa_bench.core", "spa_bench.declared", "spa_bench.files"},
-    "rewards": {"spa_bench.core", "spa_bench.declared", "spa_bench.method", "spa_bench.credit"},
+    "rewards": {
+        *("spa_bench.core", "spa_bench.declared", "spa_bench.method", "spa_bench.credit", "spa_bench.state_keys"),
+    },
 }
 """What each package of plug-ins may import beside itself."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class Effect:
     """Outcome after the step minus the outcome where the policy chooses again, -1 to 1; 0 where it chooses the same."""
     alternatives: int
     """Distinct actions other than the step's own that the policy chose."""
+    again: tuple[float, ...] = field(default=(), compare=False)
+    """Outcomes of the episodes in which it went on from before the step."""
 
 
 def choose_points(trajectories: Sequence[Trajectory], count: int, seed: int) -> list[Point]:
@@ -85,14 +87,15 @@ def _effect(point: Point, action: str, after: Sequence[Trajectory], again: Seque
     of all tries. But tries that choose `a` again are then in the state of those after it: they count with them, and
     their chance does not enter twice.
     """
+    outcomes = tuple(episode.outcome for episode in again)
     own = [episode.outcome for episode in again if episode.steps[point[1]].action == action]
     others = [episode for episode in again if episode.steps[point[1]].action != action]
     if not others:
-        return Effect(*point, 0.0, 0)
+        return Effect(*point, 0.0, 0, outcomes)
     with_it = float(np.mean([*own, *(episode.outcome for episode in after)]))
     without = float(np.mean([episode.outcome for episode in others]))
     distinct = {episode.steps[point[1]].action for episode in others}
-    return Effect(*point, len(others) / len(again) * (with_it - without), len(distinct))
+    return Effect(*point, len(others) / len(again) * (with_it - without), len(distinct), outcomes)
 
 
 def _state(trajectory: Trajectory, turn: int) -> object:

@@ -16,6 +16,7 @@ import numpy as np
 from spa_bench import credit
 from spa_bench.analysis.fits import our_forms
 from spa_bench.audit import assess, laws, measures, summary
+from spa_bench.audit.aliasing import aliasing
 from spa_bench.audit.effects import Effect
 from spa_bench.audit.intervals import farthest, mean_of
 from spa_bench.audit.stage import LOOPS, Probes, Size, Stage, prepare
@@ -53,7 +54,8 @@ def _audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, prog
     experiment.refuse_namesakes(configs)
     methods = {reward_label(config.reward, config.reward_options): experiment.make_method(config) for config in configs}
     learns = any(map(is_fitted, methods.values()))
-    stage = prepare(configs[0], recorded, size if learns else replace(size, fits=1), progress)
+    records = frozenset().union(*(method.records for method in methods.values()))
+    stage = prepare(configs[0], recorded, size if learns else replace(size, fits=1), progress, records)
     fits: dict[str, list[Fit]] = {}
     with progress.stage("assign rewards", total=len(methods)) as bar:
         for config, (label, method) in zip(configs, methods.items(), strict=True):
@@ -64,6 +66,7 @@ def _audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, prog
     checked = (stage.trajectories, stage.points, configs[0].seed, placebos)
     power = assess.power_check(*checked) if stage.points else None
     limits = stage.common.make_env().buckets
+    told = () if stage.stateless else (stage.trajectories, stage.points, limits, configs[0].seed)
     return summary.Audit(
         about=_about(configs[0], stage, recorded, size),
         methods=tuple(_assessed(methods, fits, placebos, stage, stage.points if power and power.passed else [])),
@@ -71,9 +74,10 @@ def _audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, prog
         floor=tuple(label for label, method in methods.items() if method.placebo == "floor"),
         probes=summary.PROBES,
         costs=summary.COSTS,
-        notes=_notes(methods),
+        notes=(*_notes(methods), *([f"state aliasing is not measured: {stage.stateless}"] if stage.stateless else [])),
         excluded=len(stage.trajectories) - len(assess.usable(stage.trajectories)),
         power=power,
+        aliasing=aliasing(*told) if told else {},
         episodes=tuple(stage.trajectories),
         prices={label: tuple(tuple(map(float, paid)) for paid in own[0].rewards) for label, own in fits.items()},
     )

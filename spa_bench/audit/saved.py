@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from spa_bench.audit import show
+from spa_bench.audit.aliasing import ALL
 from spa_bench.audit.summary import COSTS, OUTCOMES, PROBES, Audit
 from spa_bench.core import BUCKETS, Floats, Trajectory, UserError
 from spa_bench.files import folder_whole
@@ -79,6 +80,8 @@ def load(path: Path) -> Audit:
     margins = [set(method.margins_by_outcome) - own for method, own in zip(found.methods, apart, strict=True)]
     if any(own not in (set(), set(OUTCOMES)) or own != apart[0] for own in apart) or any(margins):
         raise UserError(f"{file} is no audit that this version can read: a method lacks successes or failures")
+    if any(set(own) != {ALL, *BUCKETS} for own in found.aliasing.values()):
+        raise UserError(f"{file} is no audit that this version can read: a state key lacks a length")
     return replace(found, probes=_ordered(found.probes, PROBES), costs=_ordered(found.costs, COSTS))
 
 

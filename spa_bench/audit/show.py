@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from spa_bench.audit import alias_rows
 from spa_bench.audit.columns import PLURAL, columns, number, percent, precision, with_interval
 from spa_bench.audit.intervals import Measured
 from spa_bench.audit.summary import FEWEST, Audit, Margin, MethodAudit
@@ -61,7 +62,8 @@ def footer(audit: Audit) -> list[str]:
     lines += [_floor_line(method, audit.has_effects) for method in audit.floors()]
     if any(method.placebo for method in audit.methods):
         lines.append("*: placebo, whose credit ignores what a step did; a method must beat it")
-    return [*lines, *audit.notes, *(f"{column.header}: {column.meaning}" for column in columns(audit))]
+    lines += [*audit.notes, *(f"{column.header}: {column.meaning}" for column in columns(audit))]
+    return [*lines, *alias_rows.notes(audit)]
 
 
 def _effect_lines(audit: Audit) -> list[str]:

@@ -15,6 +15,7 @@ from spa_bench.core import Agent, TextEnv, Trajectory, UserError, derive_seed
 from spa_bench.rollout.game import Request
 from spa_bench.rollout.player import Player
 from spa_bench.rollout.simulator import PlayedOn
+from spa_bench.rollout.states import filled_in
 from spa_bench.runs.episodes import from_row
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
@@ -88,10 +89,14 @@ class Stage:
     simulator: PlayedOn
     roomy: PlayedOn
     """The same in environments whose step limit allows for loops."""
+    stateless: str = ""
+    """Why the episodes have no record of the world's states; empty where they have one."""
 
 
-def prepare(config: RunConfig, recorded: Path | None, size: Size, progress: Progress) -> Stage:
-    """Play everything that the methods are compared on."""
+def prepare(
+    config: RunConfig, recorded: Path | None, size: Size, progress: Progress, records: frozenset[str] = frozenset()
+) -> Stage:
+    """Play everything that the methods are compared on; `records` is what they need to know of the world's states."""
     common = start.begin(config)
     if common.characters > 1:
         raise UserError("an audit continues recorded episodes, for one character only: set world.options.characters=1")
@@ -102,6 +107,9 @@ def prepare(config: RunConfig, recorded: Path | None, size: Size, progress: Prog
     agent, _ = make_policy(common, experiment.last_policy(recorded) if recorded else policy_folder)
     simulator = PlayedOn(common.player, cast(Agent, agent))
     trajectories = _recorded(recorded, size) if recorded else fresh(common, agent, size, progress)
+    trajectories, stateless = _with_states(common, trajectories, records)
+    if records:
+        explored = [filled_in(common.make_env(), one) for one in explored]
     points = effects.choose_points(trajectories, size.points, derive_seed(config.seed, "points"))
     with progress.stage("play alternatives", total=len(points)) as bar:
         seed = derive_seed(config.seed, "alternatives")
@@ -114,12 +122,26 @@ def prepare(config: RunConfig, recorded: Path | None, size: Size, progress: Prog
         explored=[[episode for episode in one if episode.steps] for one in explored],
         trajectories=trajectories,
         points=executed,
-        probes=_probes(common, agent, trajectories, size),
+        probes=_probes(common, agent, trajectories, size, records),
         encoder=Encoded(reference.encode),
         backbone=Tunable(reference, config.warm_start.learning_rate),
         simulator=simulator,
         roomy=PlayedOn(Player(lambda: _roomy(common), common.player.batch), cast(Agent, agent)),
+        stateless=stateless,
     )
+
+
+def _with_states(
+    common: start.Start, trajectories: list[Trajectory], records: frozenset[str]
+) -> tuple[list[Trajectory], str]:
+    """The episodes with the record of the world's states, by a replay; or without, and why, if no method needs it."""
+    env = common.make_env()
+    try:
+        return filled_in(env, trajectories), ""
+    except UserError as error:
+        if records:
+            raise
+        return trajectories, str(error)
 
 
 def _roomy(common: start.Start) -> TextEnv:
@@ -171,7 +193,13 @@ def _recorded(folder: Path, size: Size) -> list[Trajectory]:
     return [trajectory for same in [*groups.values()][: size.tasks] for trajectory in same]
 
 
-def _probes(common: start.Start, agent: LanguageModel, trajectories: Sequence[Trajectory], size: Size) -> Probes:
+def _probes(
+    common: start.Start,
+    agent: LanguageModel,
+    trajectories: Sequence[Trajectory],
+    size: Size,
+    records: frozenset[str],
+) -> Probes:
     """Probe episodes from the first usable episode of each of the first `size.probes` tasks."""
     env = common.make_env()
     first = {t.task.key: t for t in reversed(trajectories) if t.steps and t.error is None}
@@ -179,6 +207,8 @@ def _probes(common: start.Start, agent: LanguageModel, trajectories: Sequence[Tr
     render = common.prompt.render
 
     def told(episodes: Sequence[Trajectory]) -> list[Trajectory]:
+        if records:
+            episodes = filled_in(env, episodes)
         return [start.in_tokens(agent, env.instructions, episode) for episode in episodes]
 
     loops, pairs, cuts = [], [], []

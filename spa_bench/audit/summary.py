@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from spa_bench.audit.aliasing import Aliasing
 from spa_bench.audit.equivalence import ReturnGap
 from spa_bench.audit.intervals import Measured
 from spa_bench.core import Trajectory
@@ -190,6 +191,9 @@ class Audit:
     """Caveats, a line each."""
     power: PowerCheck | None = None
     """None where no effects were executed, and in an audit of an earlier version."""
+    aliasing: Mapping[str, Mapping[str, Aliasing]] = field(default_factory=dict)
+    """State key -> length of task, or `all` -> what the key mixes; empty in an audit of an earlier version, and where
+    the world does not say what its state is."""
     episodes: tuple[Trajectory, ...] = field(default=(), compare=False, repr=False)
     """The audited episodes, in the order of `prices`; audits are compared by the figures above alone."""
     prices: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict, compare=False, repr=False)

@@ -27,7 +27,7 @@ from spa_bench.contract.fakes import HOSTILE
 from spa_bench.contract.laws import ContractError, chance, hold
 from spa_bench.contract.tried_worlds import SPLITS, Seen, Tried, WorldTrial
 from spa_bench.core import Task, TextEnv, UserError
-from spa_bench.rollout.states import digest
+from spa_bench.rollout.states import digest, says_state
 from spa_bench.rollout.worlds import world_call
 from spa_bench.watch import watching
 
@@ -264,7 +264,7 @@ def _snapshot(trial: WorldTrial) -> None:
 
 def _true_state(world: Tried) -> str:
     """Its digest; empty for a world that does not define it."""
-    if type(world.env).true_state is TextEnv.true_state:
+    if not says_state(world.env):
         return ""
     with world_call(world.env.name, "true_state", world.task, code=type(world.env)):
         return digest(world.env.true_state())

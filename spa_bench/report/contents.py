@@ -12,7 +12,7 @@ from spa_bench.analysis.groups import Group, Problem, judge, problem
 from spa_bench.analysis.played import DAMAGED
 from spa_bench.analysis.runs import find
 from spa_bench.analysis.step_intervals import Improvement, Improvements, improvements, usual_baseline
-from spa_bench.audit import saved
+from spa_bench.audit import alias_rows, saved
 from spa_bench.audit import show as audit_show
 from spa_bench.audit.columns import columns as audit_columns
 from spa_bench.audit.summary import Audit
@@ -199,6 +199,8 @@ def _audit_section(name: str, audit: Audit, settings: str) -> Section:
         [audit_show.label(method), *(column.cell(method) for column in columns)] for method in audit_show.by_name(audit)
     ]
     title = ", ".join([f"credit of {len(audit.methods)} methods", audit.world, *([settings] if settings else [])])
-    grid = Grid("credit", title, ["method", *(column.header for column in columns)], rows)
+    grids = [Grid("credit", title, ["method", *(column.header for column in columns)], rows)]
+    if audit.aliasing:
+        grids.append(Grid("aliasing", f"state aliasing, {audit.world}", *alias_rows.rows(audit)))
     about, *notes = audit_show.footer(audit)
-    return Section(name, [grid], [f"{about}; {DIFFER}: {settings}" if settings else about, *notes])
+    return Section(name, grids, [f"{about}; {DIFFER}: {settings}" if settings else about, *notes])

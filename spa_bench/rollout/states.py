@@ -48,6 +48,11 @@ def _spelled(value: Any) -> str:
     raise TypeError(f"a state holds {type(value).__name__}: give texts, numbers, tuples, sets, mappings or dataclasses")
 
 
+def says_state(env: TextEnv) -> bool:
+    """The world defines `true_state`."""
+    return type(env).true_state is not TextEnv.true_state
+
+
 def filled_in(env: TextEnv, trajectories: Iterable[Trajectory]) -> list[Trajectory]:
     """The same episodes with `state` and `menu` of every step, by replaying the actions in this world.
 

@@ -23,7 +23,8 @@ from spa_bench.audit.measures import progress_made, spearman
 from spa_bench.audit.show import footer, to_json
 from spa_bench.commands.cli import app
 from spa_bench.config import RunConfig, build
-from spa_bench.core import UserError
+from spa_bench.core import TextEnv, UserError
+from spa_bench.environments.alfworld.env import ALFWorld
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
 from spa_bench.runs.journal import Journal
@@ -75,6 +76,8 @@ def found(able: Any) -> Any:
     more = (
         config("spa", bonus="sum", alpha=0.0),
         config("3spo-lite", explored=False),
+        config("3spo-lite", key="anchor"),
+        config("gigpo", key="state"),
         config("monte-carlo", samples=1),
     )
     return audited(*map(config, names), *more)
@@ -113,6 +116,33 @@ def test_a_potential_that_is_not_zero_at_the_step_limit_is_seen_by_the_cut(able:
     one = audited(config(f"{__file__}:Unzeroed"), config("potential"))
     assert abs(method(one, "test_run.Unzeroed").probes["cut"]) > 0.1
     assert method(one, "potential").probes["cut"] == pytest.approx(0, abs=1e-9)
+
+
+def test_what_keys_mix_is_measured_with_every_audit(found: Any) -> None:
+    """On episodes that were played without the record of states, for methods that need it and for those that do not."""
+    by = {key: own["all"] for key, own in found.aliasing.items()}
+    assert by["state"].mixed.value == 0 == by["state"].pairs.value
+    assert by["state"].oracle.pure == pytest.approx(0, abs=1e-12)
+    assert by["observation"].mixed.value > by["history-2"].mixed.value >= 0
+    assert by["observation"].singletons.value < by["history-2"].singletons.value
+    assert by["observation"].oracle.mixed > 0
+    assert all(step.state and step.menu for one in found.episodes for step in one.steps)
+
+
+class Silent(ALFWorld):
+    """A world that does not say its state."""
+
+    def true_state(self) -> object:
+        return TextEnv.true_state(self)
+
+
+def test_a_world_without_states_is_audited_without_aliasing(able: Any) -> None:
+    world = f"{__file__}:Silent"
+    one = audited(config("sparse", world))
+    assert one.aliasing == {}
+    assert "state aliasing is not measured: environment alfworld does not say what its state is" in "".join(one.notes)
+    with pytest.raises(UserError, match="does not say what its state is"):
+        audited(config("gigpo", world, key="state"))
 
 
 def test_placebos_and_floors_are_known_by_what_they_say_of_themselves(found: Any) -> None:
@@ -165,7 +195,7 @@ def test_effects_that_the_oracle_scores_on_are_shown_for_all_methods_alike(monke
 def test_a_method_that_learns_is_fitted_several_times_on_different_episodes(found: Any) -> None:
     fits = {m.name: m.fits for m in found.methods}
     learn = {"rudder", "spa", "shuffled", "time-only", "all-on-last", "3spo", "spa (alpha=0, bonus=sum)"}
-    learn.add("3spo-lite (explored=False)")
+    learn |= {"3spo-lite (explored=False)", "3spo-lite (key=anchor)"}
     assert {name for name, count in fits.items() if count} == learn and {fits[name] for name in learn} == {SIZE.fits}
     assert fits["monte-carlo (samples=1)"] == fits["potential"] == fits["random-split"] == 0
 

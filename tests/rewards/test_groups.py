@@ -17,10 +17,11 @@ from spa_bench import credit, registry
 from spa_bench.contract.laws import check_reward
 from spa_bench.core import Trajectory, UserError
 from spa_bench.method import RewardMethod
-from spa_bench.rewards._states import Visits, states
+from spa_bench.rewards._visits import Visits
 from spa_bench.rewards.gigpo import GiGPO
 from spa_bench.rewards.grpo import GRPO
 from spa_bench.rewards.rloo import RLOO
+from spa_bench.state_keys import states
 
 Lite = registry.find("rewards", "3spo-lite")
 

@@ -16,7 +16,7 @@ from spa_bench import registry
 from spa_bench.contract.fakes import fake_batch
 from spa_bench.contract.laws import check_reward
 from spa_bench.core import Trajectory, UserError
-from spa_bench.rewards._states import KeyName, keyed, needed, states
+from spa_bench.state_keys import KeyName, keyed, needed, states
 
 KEYS = get_args(KeyName)
 GROUPING = ("gigpo", "3spo", "3spo-lite")
