@@ -48,6 +48,23 @@ def save(found: Audit, results: Path) -> Path:
     return path
 
 
+def summarise(folders: Iterable[Path], to: Path) -> list[Path]:
+    """Write the figures of every audit at or below `folders`, without episodes and rewards, below `to`.
+
+    Returns the folders that were written. What is there already is left as it is: its name has the figures' digest.
+    """
+    written = []
+    for folder in find(folders):
+        place = to / "audits" / folder.parent.name / folder.name
+        if not place.exists():
+            load(folder)  # a damaged one is refused
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with folder_whole(place) as build:
+                (build / AUDIT).write_bytes((folder / AUDIT).read_bytes())
+            written.append(place)
+    return written
+
+
 def find(paths: Iterable[Path]) -> list[Path]:
     """The audit folders at or below the given folders, each once, sorted; none is no error."""
     return holding(AUDIT, paths)

@@ -95,8 +95,13 @@ def summarise(
     folders: Annotated[list[Path] | None, typer.Argument(help="Folders with runs; default: results.")] = None,
     to: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("summaries"),
 ) -> None:
-    """Write what tables and figures need of finished runs, without texts and weights; `report` reads it as runs."""
-    from spa_bench.analysis.summary import summarise as write
+    """Write what tables need of finished runs and audits, without texts and weights; `report` reads it as these."""
+    from spa_bench.analysis import summary
+    from spa_bench.audit import saved
+    from spa_bench.runs.reading import RUN, holding
 
-    written = write(folders or [RESULTS], to)
+    wanted = folders or [RESULTS]
+    written = saved.summarise(wanted, to)
+    if holding(RUN, wanted) or not written:
+        written += summary.summarise(wanted, to)
     print(printable_line(f"{len(written)} new {'summary' if len(written) == 1 else 'summaries'} in {to}"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from spa_bench import manifest
 from spa_bench.analysis.played import OUTCOMES
 from spa_bench.analysis.runs import load
 from spa_bench.analysis.summary import METRICS, summarise
+from spa_bench.audit import saved
 from spa_bench.commands.cli import app
 from spa_bench.core import UserError
 from spa_bench.report.contents import gather
@@ -24,8 +24,9 @@ RECORDED = Path(__file__).resolve().parents[1] / "recorded" / "results"
 
 def test_tables_from_summaries_are_those_from_the_runs_to_the_byte(tmp_path: Path) -> None:
     written = summarise([RECORDED], tmp_path / "summaries")
-    assert len(written) == 12
-    shutil.copytree(RECORDED / "audits", tmp_path / "summaries" / "audits")
+    (audit,) = saved.summarise([RECORDED], tmp_path / "summaries")
+    assert len(written) == 12 and [file.name for file in audit.iterdir()] == [saved.AUDIT]
+    assert saved.summarise([RECORDED], tmp_path / "summaries") == []
     from_runs, from_summaries = (
         json.dumps(gather([place]).as_json()).replace(str(place), "") for place in (RECORDED, tmp_path / "summaries")
     )
