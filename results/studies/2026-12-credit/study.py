@@ -1,0 +1,112 @@
+"""Runs the study, or goes on with it: what has a summary in this folder is not run again.
+
+    python results/studies/2026-12-credit/study.py --work FOLDER
+
+needs the installed package alone; two cores take some five hours. It may be stopped at any moment, and goes on from
+what is here and in FOLDER. A run that fails is named and tried again by the next call. `--list` prints what is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spa_bench.analysis.played import OUTCOMES
+from spa_bench.commands.options import Flags, method_options
+from spa_bench.runs.folder import run_path
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Part:
+    """Methods that are compared in one world, from the same warm starts."""
+
+    world: str
+    rewards: tuple[str, ...]
+    seeds: tuple[int, ...]
+    config: str = str(HERE / "study.toml")
+    """File or recipe with the settings."""
+
+    def missing(self, summaries: Path) -> Iterator[tuple[int, list[str]]]:
+        """Each seed with the methods that have no summary below `summaries`; none where all have."""
+        for seed in self.seeds:
+            if left := [reward for reward in self.rewards if not self.summary(summaries, reward, seed).exists()]:
+                yield seed, left
+
+    def summary(self, summaries: Path, reward: str, seed: int) -> Path:
+        """Where the outcomes of one run lie once it is done."""
+        name, options = method_options(reward)
+        flags = Flags(env=self.world, file=Path(self.config))
+        return run_path(summaries, flags.config(reward=name, seed=seed, reward_options=options or None)) / OUTCOMES
+
+
+ALFWORLD = (
+    *("sparse", "ppo", "spa", "spa-published", "spa-released", "stepagent-inverse", "3spo", "rloo", "gigpo"),
+    *("gigpo:key=state", "potential", "shuffled"),
+)
+OTHERS = ("sparse", "spa", "spa-published", "gigpo")
+SMOLLM2 = "recipe:smollm2-cpu"
+
+PARTS = (
+    *(Part(world, rewards, (seed,)) for seed in range(5) for world, rewards in (
+        ("alfworld", ALFWORLD), ("webshop", OTHERS), ("virtualhome", OTHERS),
+    )),
+    *(Part("alfworld", ("sparse", "spa"), (seed,), SMOLLM2) for seed in range(3)),
+)  # fmt: skip
+"""In the order in which they are run: all worlds with one seed, then the next seed."""
+
+AUDITED = ("alfworld", "webshop", "virtualhome")
+
+
+def main(work: Path, jobs: int, only_list: bool, parts: Sequence[Part] = PARTS, summaries: Path = HERE) -> int:
+    """Do what is left; returns the number of parts in which a run has failed."""
+    failed = 0
+    keep(work, summaries)
+    for part in parts:
+        for seed, rewards in part.missing(summaries):
+            what = ["--env", part.world, "--reward", ",".join(rewards), "--seed", str(seed), "--seeds", "1"]
+            what += ["--config", part.config]
+            print("compare", *what, flush=True)
+            if not only_list:
+                failed += run("compare", *what, "--jobs", str(jobs), "--results", str(work)) != 0
+                keep(work, summaries)
+    for world in AUDITED if parts is PARTS else ():
+        if not list((summaries / "audits" / world).glob("*")):
+            print("audit", world, flush=True)
+            if not only_list:
+                failed += (
+                    run("audit", "--env", world, "--config", str(HERE / "study.toml"), "--results", str(work)) != 0
+                )
+                keep(work, summaries)
+    return failed
+
+
+def run(*words: str) -> int:
+    """A command of spa-bench; its exit code. An interruption ends both."""
+    return subprocess.run([sys.executable, "-m", "spa_bench", *words], stdout=subprocess.DEVNULL).returncode
+
+
+def keep(work: Path, summaries: Path) -> None:
+    """Write summaries of what is finished, and remove its weights and texts."""
+    if not [*work.glob("runs/*/*/*"), *work.glob("audits/*/*")]:
+        return
+    if run("summarise", str(work), "--to", str(summaries)):
+        raise SystemExit(f"the runs in {work} cannot be kept: see above")
+    for outcomes in summaries.glob(f"runs/*/*/*/{OUTCOMES}"):
+        shutil.rmtree(work / outcomes.parent.relative_to(summaries), ignore_errors=True)
+    shutil.rmtree(work / "audits", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder for what is under way; a gigabyte")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--list", action="store_true", help="print what is left, and run nothing")
+    given = parser.parse_args()
+    sys.exit(min(main(given.work, given.jobs, given.list), 1))
