@@ -14,6 +14,7 @@ import numpy as np
 from spa_bench import credit
 from spa_bench.core import Floats, Trajectory
 from spa_bench.rewards.sparse import Sparse
+from spa_bench.state_keys import keyed
 
 
 class Compared(Sparse):
@@ -85,6 +86,16 @@ def within(
     return judged
 
 
+def acted_in(group: Sequence[Trajectory], key: str) -> list[list[int]]:
+    """The state that each step was taken in, by this key, from `branch` on; none of an episode with an error."""
+    return [keyed(t, key)[t.branch : -1] if t.error is None else [] for t in group]
+
+
+def lone(group: Sequence[Trajectory]) -> bool:
+    """There are no two episodes to compare: nor are the steps of one, where a state came back."""
+    return sum(trajectory.error is None for trajectory in group) < 2
+
+
 def mean(numbers: Floats) -> Floats:
     """The mean for each of them, (N,) to (N,), the same to the bit in whatever order they come."""
     return np.full(len(numbers), math.fsum(numbers) / len(numbers))
@@ -95,9 +106,9 @@ def alike(numbers: Floats) -> bool:
     return not len(numbers) or float(np.ptp(numbers)) <= credit.rounding(numbers)
 
 
-def relative(numbers: Floats, *, normalise: bool, epsilon: float) -> Floats:
-    """Distances from the mean, over the sample's standard deviation (N - 1) if `normalise`; zeros where all agree."""
+def relative(numbers: Floats, *, normalise: bool, epsilon: float, ddof: int = 1) -> Floats:
+    """Distances from the mean, over the standard deviation (of N - `ddof`) if `normalise`; zeros where all agree."""
     if alike(numbers):
         return np.zeros(len(numbers))
     centred: Floats = numbers - numbers.mean()
-    return centred / (numbers.std(ddof=1) + epsilon) if normalise else centred
+    return centred / (numbers.std(ddof=ddof) + epsilon) if normalise else centred

@@ -1,9 +1,9 @@
 """The outcome against those of the task's episodes, and each step's return against those from the same state.
 
 Paper: Feng et al. 2025, arXiv 2505.10978; code langfengQ/verl-agent.
-Equation: A = A^E + weight * A^S with A^E = (R_i - mean R) / (std R + epsilon) over the episodes of the task and
-  A^S = (G_t - mean G) / (std G + epsilon) over all steps of these episodes that were taken in the state of step t,
-  G_t = sum_(k >= t) gamma^(k - t) r_k; r_T = R.
+Equation: A = A^E + weight * A^S with A^E = (R_i - mean R) / (std R + epsilon) over the episodes of the task and A^S =
+  (G_t - mean G) / (std G + epsilon) over all steps of these episodes that were taken in the state of step t, G_t =
+  sum_(k >= t) gamma^(k - t) r_k; r_T = R.
 Defaults: weight 1, gamma 0.95 <- the paper; normalise on <- run_alfworld.sh (off: F_norm = 1, as in run_webshop.sh);
   epsilon 1e-6 <- core_gigpo.py; key observation and history 0 <- the paper's anchor state is the observation alone.
 Deviations: none of the formula. Other keys change what one state is, because one text can be many: the same room with
@@ -29,8 +29,8 @@ from pydantic import Field
 from spa_bench import credit
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.declared import declared
-from spa_bench.rewards._groups import Compared, among_peers, relative
-from spa_bench.state_keys import StateKey, keyed, needed, not_the_text
+from spa_bench.rewards._groups import Compared, acted_in, among_peers, lone, relative, within
+from spa_bench.state_keys import StateKey, needed, not_the_text
 
 
 class GiGPO(Compared):
@@ -68,24 +68,11 @@ class GiGPO(Compared):
 
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
         """Both comparisons, added."""
-        if sum(trajectory.error is None for trajectory in group) < 2:
-            return [np.zeros(len(steps)) for steps in rewards]  # not even with itself, where a state came back
-        episodes = among_peers(group, self._relative)
-        return [e + self.weight * s for e, s in zip(episodes, self._steps(group, rewards), strict=True)]
-
-    def _steps(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
-        """A^S, one array (T,) per trajectory from its `branch` on; a state met twice in one episode counts twice."""
+        if lone(group):
+            return [np.zeros(len(steps)) for steps in rewards]
         to_go = [credit.returns(r, self.gamma) for r in rewards]
-        places: dict[int, list[tuple[int, int]]] = {}
-        for index, trajectory in enumerate(group):
-            if trajectory.error is None:
-                for turn, state in enumerate(keyed(trajectory, self.key)[trajectory.branch : -1]):
-                    places.setdefault(state, []).append((index, turn))
-        judged = [np.zeros(len(steps)) for steps in rewards]
-        for met in places.values():
-            for (index, turn), a in zip(met, self._relative(np.array([to_go[i][t] for i, t in met])), strict=True):
-                judged[index][turn] = a
-        return judged
+        steps = within(acted_in(group, self.key), to_go, self._relative)
+        return [e + self.weight * s for e, s in zip(among_peers(group, self._relative), steps, strict=True)]
 
     def _relative(self, numbers: Floats) -> Floats:
         return relative(numbers, normalise=self.normalise, epsilon=self.epsilon)

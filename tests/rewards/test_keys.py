@@ -19,7 +19,7 @@ from spa_bench.core import Trajectory, UserError
 from spa_bench.state_keys import KeyName, keyed, needed, states
 
 KEYS = get_args(KeyName)
-GROUPING = ("gigpo", "3spo", "3spo-lite")
+GROUPING = ("gigpo", "hgpo", "g2po", "graphgpo", "salt", "3spo", "3spo-lite")
 """Methods that group steps by state."""
 
 
