@@ -60,3 +60,13 @@ class Milestones(Compared):
 
     def _relative(self, numbers: Floats) -> Floats:
         return relative(numbers, normalise=self.normalise, epsilon=self.epsilon)
+
+
+def best(trajectory: Trajectory) -> Floats:
+    """The greatest progress before the first step and after each, (T + 1,)."""
+    return np.maximum.accumulate([trajectory.start_progress, *(step.progress for step in trajectory.steps)])
+
+
+def nearer(trajectory: Trajectory) -> list[int]:
+    """The steps that came nearer to the goal, by the oracle's progress, than all before."""
+    return [int(turn) for turn in np.flatnonzero(np.diff(best(trajectory)))]

@@ -1,7 +1,7 @@
 """The outcome against the task's mean, and each step's nearness to the milestone that it leads to against its segment.
 
 Paper: Wang et al. 2026, arXiv 2605.06078 (BEACON); code ZJU-REAL/BEACON (db9347f), whose milestones in ALFWorld are
-  the actions of walkthroughs.
+  others (`beacon-released`).
 Equation: A_t = (R_i - mean R) + weight * (r_t - mean r), r_t = gamma^(t_k - t) with t_k the first milestone at or after
   step t, 0 where none follows; mean r is over all steps of the task's episodes in the segment of step t, which lie
   between the same two milestones. A milestone is a step after which the oracle's progress is greater than ever before
@@ -29,12 +29,11 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 
-from spa_bench.core import Floats, Trajectory
+from spa_bench.core import Trajectory
 from spa_bench.declared import declared
-from spa_bench.rewards._milestones import Decay, Epsilon, Milestones, Normalise
+from spa_bench.rewards._milestones import Decay, Epsilon, Milestones, Normalise, best, nearer
 
 
 class Beacon(Milestones):
@@ -59,14 +58,8 @@ class Beacon(Milestones):
 
     def reached(self, trajectory: Trajectory) -> list[int]:
         """The steps that came nearer to the goal than all before."""
-        farthest = best(trajectory)
-        return [int(turn) for turn in np.flatnonzero(np.diff(farthest))]
+        return nearer(trajectory)
 
     def segments(self, trajectory: Trajectory) -> list[Hashable]:
         """How far the episode had come before each step."""
         return [round(float(level), 9) for level in best(trajectory)[:-1]]
-
-
-def best(trajectory: Trajectory) -> Floats:
-    """The greatest progress before the first step and after each, (T + 1,)."""
-    return np.maximum.accumulate([trajectory.start_progress, *(step.progress for step in trajectory.steps)])

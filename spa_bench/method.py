@@ -13,13 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa_bench import credit
-from spa_bench.core import Floats, Trajectory
+from spa_bench.core import Floats, Task, Trajectory
 
 Level = Literal["turn", "token"]
 """The unit of decision to which advantages are assigned: a whole reply, or each of its tokens."""
 
 MOST_REPLIES = 64
 """Most replies that are tried in one state, so that an error in a method does not fill the memory."""
+
+Demonstrator = Callable[[Sequence[Task]], "list[list[Trajectory]]"]
+"""What the world's expert does in each of these tasks from its start, without slips: for each task one episode per
+character, without tokens. It only uses what it has been shown, and so may search."""
 
 Encoder = Callable[[Sequence[Trajectory]], "list[NDArray[np.float32]]"]
 """Frozen warm-start backbone: one array (T, D) per trajectory, the last hidden state at each turn's end."""
@@ -34,8 +38,11 @@ class Backbone(Protocol):
     learning_rate: float
     """That of the warm start (`warm_start.learning_rate`): a scale for the method's own."""
 
-    def weights(self) -> dict[str, Any]:
-        """A copy of the warm start's weights, by name, without the output layer; under LoRA of a new adapter's."""
+    def weights(self, *, head: bool = False) -> dict[str, Any]:
+        """A copy of the warm start's weights, by name; under LoRA of a new adapter's.
+
+        The output layer, which `logprobs` reads, is among them with `head`, or where it is the input's; else it stays.
+        """
 
     def place(self, weights: Mapping[str, Any]) -> dict[str, Any]:
         """The weights on the network's device: `encode` moves those that lie elsewhere at every call.
@@ -45,6 +52,9 @@ class Backbone(Protocol):
 
     def encode(self, weights: Mapping[str, Any], trajectories: Sequence[Trajectory]) -> list[Any]:
         """As `Encoder`, by a network with these weights: (T, D) each, on the CPU, with a gradient to them."""
+
+    def logprobs(self, weights: Mapping[str, Any], trajectories: Sequence[Trajectory]) -> list[Any]:
+        """Log-probability of each reply's tokens in all under these weights: (T,) each, as `encode`."""
 
 
 class Simulator(Protocol):
@@ -58,6 +68,16 @@ class Simulator(Protocol):
         With `steps`, at most so many are played beyond the prefix, and an episode that would go on is left neither
         terminated nor truncated. Randomness depends on `seed` and each prefix alone. Raises ValueError for a prefix
         that is over.
+        """
+
+
+class Hindsight(Protocol):
+    """Asks the current policy how likely its replies are once it knows more than it did."""
+
+    def __call__(self, trajectories: Sequence[Trajectory], hints: Sequence[str]) -> list[Floats]:
+        """Mean log-probability of a token of each reply, (T,) for each trajectory.
+
+        The policy reads the episode again, with the text of `hints` after the first observation.
         """
 
 
@@ -99,6 +119,11 @@ class RewardMethod(ABC):
     """Set by the experiment for methods that tune a copy of the warm start; what it reads is counted."""
     simulator: Simulator | None = None
     """Set by the experiment for methods that continue episodes from the middle; its steps and tokens are counted."""
+    hindsight: Hindsight | None = None
+    """Set by the experiment for methods that read episodes again, knowing more; what it reads is counted."""
+    demonstrator: Demonstrator | None = None
+    """Set by the experiment for methods with `uses_experts` that ask what the expert does in the tasks at hand; its
+    steps are counted."""
 
     def fit(self, trajectories: Sequence[Trajectory], experts: Sequence[Trajectory]) -> dict[str, float]:
         """Learn from explored trajectories, once, before training; returns figures for the log.

@@ -130,9 +130,10 @@ def _measure(config: RunConfig, stage: Stage, again: int, progress: Progress) ->
         method.seed = derive_seed(config.seed, "method", again)
     checked = CheckedMethod(reward_typed(config.reward), method)
     checked.place = "audit"
-    stage.encoder.tokens = stage.backbone.tokens = 0
-    stage.simulator.tokens = stage.simulator.env_steps = 0
+    stage.encoder.tokens = stage.backbone.tokens = stage.hindsight.tokens = 0
+    stage.simulator.tokens = stage.simulator.env_steps = stage.demonstrator.env_steps = 0
     method.encoder, method.backbone, method.simulator = stage.encoder, stage.backbone, stage.simulator
+    method.hindsight, method.demonstrator = stage.hindsight, stage.demonstrator
     explored = stage.explored[again]
     experts = []
     if method.uses_experts:
@@ -141,8 +142,10 @@ def _measure(config: RunConfig, stage: Stage, again: int, progress: Progress) ->
     checked.observe([trajectory for trajectory in stage.trajectories if trajectory.steps])
     rewards, advantages = _judged(checked, stage)
     costs: dict[str, float | None] = {
-        "extra steps": float(stage.simulator.env_steps),
-        "extra tokens": float(stage.encoder.tokens + stage.backbone.tokens + stage.simulator.tokens),
+        "extra steps": float(stage.simulator.env_steps + stage.demonstrator.env_steps),
+        "extra tokens": float(
+            stage.encoder.tokens + stage.backbone.tokens + stage.simulator.tokens + stage.hindsight.tokens
+        ),
     }
     method.simulator = stage.roomy
     return Fit(rewards, advantages, _laws(checked, stage.probes), costs)

@@ -21,8 +21,10 @@ from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment, start
 from spa_bench.training.backbone import Tunable
+from spa_bench.training.demonstrator import Demonstrator
+from spa_bench.training.hindsight import Hindsight
 from spa_bench.training.language_model import LanguageModel
-from spa_bench.training.learner import make_policy, make_reference
+from spa_bench.training.learner import make_hindsight, make_policy, make_reference
 
 LOOPS = (0, 1, 2, 3)
 """Numbers of walks around a loop."""
@@ -87,6 +89,8 @@ class Stage:
     encoder: Encoded
     backbone: Tunable
     simulator: PlayedOn
+    hindsight: Hindsight
+    demonstrator: Demonstrator
     roomy: PlayedOn
     """The same in environments whose step limit allows for loops."""
     stateless: str = ""
@@ -104,7 +108,7 @@ def prepare(
     warm, frozen = make_policy(common, policy_folder)
     explored = [start.read_episodes(start.explore(common, policy_folder, progress) / "explore.jsonl")]
     explored += [_explored(common, warm, again, progress) for again in range(1, size.fits)]
-    agent, _ = make_policy(common, experiment.last_policy(recorded) if recorded else policy_folder)
+    agent, policy = make_policy(common, experiment.last_policy(recorded) if recorded else policy_folder)
     simulator = PlayedOn(common.player, cast(Agent, agent))
     trajectories = _recorded(recorded, size) if recorded else fresh(common, agent, size, progress)
     trajectories, stateless = _with_states(common, trajectories, records)
@@ -126,6 +130,8 @@ def prepare(
         encoder=Encoded(reference.encode),
         backbone=Tunable(reference, config.warm_start.learning_rate),
         simulator=simulator,
+        hindsight=make_hindsight(common, agent, policy),
+        demonstrator=Demonstrator(common),
         roomy=PlayedOn(Player(lambda: _roomy(common), common.player.batch), cast(Agent, agent)),
         stateless=stateless,
     )

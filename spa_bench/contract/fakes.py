@@ -38,7 +38,7 @@ class FakeBackbone:
 
     learning_rate = 1e-2
 
-    def weights(self) -> dict[str, Any]:
+    def weights(self, *, head: bool = False) -> dict[str, Any]:
         """The unit matrix (8, 8)."""
         return {"matrix": _torch().eye(8)}
 
@@ -50,10 +50,43 @@ class FakeBackbone:
         """(T, 8) for each, with a gradient to the matrix."""
         return [_torch().from_numpy(h) @ weights["matrix"] for h in fake_encoder(trajectories)]
 
+    def logprobs(self, weights: Mapping[str, Any], trajectories: Sequence[Trajectory]) -> list[Any]:
+        """(T,) for each, with a gradient: half a nat per token at first, times what has become of the first feature."""
+        found = []
+        for h, trajectory in zip(self.encode(weights, trajectories), trajectories, strict=True):
+            first = _torch().from_numpy(fake_encoder([trajectory])[0][:, 0])
+            size = _torch().tensor([len(s.tokens.reply) if s.tokens else 1 for s in trajectory.steps])
+            found.append(-0.5 * size * (h[:, 0] - first).exp())
+        return found
+
 
 def _torch() -> Any:
     """Loaded where a method that tunes a network asks for it, which has loaded it itself."""
     return importlib.import_module("torch")
+
+
+def fake_demonstrator(tasks: Sequence[Task]) -> list[list[Trajectory]]:
+    """A way through two to seven rooms to success, drawn from the task's key, for each of two characters."""
+
+    def shown(task: Task, character: int) -> Trajectory:
+        rng = np.random.default_rng(derive_seed(ascii(task.key), character))
+        return replace(ended(_scripted(fake_episode(rng, task.key)), 1.0), task=task, character=character)
+
+    return [[shown(task, character) for character in range(2)] for task in tasks]
+
+
+def fake_hindsight(trajectories: Sequence[Trajectory], hints: Sequence[str]) -> list[NDArray[np.float64]]:
+    """Log-probs (T,) between -2 and 0, drawn from each step's text and the hint: a policy that is no model."""
+    return [
+        np.array(
+            [
+                -np.random.default_rng(derive_seed(ascii((step.observation, step.reply, hint)))).uniform(0, 2)
+                for step in trajectory.steps
+            ],
+            dtype=np.float64,
+        )
+        for trajectory, hint in zip(trajectories, hints, strict=True)
+    ]
 
 
 def fake_simulator(

@@ -11,7 +11,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from spa_bench import credit
-from spa_bench.contract.fakes import FakeBackbone, fake_encoder, fake_episode, fake_simulator
+from spa_bench.contract.fakes import (
+    FakeBackbone,
+    fake_demonstrator,
+    fake_encoder,
+    fake_episode,
+    fake_hindsight,
+    fake_simulator,
+)
 from spa_bench.core import Floats, Trajectory
 from spa_bench.method import RewardMethod
 
@@ -32,6 +39,8 @@ def fingerprint(method: RewardMethod, explored: Sequence[Trajectory], batch: Seq
     method.encoder = method.encoder or fake_encoder
     method.backbone = method.backbone or FakeBackbone()
     method.simulator = method.simulator or fake_simulator
+    method.hindsight = method.hindsight or fake_hindsight
+    method.demonstrator = method.demonstrator or fake_demonstrator
     method.fit(explored, [trajectory for trajectory in explored if trajectory.success])
     method.observe(batch)
     return advantages_of(method, batch)

@@ -24,7 +24,15 @@ from typing import Any
 
 import numpy as np
 
-from spa_bench.contract.fakes import FakeBackbone, fake_batch, fake_encoder, fake_simulator, standard_groups
+from spa_bench.contract.fakes import (
+    FakeBackbone,
+    fake_batch,
+    fake_demonstrator,
+    fake_encoder,
+    fake_hindsight,
+    fake_simulator,
+    standard_groups,
+)
 from spa_bench.contract.fingerprint import SAME, examples, fingerprint, nearest
 from spa_bench.core import Floats, Trajectory
 from spa_bench.method import MOST_REPLIES, RewardMethod
@@ -152,6 +160,8 @@ class Trial:
         method.encoder = method.encoder or fake_encoder
         method.backbone = method.backbone or FakeBackbone()
         method.simulator = method.simulator or fake_simulator
+        method.hindsight = method.hindsight or fake_hindsight
+        method.demonstrator = method.demonstrator or fake_demonstrator
         return method
 
     def walk(self, method: RewardMethod, *, backwards: bool = False) -> Prices:

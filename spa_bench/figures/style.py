@@ -63,7 +63,7 @@ KNOWN = (
     *("ppo", "spa", "sparse", "shuffled", "gigpo", "stepagent-inverse", "3spo", "rrd", "grpo", "rudder", "rloo"),
     *("stepagent-implicit", "3spo-lite", "potential", "monte-carlo", "uniform", "spa-released", "random-split"),
     *("all-on-last", "time-only", "warm start", "spa-published", "mt-grpo", "salt", "beacon"),
-    *("hgpo", "g2po", "graphgpo"),
+    *("hgpo", "g2po", "graphgpo", "istar", "hcapo", "beacon-released"),
 )
 """A method's look is its place in this list, to which names are only ever appended: whatever else is drawn, and in
 every version, a method looks the same. Sorted places would change with the company, and hashes of names alone clash.

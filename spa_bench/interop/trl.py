@@ -27,6 +27,7 @@ from spa_bench.rollout.player import Player
 from spa_bench.rollout.simulator import PlayedOn
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.batches import Limit
+from spa_bench.training.hindsight import Hindsight
 from spa_bench.training.language_model import LanguageModel
 from spa_bench.training.policy import Policy
 from spa_bench.training.pricing import Reference
@@ -148,7 +149,7 @@ class Episodes:
     def _fields(self, played: Sequence[Trajectory]) -> dict[str, Any]:
         with self._simulator():
             priced = self.rewards(played)
-        credits = self.rewards.normalised(played, self.rewards.advantages(played, priced, self.gamma))
+            credits = self.rewards.normalised(played, self.rewards.advantages(played, priced, self.gamma))
         sequences = [_sequence(episode, turns) for episode, turns in zip(played, credits, strict=True)]
         names = ("prompt_ids", "completion_ids", "logprobs", "env_mask", "token_advantages")
         return {name: [one[place] for one in sequences] for place, name in enumerate(names)} | {
@@ -178,12 +179,19 @@ class Episodes:
 
     @contextmanager
     def _simulator(self) -> Iterator[None]:
-        """The method may continue episodes; not elsewhere, where the policy would be another one."""
-        self.rewards.method.simulator = PlayedOn(self.player, cast(Agent, self.agent))
+        """The method may play on and read again with the policy; not elsewhere, where that would be another one."""
+        model = self.agent.model
+        with torch.random.fork_rng(devices=[]):  # its value head, which is not used, is drawn
+            policy = Policy(model, temperature=self.agent.temperature)
+        method, limit, mode = self.rewards.method, Limit(16_384, 256), model.training
+        method.simulator = PlayedOn(self.player, cast(Agent, self.agent))
+        method.hindsight = Hindsight(self.agent, policy, self.env.instructions, limit)
+        method.demonstrator = self._ways
         try:
             yield
         finally:
-            self.rewards.method.simulator = None
+            method.simulator = method.hindsight = method.demonstrator = None
+            model.train(mode)
             self.agent.release()
 
     def _in_tokens(self, episode: Trajectory) -> Trajectory:
@@ -193,9 +201,12 @@ class Episodes:
         return in_tokens(self.agent, self.env.instructions, episode)
 
     def _demonstrations(self, tasks: Sequence[Task]) -> list[Trajectory]:
+        return [self._in_tokens(one) for (one,) in self._ways(tasks) if one.success and one.steps]
+
+    def _ways(self, tasks: Sequence[Task]) -> list[list[Trajectory]]:
+        """What the world's expert does in these tasks."""
         expert = registry.build("agents", "expert", prompt=self.agent.prompt)
-        played = self._play(tasks, "experts", agent=expert)
-        return [self._in_tokens(one) for one in played if one.success and one.steps]
+        return [[one] for one in self._play(tasks, "experts", agent=expert)]
 
     def _refuse_unheeded(self, trainer: Any) -> None:
         if trainer.accelerator.unwrap_model(trainer.model) is not self.agent.model:
@@ -217,6 +228,10 @@ class _Tuned(Tunable):
     def encode(self, weights: Mapping[str, Any], trajectories: Sequence[Trajectory]) -> list[torch.Tensor]:
         """See `method.Backbone`."""
         return super().encode(weights, [self._in_tokens(one) for one in trajectories])
+
+    def logprobs(self, weights: Mapping[str, Any], trajectories: Sequence[Trajectory]) -> list[torch.Tensor]:
+        """See `method.Backbone`."""
+        return super().logprobs(weights, [self._in_tokens(one) for one in trajectories])
 
 
 class StepGRPOTrainer(GRPOTrainer):

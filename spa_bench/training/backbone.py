@@ -20,18 +20,27 @@ from spa_bench.training.pricing import Reference
 from spa_bench.watch import Timed
 
 
-class _TurnEnds(nn.Module):
-    """The last hidden state at the end of each turn."""
+class _Turns(nn.Module):
+    """What the network says of each turn."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, *, head: bool = False) -> None:
         super().__init__()
         self.body: nn.Module = policy.model.base_model
-        self._hidden = policy.hidden  # a bound method: no parameter of the head is one of this module's
+        if head:
+            self.head: nn.Module = policy.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        # Bound methods: no parameter of the value head, or of the output layer without `head`, is one of this module's.
+        self._hidden, self._replies = policy.hidden, policy.replies
 
-    def forward(self, episodes: Sequence[Sequences]) -> list[Tensor]:
-        """(T, D) for each."""
-        parts = torch.split(self._hidden(episodes), [len(episode.where) for episode in episodes])
-        return [h[torch.from_numpy(e.ends).to(h.device)] for h, e in zip(parts, episodes, strict=True)]
+    def forward(self, episodes: Sequence[Sequences], *, ends: bool) -> list[Tensor]:
+        """The last hidden state at each turn's end (T, D), or the log-prob of each reply (T,)."""
+        counts = [len(episode.where) for episode in episodes]
+        parts = torch.split(self._hidden(episodes) if ends else self._replies(episodes), counts)
+        if ends:
+            return [h[torch.from_numpy(e.ends).to(h.device)] for h, e in zip(parts, episodes, strict=True)]
+        return [
+            torch.stack([turn.sum() for turn in torch.split(p, e.lengths.tolist())])
+            for p, e in zip(parts, episodes, strict=True)
+        ]
 
 
 class Tunable:
@@ -51,19 +60,20 @@ class Tunable:
         self.adapted = policy.bare
         """What is tuned is a copy of the policy's adapter."""
         told = {"recompute": policy.recompute, "packed": policy.packed}
-        self._network = _TurnEnds(Policy(policy.model, **told) if self.adapted else policy)
-        self._names = set(self._tuned())
+        read = Policy(policy.model, temperature=policy.temperature, **told) if self.adapted else policy
+        self._network, self._whole = _Turns(read), _Turns(read, head=True)
 
-    def weights(self) -> dict[str, Tensor]:
+    def weights(self, *, head: bool = False) -> dict[str, Tensor]:
         """A copy of the warm start's weights in fp32, by name: small steps would be lost on weights of bf16.
 
         Of an adapter's B, which the policy may have trained, zeros: with them the network is the warm start.
         """
-        copies = {name: weight.detach().to(torch.float32, copy=True) for name, weight in self._tuned().items()}
+        tuned = self._tuned(self._whole if head else self._network)
+        copies = {name: weight.detach().to(torch.float32, copy=True) for name, weight in tuned.items()}
         return {name: copy.zero_() if self.adapted and adapter.is_b(name) else copy for name, copy in copies.items()}
 
-    def _tuned(self) -> dict[str, Tensor]:
-        return adapter.weights(self._network) if self.adapted else dict(self._network.named_parameters())
+    def _tuned(self, network: nn.Module) -> dict[str, Tensor]:
+        return adapter.weights(network) if self.adapted else dict(network.named_parameters())
 
     def place(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weights on the network's device, by name; those that are there are not copied."""
@@ -75,23 +85,40 @@ class Tunable:
 
         ValueError where their names are not those of `weights()`: what is missing would be read from the warm start.
         """
-        self._refuse_other_names(set(weights))
+        width = self.reference.policy.value.in_features
+        found = self._read(self._network, weights, trajectories, ends=True)
+        return [torch.zeros(0, width) if h is None else h for h in found]
+
+    def logprobs(self, weights: Mapping[str, Tensor], trajectories: Sequence[Trajectory]) -> list[Tensor]:
+        """Log-probs of whole replies (T,), on the CPU in fp32, with a gradient to the weights.
+
+        Their names are those of `weights()`, with or without `head`; ValueError where they are not.
+        """
+        found = self._read(self._whole, weights, trajectories, ends=False)
+        return [torch.zeros(0) if p is None else p for p in found]
+
+    def _read(
+        self, network: nn.Module, weights: Mapping[str, Tensor], trajectories: Sequence[Trajectory], *, ends: bool
+    ) -> list[Tensor | None]:
+        """Of each; None of one without steps."""
+        body, all_of_it = (set(self._tuned(each)) for each in (self._network, network))
+        self._refuse_other_names(set(weights), body if len(weights) <= len(body) else all_of_it)
         placed = self.place(weights)
         turns = [t for t in trajectories if t.steps]
         episodes = [pack([step.tokens for step in t.steps]) for t in turns]
         self.tokens += sum(episode.size for episode in episodes)
-        self._network.eval()  # as the reference reads: without dropout
-        width = self.reference.policy.value.in_features
+        network.eval()  # as the reference reads: without dropout
         found: dict[int, Tensor] = {}
         with Timed():  # what is read here is no time of the method that asks for it
             for indices in microbatches(episodes, self.reference.limit, packed=self.reference.policy.packed):
-                ends = functional_call(self._network, placed, ([episodes[i] for i in indices],))
-                found |= {id(turns[i]): h.float().cpu() for i, h in zip(indices, ends, strict=True)}
-        return [found[id(t)] if t.steps else torch.zeros(0, width) for t in trajectories]
+                arguments = ([episodes[i] for i in indices],)
+                read = functional_call(network, placed, arguments, {"ends": ends})
+                found |= {id(turns[i]): each.float().cpu() for i, each in zip(indices, read, strict=True)}
+        return [found.get(id(t)) for t in trajectories]
 
-    def _refuse_other_names(self, given: set[str]) -> None:
-        if given != self._names:
-            lack, more = sorted(self._names - given), sorted(given - self._names)
+    def _refuse_other_names(self, given: set[str], own: set[str]) -> None:
+        if given != own:
+            lack, more = sorted(own - given), sorted(given - own)
             raise ValueError(
                 f"backbone: these are the weights of another network: {len(lack)} of its weights are missing "
                 f"({lack[0] if lack else 'none'}), {len(more)} are unknown ({more[0] if more else 'none'})"

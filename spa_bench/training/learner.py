@@ -15,6 +15,8 @@ from spa_bench.rollout.simulator import PlayedOn
 from spa_bench.training import adapter, pricing, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.batches import Limit
+from spa_bench.training.demonstrator import Demonstrator
+from spa_bench.training.hindsight import Hindsight
 from spa_bench.training.language_model import LanguageModel
 from spa_bench.training.masters import MasterAdamW
 from spa_bench.training.policy import Policy
@@ -50,6 +52,11 @@ def make_reference(common: start.Start, policy: Policy) -> pricing.Reference:
     return pricing.Reference(frozen, Limit.of(common.config.ppo))
 
 
+def make_hindsight(common: start.Start, agent: LanguageModel, policy: Policy) -> Hindsight:
+    """The policy, asked again about episodes that it knows the end of."""
+    return Hindsight(agent, policy, common.env.instructions, Limit.of(common.config.ppo))
+
+
 @dataclass
 class Learner:
     """The state that training changes, and the method's overhead."""
@@ -60,6 +67,8 @@ class Learner:
     reference: pricing.Reference
     simulator: PlayedOn
     backbone: Tunable
+    hindsight: Hindsight
+    demonstrator: Demonstrator
     start_size: float
     """`soundness.size` of the network at the warm start."""
     origin: Path | None = None
@@ -80,10 +89,12 @@ class Learner:
     def extra(self) -> dict[str, int]:
         """The method's overhead, in tokens and environment steps, since the last call."""
         reference, simulator, backbone = self.reference, self.simulator, self.backbone
+        hindsight, demonstrator = self.hindsight, self.demonstrator
         spent = {
-            "extra_tokens": reference.extra_tokens + simulator.tokens + backbone.tokens,
+            "extra_tokens": reference.extra_tokens + simulator.tokens + backbone.tokens + hindsight.tokens,
             "extra_tokens_sampled": simulator.tokens_sampled,
-            "extra_env_steps": simulator.env_steps,
+            "extra_env_steps": simulator.env_steps + demonstrator.env_steps,
         }
-        reference.extra_tokens = backbone.tokens = simulator.tokens = simulator.tokens_sampled = simulator.env_steps = 0
+        reference.extra_tokens = backbone.tokens = hindsight.tokens = demonstrator.env_steps = 0
+        simulator.tokens = simulator.tokens_sampled = simulator.env_steps = 0
         return spent

@@ -106,6 +106,15 @@ class Policy(nn.Module):
             torch.from_numpy(batch.row).to(self.device), torch.from_numpy(batch.place).to(self.device)
         ].float()
 
+    def replies(self, episodes: Sequence[Sequences]) -> Tensor:
+        """(N,): the log-prob of each sampled token, as in `Scores`; no layer is computed again in the backward pass."""
+        batch = self._batch(episodes)
+        tokens = torch.from_numpy(batch.ids).to(self.device)
+        row, place, before = (torch.from_numpy(each).to(self.device) for each in (batch.row, batch.place, batch.before))
+        head: nn.Module = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        logits: Tensor = head(self._states(batch, tokens)[row, before]).float() / self.temperature
+        return logits.log_softmax(-1).gather(1, tokens[row, place][:, None])[:, 0]
+
     def _batch(self, episodes: Sequence[Sequences]) -> Joined:
         return side_by_side(episodes) if self.packed else join(episodes)
 

@@ -30,8 +30,9 @@ from spa_bench.training.backbone import Tunable
 from spa_bench.training.budget import Budget, least_steps, so_far
 from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.collection import Collection
+from spa_bench.training.demonstrator import Demonstrator
 from spa_bench.training.language_model import LanguageModel
-from spa_bench.training.learner import TOLERANCES, Learner, make_policy, make_reference
+from spa_bench.training.learner import TOLERANCES, Learner, make_hindsight, make_policy, make_reference
 from spa_bench.training.memory import enough_memory
 from spa_bench.training.policy import Policy
 from spa_bench.training.prompting import longest_episode
@@ -118,8 +119,13 @@ class Run(Collection):
         simulator = PlayedOn(self.common.player, cast(Agent, agent))
         backbone = Tunable(reference, self.config.warm_start.learning_rate)
         origin = policy_folder if adapted else None
-        self.method.encoder, self.method.backbone, self.method.simulator = reference.encode, backbone, simulator
-        return Learner(agent, policy, optimizer, reference, simulator, backbone, start_size, origin), done
+        hindsight, demonstrator = make_hindsight(self.common, agent, policy), Demonstrator(self.common)
+        self.method.encoder, self.method.backbone = reference.encode, backbone
+        self.method.simulator, self.method.hindsight = simulator, hindsight
+        self.method.demonstrator = demonstrator
+        return Learner(
+            agent, policy, optimizer, reference, simulator, backbone, hindsight, demonstrator, start_size, origin
+        ), done
 
     def _restore(self, policy_folder: Path | None, folder: Path | None) -> tuple[LanguageModel, Policy, Any]:
         """Policy and optimiser as of the checkpoint in `folder`; None is the warm start."""

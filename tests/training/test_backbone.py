@@ -17,9 +17,9 @@ from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
 from spa_bench.training.backbone import Tunable
-from spa_bench.training.batches import Limit
+from spa_bench.training.batches import Limit, pack_trajectory
 from spa_bench.training.policy import Policy
-from spa_bench.training.pricing import Reference
+from spa_bench.training.pricing import Reference, score
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +91,40 @@ def test_weights_are_placed_on_the_networks_device_without_a_copy_of_those_that_
     tunable.reference.policy.to("meta")
     placed = tunable.place(weights)
     assert placed.keys() == weights.keys() and all(weight.device.type == "meta" for weight in placed.values())
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_replies_have_the_log_probs_that_the_policy_gives_them(head: bool):
+    """At a temperature other than 1, and by turns: sums over the tokens of each reply."""
+    policy = Policy(language_model().model, temperature=0.7)
+    tunable = Tunable(Reference(policy.requires_grad_(False), Limit(10**6, 2)), 3e-3)
+    scored = score(policy, [pack_trajectory(t) for t in EPISODES[:3]], Limit(10**6, 2))
+    found = tunable.logprobs(tunable.weights(head=head), EPISODES)
+    for t, turns, whole in zip(EPISODES[:3], found, scored, strict=False):
+        ends = np.cumsum([len(step.tokens.reply) for step in t.steps if step.tokens])
+        np.testing.assert_allclose(turns.detach(), np.add.reduceat(whole.logprobs, [0, *ends[:-1]]), atol=1e-4)
+    assert found[3].shape == (0,)
+    assert tunable.tokens == sum(step.tokens.size for t in EPISODES for step in t.steps if step.tokens)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_output_layer_is_tuned_where_it_is_asked_for_or_is_the_inputs_and_else_stays(tied: bool):
+    """A step along the gradient makes replies likelier, with a layer of its own more than without."""
+    policy = Policy(language_model().model)
+    layer = policy.model.get_output_embeddings()
+    if not tied:
+        layer.weight = torch.nn.Parameter(layer.weight.detach().clone())
+    tunable = Tunable(Reference(policy.requires_grad_(False), Limit(10**6, 2)), 3e-3)
+    before, gains = layer.weight.clone(), []
+    for head in (False, True):
+        weights = {name: weight.requires_grad_() for name, weight in tunable.weights(head=head).items()}
+        first = torch.cat(tunable.logprobs(weights, EPISODES)).sum()
+        gradients = torch.autograd.grad(first, list(weights.values()))
+        assert all(gradient.abs().max() > 0 for gradient in gradients)
+        moved = {name: w.detach() + 1e-3 * g for (name, w), g in zip(weights.items(), gradients, strict=True)}
+        gains.append(float(torch.cat(tunable.logprobs(moved, EPISODES)).sum() - first.detach()))
+    assert gains[0] > 0 and (gains[0] == gains[1] if tied else gains[0] < gains[1])
+    torch.testing.assert_close(layer.weight, before, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown", "renamed"])

@@ -25,6 +25,8 @@ from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment, ppo, pricing, stages, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.batches import Limit, pack_trajectory
+from spa_bench.training.demonstrator import Demonstrator
+from spa_bench.training.hindsight import Hindsight
 from spa_bench.training.policy import Policy
 from spa_bench.training.stages import Learner, Run
 
@@ -179,22 +181,25 @@ def test_extra_costs_are_those_since_they_were_last_asked_for(policy: Policy, ca
     played = [t for _, t, _ in player.play([Request(n, task, n) for n, task in enumerate(tasks)], agent)]
     simulator, reference = PlayedOn(player, agent), pricing.Reference(policy, Limit(10**6, 4))
     backbone = Tunable(reference, 1e-4)
-    learner = Learner(agent, policy, None, reference, simulator, backbone, 1.0)
+    hindsight, demonstrator = Hindsight(agent, policy, "", Limit(10**6, 4)), Demonstrator(None)
+    learner = Learner(agent, policy, None, reference, simulator, backbone, hindsight, demonstrator, 1.0)
     nothing = {"extra_tokens": 0, "extra_tokens_sampled": 0, "extra_env_steps": 0}
     assert learner.extra() == nothing
     (continued,) = simulator([played[0].until(6)], 1, seed=3)
     other = spoken(np.random.default_rng(9), 2)
     reference.encode([other])
     backbone.encode(backbone.weights(), [other, other])
+    hindsight(played[:1], ["room 1"])
+    told, demonstrator.env_steps = hindsight.tokens, 7
     own = continued[0].steps[6:]
     sampled = sum(len(step.tokens.reply) for step in own if step.tokens is not None)
     read = sum(step.tokens.size for step in continued[0].steps if step.tokens is not None)
     assert learner.extra() == {
-        "extra_tokens": read + 3 * pack_trajectory(other).size,
+        "extra_tokens": read + 3 * pack_trajectory(other).size + told,
         "extra_tokens_sampled": sampled,
-        "extra_env_steps": len(own),
+        "extra_env_steps": len(own) + 7,
     }
-    assert learner.extra() == nothing
+    assert told and learner.extra() == nothing
 
 
 @pytest.mark.parametrize("reward", ["sparse", "3spo"])
