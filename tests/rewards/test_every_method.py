@@ -63,8 +63,9 @@ def tells(name: str) -> bool:
 
 
 AS_PUBLISHED = {
-    "gigpo": "the paper's advantages; what is left over is edge cases",
-    "grpo": "the paper's advantages; what is left over is edge cases",
+    **dict.fromkeys(
+        ("g2po", "gigpo", "graphgpo", "grpo", "hgpo"), "the paper's advantages; what is left over is edge cases"
+    ),
     "potential": "a shaping by a potential, as in the theorem",
     "ppo": "the field's baseline",
     "spa-published": "the paper's formula",
