@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from spa_bench.core import UserError
-from spa_bench.files import TEMPORARY, writing
+from spa_bench.files import temporary_name, writing
 
 CHUNK = 1 << 20
 DAMAGED = (
@@ -117,7 +117,7 @@ def unpack(archive: Path, target: Path, *, limits: Limits | None = None, place: 
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} exists already: move it away or choose another folder")
-    build = target.with_name(f"{TEMPORARY}{target.name}-{os.getpid()}")
+    build = temporary_name(target)
     with writing(target, build):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(build, ignore_errors=True)

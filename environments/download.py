@@ -9,7 +9,7 @@ from pathlib import Path
 
 from spa_bench.core import UserError
 from spa_bench.environments.data import CHUNK, check, digest, with_command
-from spa_bench.files import TEMPORARY, writing
+from spa_bench.files import temporary_name, writing
 
 TIMEOUT = 60
 """Seconds without a byte after which a download is given up."""
@@ -28,7 +28,7 @@ def fetch(
     if sha256 is not None and target.is_file() and digest(target) == sha256:
         return
     limit = size if size is not None else most
-    partial = target.with_name(f"{TEMPORARY}{target.name}-{os.getpid()}")
+    partial = temporary_name(target)
     with writing(target, partial):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

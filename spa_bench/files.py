@@ -1,13 +1,14 @@
 """Where files go, and how they get there whole.
 
-A file or folder appears under its final name only when it is complete and on the disk; a lock dies with its process,
-and who waits for one says so.
+A file or folder appears under its final name only when it is complete and on the disk. Until then its name has that of
+the machine in it: a folder may be one that several machines share.
 Below `runs`, because worlds keep downloads and generated tasks by the same rules.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import shutil
@@ -21,18 +22,14 @@ from types import TracebackType
 
 from spa_bench import machine, manifest
 from spa_bench.core import UserError
+from spa_bench.locks import Lock, machine_name
 from spa_bench.terminal import printable_line
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 TEMPORARY = ".tmp-"
 """Names that start so are unfinished or on their way out: never read, and removed by the next owner of the lock."""
 
-PATIENCE = 1.0
-"""Seconds that a process waits for another one's lock before it says so."""
+ABANDONED = 86400.0
+"""Seconds after which an unfinished folder of another machine is taken for one that nobody will finish."""
 
 
 def cache_root() -> Path:
@@ -111,10 +108,15 @@ class writing:
             raise OSError(number, os.strerror(number), str(self.path)) from error
 
 
+def temporary_name(path: Path) -> Path:
+    """Where this process writes what will be `path`."""
+    return path.with_name(f"{TEMPORARY}{path.name}-{machine_name()}-{os.getpid()}")
+
+
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """Yields a name to write a file under; on clean exit it takes the place of `path`, else it is removed."""
-    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    temporary = temporary_name(path)
     with writing(path, temporary):
         try:
             yield temporary
@@ -139,9 +141,9 @@ def folder_whole(final: Path, *, durable: bool = True, in_place: bool = False) -
     files are not synced one by one: for thousands of small files whose content is checked whenever they are read.
     With `in_place` a folder that has the name keeps it, and is given the files one by one.
     """
-    build = final.with_name(f"{TEMPORARY}{final.name}")
+    build = final.with_name(f"{TEMPORARY}{final.name}-{machine_name()}")
     with writing(final, build):
-        remove(build)
+        _remove_builds(final, build)
         build.mkdir(parents=True)
         try:
             yield build
@@ -152,6 +154,16 @@ def folder_whole(final: Path, *, durable: bool = True, in_place: bool = False) -
             shutil.rmtree(build, ignore_errors=True)
             raise
         sync_names(final.parent)
+
+
+def _remove_builds(final: Path, build: Path) -> None:
+    """Remove what processes of this machine left of `final` unfinished, and those of others a day ago."""
+    for left in (build, final.with_name(f"{TEMPORARY}{final.name}")):  # the second as earlier versions named it
+        remove(left)
+    for other in final.parent.glob(f"{TEMPORARY}{glob.escape(final.name)}-*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - other.stat().st_mtime > ABANDONED:
+                remove(other)
 
 
 def _settle(build: Path, final: Path, in_place: bool) -> None:
@@ -201,65 +213,6 @@ def remove_unfinished(folder: Path) -> None:
             stale.unlink()
 
 
-class Lock:
-    """An exclusive lock on a file, dropped by the system when its process ends in whatever way.
-
-    The file stays behind: removing it would let two processes hold locks of the same name.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._handle: int | None = None
-
-    def acquire(self, *, wait: bool) -> bool:
-        """True when the lock is held now; False when another process holds it and `wait` is off.
-
-        After `PATIENCE` of waiting, one line on standard error names the holder, and the lock by its folder and name.
-        """
-        if self.path.is_symlink():  # a folder of somebody else: what it leads to would be emptied
-            raise UserError(f"the lock {self.path} is a link: remove it")
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-        try:
-            if not (_take(handle, wait=False) or (wait and self._wait(handle))):
-                os.close(handle)
-                return False
-        except BaseException as error:
-            os.close(handle)
-            if isinstance(error, OSError):
-                message = f"cannot lock {self.path}: {error.strerror}; put the folder on a disk that has file locks"
-                raise UserError(message) from None
-            raise
-        self._handle = handle
-        with contextlib.suppress(OSError):  # on a full disk it is held without a name
-            os.ftruncate(handle, 0)
-            os.write(handle, f"{os.getpid()}\n".encode())
-        return True
-
-    def _wait(self, handle: int) -> bool:
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            time.sleep(0.05)
-            if _take(handle, wait=False):
-                return True
-        name = "/".join(self.path.parts[-2:])
-        print(printable_line(f"waiting for {self.holder()}, which holds the lock {name}"), file=sys.stderr, flush=True)
-        return _take(handle, wait=True)
-
-    def holder(self) -> str:
-        """Who holds the lock, for an error message."""
-        with contextlib.suppress(OSError):
-            pid = self.path.read_text(encoding="ascii", errors="replace").strip()
-            if pid.isdigit():
-                return f"process {pid}"
-        return "another process"
-
-    def release(self) -> None:
-        """Let go; harmless when not held."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-
 @contextmanager
 def sole_maker(target: Path) -> Iterator[None]:
     """Holds the lock beside `target`, below a folder that is made where it is absent; UserError where it is held."""
@@ -271,30 +224,6 @@ def sole_maker(target: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-if sys.platform == "win32":
-
-    def _take(handle: int, *, wait: bool) -> bool:
-        os.lseek(handle, 1 << 30, os.SEEK_SET)  # Windows locks forbid reading: lock a byte that the pid never reaches
-        while True:
-            try:
-                msvcrt.locking(handle, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-            except OSError:
-                if not wait:
-                    return False
-            else:
-                os.lseek(handle, 0, os.SEEK_SET)
-                return True
-
-else:
-
-    def _take(handle: int, *, wait: bool) -> bool:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            return False
-        return True
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ LAYERS = (
     ("method_errors",),
     ("method",),
     ("credit", "state_keys", "stats", "files", "watch", "assignments", "declared"),
-    ("manifest",),
+    ("manifest", "locks"),
     ("core", "machine", "terminal", "version"),
 )
 """Top to bottom; packages of one layer do not import each other. The same list is in docs/architecture.md."""

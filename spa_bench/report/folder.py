@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from spa_bench.core import UserError
-from spa_bench.files import TEMPORARY, Lock, sync, sync_names, write_whole
+from spa_bench.files import TEMPORARY, sync, sync_names, write_whole
+from spa_bench.locks import Lock
 from spa_bench.report import pictures, texts
 from spa_bench.report.contents import Contents
 from spa_bench.runs.reading import read_json

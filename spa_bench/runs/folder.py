@@ -19,8 +19,9 @@ from typing import Any, Self
 from spa_bench import manifest
 from spa_bench.config import RunConfig, build
 from spa_bench.core import UserError
-from spa_bench.files import Lock, folder_whole, remove, remove_unfinished, simple_name, write_whole
+from spa_bench.files import folder_whole, remove, remove_unfinished, simple_name, write_whole
 from spa_bench.identity import WORDS, decisive
+from spa_bench.locks import Lock
 from spa_bench.runs.journal import Journal, plain
 from spa_bench.runs.names import reward_name, world_name
 from spa_bench.runs.reading import CHECKPOINTS, RUN, read_json

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench.core import UserError
-from spa_bench.files import Lock, remove
+from spa_bench.files import remove
+from spa_bench.locks import Lock
 from spa_bench.runs.folder import read_run
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import run_name

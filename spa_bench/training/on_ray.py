@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import threading
 import time
 from collections import Counter, deque
@@ -23,7 +22,7 @@ from typing import Any
 
 from spa_bench.config import RunConfig
 from spa_bench.core import UserError
-from spa_bench.files import TEMPORARY, cache_root, sole_maker
+from spa_bench.files import cache_root, sole_maker, temporary_name
 from spa_bench.runs.deadline import Deadline
 from spa_bench.runs.folder import RunFolder, record_failure, run_path
 from spa_bench.runs.progress import Progress
@@ -127,7 +126,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
 @contextmanager
 def _place(results: Path) -> Iterator[ray_tasks.Place]:
     """The driver's folders, with a file in each by which a node knows them."""
-    token = f"{TEMPORARY}ray-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}"
+    token = temporary_name(Path(f"ray-{secrets.token_hex(8)}")).name
     own = {name: value for name in ray_tasks.HANDED if (value := os.environ.get(name)) is not None}
     place = ray_tasks.Place(results.absolute(), cache_root(), token, Path.cwd(), own)
     place.results.mkdir(parents=True, exist_ok=True)

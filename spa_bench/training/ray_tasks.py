@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spa_bench.config import RunConfig
-from spa_bench.files import TEMPORARY, Lock, cache_entry, cache_root, folder_whole, remove
+from spa_bench.files import TEMPORARY, cache_entry, cache_root, folder_whole, remove
+from spa_bench.locks import Lock
 from spa_bench.runs.deadline import Deadline
 from spa_bench.runs.folder import RunFolder, run_path
 from spa_bench.runs.progress import INTERVAL, Progress, Stage

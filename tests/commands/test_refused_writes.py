@@ -19,6 +19,7 @@ from small_disk import disk, fill, remount
 from spa_bench import files
 from spa_bench.commands import failures
 from spa_bench.core import UserError
+from spa_bench.locks import machine_name
 
 SIZE = ("--groups", "2", "--samples", "2", "--points", "0", "--probes", "0", "--fits", "1")
 
@@ -248,7 +249,7 @@ def test_t10_what_libraries_raise_names_the_folder_that_was_written(tmp_path: Pa
     for raised, named in (
         (Rust("I/O error: No space left on device (os error 28)"), final),
         (OSError(errno.ENOSPC, "x"), final),
-        (OSError(errno.EROFS, "x", str(tmp_path / ".tmp-entry" / "weights")), final),
+        (OSError(errno.EROFS, "x", str(tmp_path / f".tmp-entry-{machine_name()}" / "weights")), final),
         (OSError(errno.EACCES, "x", str(tmp_path / "elsewhere")), tmp_path / "elsewhere"),
     ):
         with pytest.raises(OSError, match=r".") as caught, files.folder_whole(final):

@@ -17,7 +17,7 @@ from invoked import invoke
 from written_runs import write_run
 
 from spa_bench.core import UserError
-from spa_bench.files import Lock
+from spa_bench.locks import Lock
 from spa_bench.report.contents import gather
 from spa_bench.report.folder import BUILD, LOCK, MANIFEST, write
 

@@ -27,7 +27,8 @@ from strategies import max_examples
 from spa_bench import files, manifest
 from spa_bench.config import RunConfig, build
 from spa_bench.core import Step, Task, Tokens, Trajectory, UserError
-from spa_bench.files import Lock, cache_entry, cache_root
+from spa_bench.files import cache_entry, cache_root
+from spa_bench.locks import Lock
 from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.runs.folder import RunFolder, config_hash, read_run, record_failure, run_path
 from spa_bench.runs.journal import Journal

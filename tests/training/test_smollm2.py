@@ -26,7 +26,8 @@ from tiny import config
 from spa_bench import registry
 from spa_bench.commands.options import Flags
 from spa_bench.core import Conversation, Message, UserError
-from spa_bench.files import TEMPORARY, Lock, data_folder
+from spa_bench.files import TEMPORARY, data_folder
+from spa_bench.locks import Lock
 from spa_bench.training import sizes, start
 from spa_bench.training import smollm2 as data
 from spa_bench.training.model_content import identify

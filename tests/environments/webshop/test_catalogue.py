@@ -38,7 +38,7 @@ from spa_bench.environments.webshop.catalogue import (
     in_blocks,
 )
 from spa_bench.environments.webshop.products import Instruction, Product, indexed
-from spa_bench.files import Lock
+from spa_bench.locks import Lock
 from spa_bench.runs.progress import Progress
 
 Item = dict[str, Any]
