@@ -242,6 +242,11 @@ class PPOConfig(Section):
         description="tasks whose episodes all have the same outcome are left out of the update and others are drawn "
         "in their place, up to three times; their steps count",
     )
+    stop_on_collapse: bool = Field(
+        False,
+        description="end training where the policy has collapsed: half of its replies repeat the one before, or they "
+        "hardly depend on the prompt; what is evaluated is the policy before",
+    )
     entropy_coef: float = Field(0.0, ge=0, description="weight of the entropy bonus")
     kl_coef: float = Field(0.05, ge=0, description="weight of the KL to the warm start")
     max_grad_norm: float = Field(1.0, gt=0, description="longer gradients are scaled down to it")

@@ -33,7 +33,7 @@ def decisive(config: RunConfig) -> dict[str, Any]:
     values["model"]["device"] = config.model.device.partition(":")[0]  # which GPU of several
     for key in NAMED:
         del values["eval"][key]
-    added = [*(("eval", key) for key in SHOWN), *(("ppo", key) for key in OPTIMISER_AXIS)]
+    added = [*(("eval", key) for key in SHOWN), *(("ppo", key) for key in (*OPTIMISER_AXIS, "stop_on_collapse"))]
     for section, key in added:  # at their defaults as before there were any
         if getattr(getattr(config, section), key) == type(getattr(config, section)).model_fields[key].default:
             del values[section][key]

@@ -33,7 +33,7 @@ COSTS = (
 )
 """What a run spent. `extra_*` is the method's overhead: what it alone needs."""
 
-KINDS = ("iteration", "stage", "evaluation", "spent", "failed", "done", "summary")
+KINDS = ("iteration", "stage", "evaluation", "spent", "failed", "done", "summary", "stopped")
 """Of the rows of `metrics.jsonl`. `evaluation`: of the evaluation set after an iteration, as `eval.every` asks for."""
 
 

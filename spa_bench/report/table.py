@@ -34,6 +34,7 @@ from spa_bench.analysis.runs import COSTS, Run, about
 from spa_bench.analysis.step_intervals import usual_baseline
 from spa_bench.core import BUCKETS, UserError, bucket
 from spa_bench.report.ablations import Ablation, ablations
+from spa_bench.runs.collapse import said as collapsed
 from spa_bench.stats import Estimate, over_seeds
 
 OVERSPENT = 1.1
@@ -259,30 +260,36 @@ def _notes(done: Sequence[Run], methods: Mapping[str, Sequence[Run]]) -> list[st
     notes = our_forms({label: told_form(members[0]) for label, members in methods.items()})
     notes += [f"{label} uses {what}; other methods do not" for label, what in told.items() if what]
     notes += [*estimators(methods), *unrecorded(methods)]
-    for run in done:
-        if run.unreadable or run.duplicates:
-            notes.append(
-                f"{run.name}: {run.unreadable} unreadable lines and {run.duplicates} repeated episodes ignored"
-            )
-        if run.strange:
-            notes.append(f"{run.name}: metrics.jsonl has rows of an unknown kind ({', '.join(run.strange)})")
-        if run.missing:
-            notes.append(f"{run.name}: {run.missing} tasks of the evaluation set have no episode on record")
-        if errors := sum(episode.error for episode in run.panels[EVAL]):
-            notes.append(f"{run.name}: {errors} episodes excluded, stopped by an error outside the agent's control")
-        if skipped := int(sum(row.get("skipped") or 0 for row in run.iterations)):
-            done_too = int(sum(row.get("updates") or 0 for row in run.iterations))
-            notes.append(f"{run.name}: {skipped} of {skipped + done_too} updates skipped, not finite")
-        if undone := [row["broken"] for row in run.iterations if row.get("broken")]:
-            notes.append(f"{run.name}: {len(undone)} of {len(run.iterations)} iterations taken back: {undone[-1]}")
-        if (share := run.overspent) > OVERSPENT:
-            notes.append(
-                f"{run.name}: spent {share:.1f} times the training budget: its first iteration cost more than expected"
-            )
+    notes += [note for run in done for note in _notes_of(run)]
     seeds = {label: sorted(run.seed for run in members) for label, members in methods.items()}
     if len({tuple(numbers) for numbers in seeds.values()}) > 1:
         notes += [f"seeds differ: {label} has {numbers}" for label, numbers in seeds.items()]
     return notes + _at_an_end(done) + _unequal(done)
+
+
+def _notes_of(run: Run) -> list[str]:
+    """What a reader must know of one run."""
+    notes = []
+    if run.unreadable or run.duplicates:
+        notes.append(f"{run.name}: {run.unreadable} unreadable lines and {run.duplicates} repeated episodes ignored")
+    if run.strange:
+        notes.append(f"{run.name}: metrics.jsonl has rows of an unknown kind ({', '.join(run.strange)})")
+    if run.missing:
+        notes.append(f"{run.name}: {run.missing} tasks of the evaluation set have no episode on record")
+    if errors := sum(episode.error for episode in run.panels[EVAL]):
+        notes.append(f"{run.name}: {errors} episodes excluded, stopped by an error outside the agent's control")
+    if skipped := int(sum(row.get("skipped") or 0 for row in run.iterations)):
+        done_too = int(sum(row.get("updates") or 0 for row in run.iterations))
+        notes.append(f"{run.name}: {skipped} of {skipped + done_too} updates skipped, not finite")
+    if undone := [row["broken"] for row in run.iterations if row.get("broken")]:
+        notes.append(f"{run.name}: {len(undone)} of {len(run.iterations)} iterations taken back: {undone[-1]}")
+    if collapse := collapsed(run.iterations):
+        notes.append(f"{run.name}: collapsed: {collapse}")
+    if (share := run.overspent) > OVERSPENT:
+        notes.append(
+            f"{run.name}: spent {share:.1f} times the training budget: its first iteration cost more than expected"
+        )
+    return notes
 
 
 def _at_an_end(done: Sequence[Run]) -> list[str]:

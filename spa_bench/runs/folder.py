@@ -162,6 +162,12 @@ class RunFolder:
         for _, path in found[: max(0, len(found) - keep)]:
             remove(path)
 
+    def drop(self, after: int) -> None:
+        """Remove the checkpoints of later iterations than this."""
+        for number, path in self._checkpoints():
+            if number > after:
+                remove(path)
+
     def _checkpoints(self) -> list[tuple[int, Path]]:
         found = self.checkpoints.glob("[0-9]*")
         return sorted((int(path.name), path) for path in found if path.name.isdecimal() and path.is_dir())

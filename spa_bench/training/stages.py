@@ -21,12 +21,14 @@ from spa_bench.method import RewardMethod
 from spa_bench.rollout.branching import Grower, branches
 from spa_bench.rollout.game import Request
 from spa_bench.rollout.simulator import PlayedOn
+from spa_bench.runs.collapse import said as collapsed
 from spa_bench.runs.deadline import NEVER, Deadline
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.names import reward_typed
 from spa_bench.runs.progress import Progress
-from spa_bench.training import checkpoint, held_out, metrics, ppo, pricing, ranks, sampling, soundness, start
+from spa_bench.training import checkpoint, collapse, held_out, metrics, ppo, pricing, ranks, sampling, soundness, start
 from spa_bench.training.backbone import Tunable
+from spa_bench.training.batches import Limit
 from spa_bench.training.budget import Budget, least_steps, so_far
 from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.collection import Collection
@@ -163,13 +165,36 @@ class Run(Collection):
                 steps, self.left = budget.next(), budget.left
                 if broken and (not steps or len(broken) >= soundness.MOST_BROKEN):
                     raise ppo.TrainingError(soundness.said(broken, iteration - 1, self.checked.name))
-                if not steps:
+                if not steps or self._stopped(iteration - 1, learner):
                     break
                 self._look(iteration - 1, learner)
                 row = self._iterate(iteration, steps, learner)
                 broken = [*broken, self.broken] if self.broken else []
                 budget.add(row)
                 stage.advance(budget.used - stage.done)
+
+    def _stopped(self, iteration: int, learner: Learner) -> bool:
+        """Whether training ends here, as `ppo.stop_on_collapse` asks for; the learner is then the last good one.
+
+        Each iteration is measured before its update: the last policy that had not collapsed is that of two before.
+        """
+        if not self.config.ppo.stop_on_collapse:
+            return False
+        rows, _ = self.folder.metrics.read()
+        row = next((row for row in rows if row.get("kind") == "stopped"), None)
+        if row is None:
+            done = {row["iteration"]: row for row in rows if row.get("kind") == "iteration"}
+            if (reason := collapsed(done[number] for number in range(1, iteration + 1))) is None:
+                return False
+            row = {"kind": "stopped", "iteration": iteration, "kept": iteration - 2, "reason": reason}
+            self.progress.note(f"iteration {iteration}: {reason}: training ends with the policy of {row['kept']}")
+            self.folder.metrics.append(row)
+        kept = row["kept"]
+        ranks.on_first(lambda: self.folder.drop(after=kept))
+        latest = self.folder.latest_checkpoint()
+        _, policy, optimizer = self._restore(self.policy_folder, None if latest is None else latest[1])
+        learner.take(policy, optimizer)
+        return True
 
     def _look(self, iteration: int, learner: Learner) -> None:
         """Evaluate after this iteration, where `eval.every` says so; the last one's is that of every run's end."""
@@ -209,7 +234,7 @@ class Run(Collection):
                     folder, learner.agent, learner.policy, moments, self.checked, row, origin=learner.origin
                 )
             self.folder.metrics.append(row)
-            self.folder.prune(keep=1)
+            self.folder.prune(keep=3 if self.config.ppo.stop_on_collapse else 1)
             return row
 
         return ranks.on_first(save)
@@ -267,6 +292,7 @@ class Run(Collection):
                 self.checked, learner.policy, learner.reference, trajectories, settings,
                 sampler_tolerance=tolerance["sampler"], finished=finished,
             )  # fmt: skip
+            crossed = None if part else collapse.mutual_information(learner.policy, trajectories, Limit.of(settings))
         if (iteration, part) == (1, 0) and priced.figures["largest_log_ratio_to_start"] > tolerance["kl"]:
             raise ppo.TrainingError(
                 f"the KL to the warm start is not 0 before the first update (a log-prob differs by "
@@ -282,7 +308,8 @@ class Run(Collection):
         if reason := soundness.fault(learner.start_size, learner.policy.model, learner.policy.value):
             figures = self._take_back(learner, figures, reason)
         learner.meter.learned(figures, sum(len(sample.old_logprobs) for sample in priced.samples), settings.epochs)
-        return priced.rewards, priced.figures | figures
+        informed = {} if crossed is None else {"mutual_information": crossed}
+        return priced.rewards, priced.figures | informed | figures
 
     def _take_back(self, learner: Learner, figures: dict[str, float], reason: str) -> dict[str, float]:
         """Back to the last checkpoint, or the warm start: none of the update's steps counts."""

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -442,3 +443,33 @@ def test_rewards_are_shown_on_the_first_held_out_episodes_only_where_so_many_are
 def priced(path: Path, stage: str) -> list[int]:
     """Indices of the evaluation's episodes whose rewards are on record."""
     return [row["index"] for row in Journal(path / "prices.jsonl").read()[0] if row["stage"] == stage]
+
+
+def test_training_ends_at_a_collapse_with_the_last_policy_before_it(tmp_path: Path, monkeypatch) -> None:
+    def at_third(rows: Iterable[Mapping[str, Any]]) -> str | None:
+        return "it has" if len([*rows]) == 3 else None
+
+    ppo = {**SETTINGS["ppo"], "learning_rate": 3e-3, "warmup": 0}
+    calm = run(config(reward=LIVELY, ppo=ppo | {"iterations": 1}), tmp_path)
+    settings = config(reward=LIVELY, ppo=ppo | {"iterations": 5, "stop_on_collapse": True})
+    monkeypatch.setattr(stages, "collapsed", at_third)
+    path = run_path(tmp_path, settings)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stages.Run, "play", interrupted)
+        run(settings, tmp_path)
+    assert run(settings, tmp_path) == path, "it goes on after the interruption as it would have"
+
+    kinds = [(row["kind"], row.get("iteration")) for row in metrics(path)]
+    assert kinds.count(("stopped", 3)) == 1 and ("iteration", 4) not in kinds
+    (stopped,) = [row for row in metrics(path) if row["kind"] == "stopped"]
+    assert (stopped["kept"], stopped["reason"]) == (1, "it has")
+    assert stages.weights_hash(path / "checkpoints" / "0001" / "policy") == stages.weights_hash(
+        next((calm / "checkpoints").iterdir()) / "policy"
+    )
+    assert [folder.name for folder in (path / "checkpoints").iterdir()] == ["0001"]
+    evaluated = [[row for place, row in episodes(one).items() if place[0] == "eval"] for one in (path, calm)]
+    assert evaluated[0] == evaluated[1]
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
