@@ -1,15 +1,15 @@
-"""Fresh episodes for an iteration of training, recorded as they are played."""
+"""Fresh episodes for an iteration of training, recorded as they are played, and the rewards assigned to them."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 import numpy as np
 
 from spa_bench.config import RunConfig
-from spa_bench.core import Agent, Task, Trajectory, derive_seed
+from spa_bench.core import Agent, Floats, Task, Trajectory, derive_seed
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.training import sampling, start
@@ -71,3 +71,14 @@ class Collection(Evaluation):
                 task = self.common.train[position]
                 for _ in range(samples):
                     yield task, derive_seed(self.config.seed, "train", iteration, task.key, next(number))
+
+    def record_prices(self, iteration: int, prices: Mapping[int, Floats], stage: str = "train") -> None:
+        """The method's rewards: one row for each episode by its index, one number for each of its own steps."""
+        place = {"stage": stage, "iteration": iteration}
+        have = set()
+        if stage != "train" or iteration == self.resumed:
+            rows = (row for row in self.folder.prices.scan() if row)
+            have = {row.get("index") for row in rows if place.items() <= row.items()}
+        self.folder.prices.extend(
+            place | {"index": index, "rewards": earned} for index, earned in prices.items() if index not in have
+        )

@@ -7,7 +7,7 @@ checkpoint and the recorded episodes end.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -256,7 +256,7 @@ class Run(Collection):
             moved = sampling.learnt_from(played, again=self.config.ppo.dynamic_sampling)
             rewards, figures = self._learn(learner, [*moved.values()], iteration, self.config.ppo.minibatches)
             still = {index: np.zeros(0) for index, episode in played.items() if not episode.steps}
-            self._record_prices(iteration, still | dict(zip(moved, rewards, strict=True)))
+            self.record_prices(iteration, still | dict(zip(moved, rewards, strict=True)))
         if not figures["updates"] and not self.broken:
             self.broken = "no loss or gradient was finite, so there was no update"
         row: dict[str, Any] = {"kind": "iteration", "iteration": iteration}
@@ -370,7 +370,7 @@ class Run(Collection):
             if number not in have:
                 self.log(trajectory, "train", iteration, number, parent=parent)
         won = {number: np.zeros(0) for number, _, trajectory in grown if not trajectory.steps}
-        self._record_prices(iteration, won | {number: np.concatenate(earned) for number, earned in prices.items()})
+        self.record_prices(iteration, won | {number: np.concatenate(earned) for number, earned in prices.items()})
         return [trajectory for _, _, trajectory in grown], metrics.merged(parts)
 
     def _price_held_out(self) -> None:
@@ -379,21 +379,10 @@ class Run(Collection):
         for stage in ("warm_start", "eval"):
             episodes = dict(sorted(self.recorded(stage, 0).items())[: self.config.eval.rewards])
             prices, reason = ranks.on_first(partial(held_out.assigned, self.checked, episodes))
-            self._record_prices(0, prices, stage)
+            self.record_prices(0, prices, stage)
             if reason:
                 self.progress.note(f"{self.checked.name}: rewards of held-out episodes are not recorded: {reason}")
                 return
-
-    def _record_prices(self, iteration: int, prices: Mapping[int, Floats], stage: str = "train") -> None:
-        """The method's rewards: one row for each episode by its index, one number for each of its own steps."""
-        place = {"stage": stage, "iteration": iteration}
-        have = set()
-        if stage != "train" or iteration == self.resumed:
-            rows = (row for row in self.folder.prices.scan() if row)
-            have = {row.get("index") for row in rows if place.items() <= row.items()}
-        self.folder.prices.extend(
-            place | {"index": index, "rewards": earned} for index, earned in prices.items() if index not in have
-        )
 
 
 def weights_hash(folder: Path) -> str:
