@@ -48,7 +48,7 @@ class Part:
 
 ALFWORLD = (
     *("sparse", "ppo", "spa", "spa-published", "spa-released", "stepagent-inverse", "3spo", "rloo", "gigpo"),
-    *("gigpo:key=state", "potential", "shuffled"),
+    *("gigpo:key=state", "hgpo", "potential", "shuffled"),
 )
 OTHERS = ("sparse", "spa", "spa-published", "gigpo")
 SMOLLM2 = "recipe:smollm2-cpu"
