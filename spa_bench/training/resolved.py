@@ -63,6 +63,7 @@ def _world(found: Resolved, config: RunConfig, world: TextEnv) -> None:
         "world.max_steps": (world.max_steps, config.env),
         "world.train_tasks": ("all", config.env),
         "eval.tasks": ("all", "eval.split"),
+        "eval.rewards": ("all", "eval.tasks"),
         "ppo.loss_constant": (prompting.longest_episode(config, world.max_steps), "model.max_new_tokens"),
         "ppo.clip_high": (config.ppo.clip, "ppo.clip"),
     }
