@@ -20,6 +20,7 @@ from spa_bench.analysis.runs import Run, find, load
 from spa_bench.analysis.settings import differing, digest, without_presets
 from spa_bench.config import NAMED, SHOWN
 from spa_bench.core import UserError
+from spa_bench.identity import WORDS
 from spa_bench.runs.names import run_name, world_name
 
 VARYING = ("reward", "reward_options", "seed", "batch", "limits")
@@ -178,9 +179,15 @@ def setting(run: Run) -> str:
 
 
 def alike(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
-    """As `setting`, of what `run.json` holds. Content counts where it is on record."""
+    """As `setting`, of what `run.json` holds. Content counts where it is on record.
+
+    What is drawn for a table is drawn by this text: for runs of before a setting was there it stays as it was.
+    """
     held = {name: facts[name] for name in FACTS if name != "panel" and facts.get(name)}
-    return json.dumps([shared(config), facts.get("panel"), *([held] if held else [])], sort_keys=True)
+    same = shared(config)
+    if same.get("model", {}).get("tokens") == WORDS:
+        same["model"] = {key: value for key, value in same["model"].items() if key != "tokens"}
+    return json.dumps([same, facts.get("panel"), *([held] if held else [])], sort_keys=True)
 
 
 def shared(config: Mapping[str, Any]) -> dict[str, Any]:

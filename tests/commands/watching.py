@@ -23,7 +23,7 @@ class Watch:
         handle = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
 
         def seen(event: str, arguments: tuple[object, ...]) -> None:
-            of_this_machine = isinstance(arguments[-1], str | bytes) and event == "socket.connect"  # a path
+            of_this_machine = event == "socket.connect" and isinstance(arguments[-1], str | bytes)  # a path
             if event in CONNECTS and not of_this_machine:
                 where = "".join(traceback.format_stack(limit=60))
                 os.write(handle, f"{event} {arguments}\n{where}\n".encode())
