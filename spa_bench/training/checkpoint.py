@@ -20,6 +20,7 @@ from spa_bench.training import adapter
 from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.masters import MasterAdamW
 from spa_bench.training.policy import Policy
+from spa_bench.training.sharding import ShardedAdamW, below_fp32, like, whole
 
 if TYPE_CHECKING:
     from spa_bench.training.language_model import LanguageModel
@@ -28,28 +29,33 @@ MASTER = "master."
 """Before the number of an fp32 master among the optimiser's tensors."""
 
 
-def make_optimizer(policy: Policy, settings: PPOConfig) -> MasterAdamW:
+def make_optimizer(policy: Policy, settings: PPOConfig, parts: Policy | None = None) -> MasterAdamW:
     """AdamW without decay, with cleanrl's epsilon: a group for the network, and one for the value head.
 
     The head, which starts from nothing, has its own rate.
-    `initial_lr` is what `ppo.update` raises each group's rate to.
+    `initial_lr` is what `ppo.update` raises each group's rate to. `parts` is what is trained in the policy's place.
     """
-    parts = [(policy.model, settings.learning_rate), (policy.value, settings.value_learning_rate)]
+    own = policy if parts is None else parts
+    rates = [(own.model, settings.learning_rate), (own.value, settings.value_learning_rate)]
     groups = [
         {"params": [weight for weight in part.parameters() if weight.requires_grad], "lr": rate, "initial_lr": rate}
-        for part, rate in parts
+        for part, rate in rates
     ]
-    return MasterAdamW(groups, weight_decay=0.0, eps=1e-5)
+    if own is policy:
+        return MasterAdamW(groups, weight_decay=0.0, eps=1e-5)
+    optimizer = ShardedAdamW(groups, weight_decay=0.0, eps=1e-5)
+    optimizer.below = below_fp32(policy, own)
+    return optimizer
 
 
 def moments_of(optimizer: MasterAdamW) -> dict[str, Tensor]:
     """What the optimiser knows, by name."""
     found = {
-        f"{index}.{name}": torch.as_tensor(value).contiguous()
+        f"{index}.{name}": whole(torch.as_tensor(value)).contiguous()
         for index, state in optimizer.state_dict()["state"].items()
         for name, value in state.items()
     }
-    return found | {f"{MASTER}{number}": master for number, master in optimizer.masters()}
+    return found | {f"{MASTER}{number}": whole(master) for number, master in optimizer.masters()}
 
 
 def save(
@@ -76,17 +82,23 @@ def save(
     (folder / "metrics.json").write_text(json.dumps(row, allow_nan=False))
 
 
-def load(folder: Path, policy: Policy, optimizer: MasterAdamW) -> dict[str, Any]:
-    """Restore value head and optimiser; returns the iteration's metrics. The agent has loaded the model's weights."""
+def load_head(folder: Path, policy: Policy) -> None:
+    """Restore the value head. The agent has loaded the model's weights."""
     policy.value.load_state_dict(safetensors.torch.load_file(folder / "value.safetensors"))
+
+
+def load(folder: Path, optimizer: MasterAdamW) -> dict[str, Any]:
+    """Restore the optimiser; returns the iteration's metrics."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     masters = dict(optimizer.masters())
     for key, value in safetensors.torch.load_file(folder / "optimizer.safetensors").items():
         if key.startswith(MASTER):
-            masters[key.removeprefix(MASTER)].copy_(value)
+            own = masters[key.removeprefix(MASTER)]
+            own.copy_(like(value, own))
             continue
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
+        state.setdefault(int(index), {})[name] = like(value, weights[int(index)])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     row: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
     return row

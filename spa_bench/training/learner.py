@@ -63,6 +63,8 @@ class Learner:
 
     agent: LanguageModel
     policy: Policy
+    trained: Policy
+    """`sharding.trained` of the policy."""
     optimizer: MasterAdamW
     reference: pricing.Reference
     simulator: PlayedOn
@@ -79,9 +81,12 @@ class Learner:
         self.meter = Meter(self.agent, self.policy)
 
     @torch.no_grad()
-    def take(self, policy: Policy, optimizer: MasterAdamW) -> None:
+    def take(self, policy: Policy, trained: Policy, optimizer: MasterAdamW) -> None:
         """Take over the numbers of another policy of this shape, and of its optimiser."""
         self.policy.load_state_dict(policy.state_dict())
+        if trained is not policy:
+            for ours, theirs in zip(self.trained.parameters(), trained.parameters(), strict=True):
+                ours.copy_(theirs)
         self.optimizer.load_state_dict(optimizer.state_dict())
         for (_, own), (_, other) in zip(self.optimizer.masters(), optimizer.masters(), strict=True):
             own.copy_(other)

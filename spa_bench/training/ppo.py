@@ -19,6 +19,7 @@ from spa_bench.training import ranks
 from spa_bench.training.batches import Limit, Sequences, microbatches, tokens_computed
 from spa_bench.training.objective import Totals, gains, ratios, sequences, shares
 from spa_bench.training.policy import Policy
+from spa_bench.training.sharding import is_sharded, whole
 
 
 class TrainingError(UserError):
@@ -128,7 +129,8 @@ def update(
                 group["lr"] = group["initial_lr"] * min(1.0, done / max(settings.warmup, 1))
             own = [batch[i] for i in ranks.dealt([one.sequences.size for one in batch])]
             passes = _passes(own, settings, packed=policy.packed)
-            figures = _step(policy, optimizer, passes, totals_of(batch), settings, kl_in_loss)
+            idle = _idle(batch, settings, len(passes)) if is_sharded(policy) else []
+            figures = _step(policy, optimizer, passes, totals_of(batch), settings, kl_in_loss, idle)
             if steps == skipped == 0 and figures["ratio_gap"] > ratio_tolerance:
                 raise TrainingError(
                     f"first minibatch: a probability ratio is off 1 by {figures['ratio_gap']:.2g} (allowed "
@@ -163,6 +165,12 @@ def _passes(batch: Sequence[Sample], settings: PPOConfig, *, packed: bool) -> li
     return [[pieces[i] for i in indices] for indices in groups]
 
 
+def _idle(batch: Sequence[Sample], settings: PPOConfig, own: int) -> list[list[Sample]]:
+    """Passes of the smallest episode, so that this rank, with passes of its `own`, makes as many as the others."""
+    smallest = min(batch, key=lambda one: one.sequences.size)
+    return [smallest.parts(settings.microbatch)[:1]] * (ranks.most(own) - own)
+
+
 def _step(
     policy: Policy,
     optimizer: torch.optim.Optimizer,
@@ -170,10 +178,11 @@ def _step(
     totals: Totals,
     settings: PPOConfig,
     kl_in_loss: bool,
+    idle: Sequence[Sequence[Sample]] = (),
 ) -> dict[str, float]:
     """One optimiser step over a minibatch, its gradient accumulated over its passes, of which each rank has its own.
 
-    `totals` are those of all ranks, and so are the figures.
+    `totals` are those of all ranks, and so are the figures. The `idle` passes count for nothing.
     """
     divisor, decisions = totals.divisor(settings), max(totals.decisions, 1)
     divisors = (divisor, decisions, divisor, divisor, totals.tokens, totals.tokens)
@@ -193,6 +202,9 @@ def _step(
         found = (part.policy, part.value, part.kl, part.entropy, part.clipped, part.approx_kl)
         for name, value, count in zip(sums, found, divisors, strict=True):
             sums[name] += value.item() / count
+    for samples in idle:
+        part = losses(policy, samples, settings)
+        (0.0 * (part.policy + part.value)).backward()  # type: ignore[no-untyped-call]
     ranks.sum_gradients(optimizer)
     told = ranks.everyone([list(sums.values()), ratio_gap, finite])
     sums = dict(zip(sums, map(sum, zip(*(one[0] for one in told), strict=True)), strict=True))
@@ -212,6 +224,6 @@ def _clipped(optimizer: torch.optim.Optimizer, largest: float) -> float:
     larger rewards would mean smaller updates of the policy.
     """
     network, head = (
-        torch.nn.utils.clip_grad_norm_(group["params"], largest).item() for group in optimizer.param_groups
+        whole(torch.nn.utils.clip_grad_norm_(group["params"], largest)).item() for group in optimizer.param_groups
     )
     return network if math.isfinite(head) else math.nan

@@ -25,6 +25,7 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from spa_bench.core import UserError
 from spa_bench.runs.journal import plain
@@ -38,7 +39,16 @@ noticed at once, by its closed connection."""
 SECONDS_TO_DIE = 5.0
 """Between the closed connection of a rank and the end of its process."""
 
-LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE", "ROLE_RANK")
+LAUNCHED = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "GROUP_RANK",
+    "GROUP_WORLD_SIZE",
+    "ROLE_RANK",
+    "ACCELERATE_USE_FSDP",
+)
 
 
 class RankDied(UserError):
@@ -59,6 +69,8 @@ class _Ranks:
     """Rank 0 does something that the others wait for."""
     messages: Any = None
     """A process group on the CPU, whatever the device."""
+    plugin: Any = None
+    """accelerate's, where the run was launched with FSDP2."""
     places: list[Any] = field(default_factory=list)
     """Process id and host of each rank."""
 
@@ -73,18 +85,42 @@ def launched() -> bool:
 
 def begin(cpu: bool) -> None:
     """Join the other ranks, where this process was started as one of several. Sets the CUDA device of this rank."""
-    if not launched() or _own.size > 1:
+    if _own.size > 1:
+        return
+    if not launched():
+        _hide_launch()
         return
     from accelerate import PartialState  # type: ignore[import-untyped]
 
+    _own.plugin = _plugin()
     state = PartialState(cpu=cpu, timeout=LONGEST_WAIT)
     _own.rank, _own.size = state.process_index, state.num_processes
     _own.messages = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
     _own.places = everyone([os.getpid(), socket.gethostname()])
-    # A library that found them would share out its work once more, as the Trainer of the warm start does.
     PartialState._reset_state()
+    _hide_launch()
+
+
+def _hide_launch() -> None:
+    """A library that found the launcher's variables would share out its work once more, as the warm start's Trainer."""
     for name in LAUNCHED:
         os.environ.pop(name, None)
+
+
+def _plugin() -> Any:
+    from accelerate import FullyShardedDataParallelPlugin
+
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
+        return None
+    plugin = FullyShardedDataParallelPlugin()
+    if plugin.fsdp_version != 2:
+        raise UserError("accelerate launch --use_fsdp: add --fsdp_version 2")
+    return plugin
+
+
+def fsdp_plugin() -> Any:
+    """The settings of FSDP2 that the run was launched with; None without it."""
+    return _own.plugin
 
 
 def refuse(command: str) -> None:
@@ -154,6 +190,11 @@ def summed(numbers: Sequence[float]) -> list[float]:
     return [sum(column) for column in zip(*everyone(list(numbers)), strict=True)]
 
 
+def most(number: int) -> int:
+    """The largest of all ranks' numbers."""
+    return int(max(everyone(number)))
+
+
 def dealt(sizes: Sequence[int]) -> list[int]:
     """Which of the items of these sizes are this rank's, in order: so that all ranks have about as much."""
     if size() == 1:
@@ -176,6 +217,8 @@ def sum_gradients(optimizer: torch.optim.Optimizer) -> None:
         return
     works = []
     for weight in (weight for group in optimizer.param_groups for weight in group["params"]):
+        if isinstance(weight, DTensor):  # summed in the backward pass
+            continue
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)
         works.append(dist.all_reduce(weight.grad, async_op=True))

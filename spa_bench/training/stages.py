@@ -26,7 +26,7 @@ from spa_bench.runs.deadline import NEVER, Deadline
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.names import reward_typed
 from spa_bench.runs.progress import Progress
-from spa_bench.training import checkpoint, collapse, held_out, metrics, ppo, pricing, ranks, sampling, soundness, start
+from spa_bench.training import checkpoint, collapse, held_out, metrics, ppo, pricing, ranks, sampling, sharding, soundness, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.batches import Limit
 from spa_bench.training.budget import Budget, least_steps, so_far
@@ -111,7 +111,7 @@ class Run(Collection):
         frozen = None if adapted else make_policy(self.common, policy_folder)[1]
         latest = self.folder.latest_checkpoint()
         done, folder = latest if latest is not None else (0, None)
-        agent, policy, optimizer = self._restore(policy_folder, folder)
+        agent, policy, trained, optimizer = self._restore(policy_folder, folder)
         if folder is not None:
             checkpoint.load_method(folder, self.checked)
         start_size = soundness.at_start(self.folder.metrics.read()[0], (policy if frozen is None else frozen).model)
@@ -126,16 +126,19 @@ class Run(Collection):
         self.method.simulator, self.method.hindsight = simulator, hindsight
         self.method.demonstrator = demonstrator
         return Learner(
-            agent, policy, optimizer, reference, simulator, backbone, hindsight, demonstrator, start_size, origin
+            agent, policy, trained, optimizer, reference, simulator, backbone, hindsight, demonstrator, start_size, origin
         ), done
 
-    def _restore(self, policy_folder: Path | None, folder: Path | None) -> tuple[LanguageModel, Policy, Any]:
-        """Policy and optimiser as of the checkpoint in `folder`; None is the warm start."""
+    def _restore(self, policy_folder: Path | None, folder: Path | None) -> tuple[LanguageModel, Policy, Policy, Any]:
+        """Policy, what is trained, and optimiser as of the checkpoint in `folder`; None is the warm start."""
         agent, policy = make_policy(self.common, policy_folder if folder is None else folder / "policy")
-        optimizer = checkpoint.make_optimizer(policy, self.config.ppo)
         if folder is not None:
-            self._heal_metrics(checkpoint.load(folder, policy, optimizer))
-        return agent, policy, optimizer
+            checkpoint.load_head(folder, policy)
+        trained = sharding.trained(policy)
+        optimizer = checkpoint.make_optimizer(policy, self.config.ppo, trained)
+        if folder is not None:
+            self._heal_metrics(checkpoint.load(folder, optimizer))
+        return agent, policy, trained, optimizer
 
     def _heal_metrics(self, row: dict[str, Any]) -> None:
         """A kill between checkpoint and metrics loses the row there; the checkpoint kept a copy."""
@@ -302,9 +305,10 @@ class Run(Collection):
         done = settings.epochs * ((iteration - 1) * self.config.ppo.minibatches + part)
         with learner.meter.part("update"):
             figures = ppo.update(
-                learner.policy, learner.optimizer, priced.samples, settings, rng=rng, done=done,
+                learner.trained, learner.optimizer, priced.samples, settings, rng=rng, done=done,
                 kl_in_loss=not self.method.kl_in_reward, ratio_tolerance=tolerance["ratio"],
             )  # fmt: skip
+            sharding.give_weights(learner.trained, learner.policy)
         if reason := soundness.fault(learner.start_size, learner.policy.model, learner.policy.value):
             figures = self._take_back(learner, figures, reason)
         learner.meter.learned(figures, sum(len(sample.old_logprobs) for sample in priced.samples), settings.epochs)
@@ -316,8 +320,8 @@ class Run(Collection):
         self.broken = reason
         self.progress.note(f"{self.checked.place}: {reason}; taken back")
         latest = self.folder.latest_checkpoint()
-        _, policy, optimizer = self._restore(self.policy_folder, None if latest is None else latest[1])
-        learner.take(policy, optimizer)
+        _, policy, trained, optimizer = self._restore(self.policy_folder, None if latest is None else latest[1])
+        learner.take(policy, trained, optimizer)
         return figures | {"updates": 0.0, "skipped": figures["skipped"] + figures["updates"]}
 
     def _learn_from_trees(

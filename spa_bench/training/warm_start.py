@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from spa_bench.config import WarmStartConfig
-from spa_bench.training import ranks
+from spa_bench.training import ranks, sharding
 from spa_bench.training.batches import Sequences
 from spa_bench.training.masters import MasterAdamW
 from spa_bench.training.policy import Policy
@@ -88,13 +88,16 @@ def clone(
         if model.device.index:  # the Trainer would take the first in sight
             vars(config)["_setup_devices"] = model.device
             torch.cuda.set_device(model.device)
-        trainer = _trainer_of(Policy(model, recompute=recompute, packed=packed))(
+        network = Policy(model, recompute=recompute, packed=packed)
+        trained = sharding.trained(network)
+        trainer = _trainer_of(trained)(
             model=model, args=config, train_dataset=Dataset.from_list(rows).select(order),
             data_collator=_collated, processing_class=tokenizer, callbacks=[Report()],
-            optimizers=(_optimizer(model, settings), None),
+            optimizers=(_optimizer(trained.model, settings), None),
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)  # it prints each log line as a dictionary
         trainer.train()
+        sharding.give_weights(trained, network)
     model.train(False)
     return {"loss": losses[-1] if losses else float("nan"), "sequences": float(len(rows))}
 
@@ -126,6 +129,7 @@ def _optimizer(model: PreTrainedModel, settings: WarmStartConfig) -> MasterAdamW
         torch.nn.utils.clip_grad_norm_(found.param_groups[0]["params"], MAX_GRAD_NORM)
 
     found.register_step_pre_hook(clip)
+    found.register_step_post_hook(lambda *_: found.zero_grad())  # the Trainer knows the model, not what is in parts
     return found
 
 
@@ -153,8 +157,8 @@ def _trainer_of(network: Policy) -> Any:
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # type: ignore[no-untyped-def]
             episodes: list[Sequences] = inputs["episodes"]
             own = [episodes[i] for i in ranks.dealt([episode.size for episode in episodes])]
-            if not own:
-                return torch.zeros((), requires_grad=True)
+            if not own:  # a pass that counts for nothing, as every rank makes one
+                return 0.0 * network(episodes[:1]).logprobs.sum()
             return -network(own).logprobs.sum() / sum(len(episode.where) for episode in episodes)
 
     return Trainer

@@ -52,7 +52,8 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path:
     again = kind.load(str(tmp_path / "policy"), agent.prompt, context=512, max_new_tokens=8, told=False, dtype=dtype)
     loaded, other = Policy(again.model), Counting()
     fresh = checkpoint.make_optimizer(loaded, SETTINGS)
-    assert checkpoint.load(tmp_path, loaded, fresh) == ROW
+    checkpoint.load_head(tmp_path, loaded)
+    assert checkpoint.load(tmp_path, fresh) == ROW
     checkpoint.load_method(tmp_path, CheckedMethod("counting", other))
     assert other.counts.tolist() == [1, 2, 3]
     assert policy.value.weight.any()

@@ -103,3 +103,12 @@ def test_two_processes_make_the_run_of_one_and_a_dead_one_is_named(
     monkeypatch.setenv("SPA_BENCH_CACHE", str(cache))
     experiment.run(ranked.settings("embedded", model), folder / "ddp" / "killed", Progress.quiet())
     same(only(folder / "ddp" / "embedded"), killed)
+
+
+def test_weights_in_parts_are_those_of_one_process(alone: Path, model: Path, folder: Path) -> None:
+    done = launched(
+        "--use_fsdp --fsdp_version 2", folder / "cache-fsdp", folder / "fsdp", model, "embedded", "qwen2", "qwen2-lora"
+    )
+    assert done.returncode == 0, done.stderr
+    for kind in ("embedded", "qwen2", "qwen2-lora"):
+        same(only(alone / kind), only(folder / "fsdp" / kind))

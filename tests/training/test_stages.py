@@ -182,7 +182,7 @@ def test_extra_costs_are_those_since_they_were_last_asked_for(policy: Policy, ca
     simulator, reference = PlayedOn(player, agent), pricing.Reference(policy, Limit(10**6, 4))
     backbone = Tunable(reference, 1e-4)
     hindsight, demonstrator = Hindsight(agent, policy, "", Limit(10**6, 4)), Demonstrator(None)
-    learner = Learner(agent, policy, None, reference, simulator, backbone, hindsight, demonstrator, 1.0)
+    learner = Learner(agent, policy, policy, None, reference, simulator, backbone, hindsight, demonstrator, 1.0)
     nothing = {"extra_tokens": 0, "extra_tokens_sampled": 0, "extra_env_steps": 0}
     assert learner.extra() == nothing
     (continued,) = simulator([played[0].until(6)], 1, seed=3)
