@@ -41,10 +41,10 @@ def make_optimizer(policy: Policy, settings: PPOConfig, parts: Policy | None = N
         {"params": [weight for weight in part.parameters() if weight.requires_grad], "lr": rate, "initial_lr": rate}
         for part, rate in rates
     ]
-    if own is policy:
-        return MasterAdamW(groups, weight_decay=0.0, eps=1e-5)
-    optimizer = ShardedAdamW(groups, weight_decay=0.0, eps=1e-5)
-    optimizer.below = below_fp32(policy, own)
+    kind = MasterAdamW if own is policy else ShardedAdamW
+    optimizer = kind(groups, weight_decay=0.0, eps=1e-5)
+    if isinstance(optimizer, ShardedAdamW):
+        optimizer.below = below_fp32(policy, own)
     return optimizer
 
 

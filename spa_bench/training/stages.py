@@ -26,7 +26,19 @@ from spa_bench.runs.deadline import NEVER, Deadline
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.names import reward_typed
 from spa_bench.runs.progress import Progress
-from spa_bench.training import checkpoint, collapse, held_out, metrics, ppo, pricing, ranks, sampling, sharding, soundness, start
+from spa_bench.training import (
+    checkpoint,
+    collapse,
+    held_out,
+    metrics,
+    ppo,
+    pricing,
+    ranks,
+    sampling,
+    sharding,
+    soundness,
+    start,
+)
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.batches import Limit
 from spa_bench.training.budget import Budget, least_steps, so_far
@@ -126,7 +138,17 @@ class Run(Collection):
         self.method.simulator, self.method.hindsight = simulator, hindsight
         self.method.demonstrator = demonstrator
         return Learner(
-            agent, policy, trained, optimizer, reference, simulator, backbone, hindsight, demonstrator, start_size, origin
+            agent,
+            policy,
+            trained,
+            optimizer,
+            reference,
+            simulator,
+            backbone,
+            hindsight,
+            demonstrator,
+            start_size,
+            origin,
         ), done
 
     def _restore(self, policy_folder: Path | None, folder: Path | None) -> tuple[LanguageModel, Policy, Policy, Any]:
@@ -195,8 +217,8 @@ class Run(Collection):
         kept = row["kept"]
         ranks.on_first(lambda: self.folder.drop(after=kept))
         latest = self.folder.latest_checkpoint()
-        _, policy, optimizer = self._restore(self.policy_folder, None if latest is None else latest[1])
-        learner.take(policy, optimizer)
+        _, policy, trained, optimizer = self._restore(self.policy_folder, None if latest is None else latest[1])
+        learner.take(policy, trained, optimizer)
         return True
 
     def _look(self, iteration: int, learner: Learner) -> None:
