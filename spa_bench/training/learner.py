@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from spa_bench.core import derive_seed
 from spa_bench.rollout.simulator import PlayedOn
-from spa_bench.training import adapter, pricing, start
+from spa_bench.training import adapter, checkpoint, pricing, sharding, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.batches import Limit
 from spa_bench.training.demonstrator import Demonstrator
@@ -41,6 +42,18 @@ def make_policy(common: start.Start, folder: Path | None) -> tuple[LanguageModel
         adapter.attach(agent.model, common.config.model, derive_seed(common.config.seed, "adapter", "ppo") % 2**32)
     packed = start.reads_packed(common, agent.model)
     return agent, Policy(agent.model, temperature=agent.temperature, recompute=common.recompute, packed=packed)
+
+
+def restored(
+    common: start.Start, warm_start: Path | None, folder: Path | None
+) -> tuple[LanguageModel, Policy, Policy, MasterAdamW, dict[str, Any] | None]:
+    """Agent, policy, what is trained, optimiser and metrics of the checkpoint in `folder`; None is the start."""
+    agent, policy = make_policy(common, warm_start if folder is None else folder / "policy")
+    if folder is not None:
+        checkpoint.load_head(folder, policy)
+    trained = sharding.trained(policy)
+    optimizer = checkpoint.make_optimizer(policy, common.config.ppo, trained)
+    return agent, policy, trained, optimizer, None if folder is None else checkpoint.load(folder, optimizer)
 
 
 def make_reference(common: start.Start, policy: Policy) -> pricing.Reference:

@@ -26,30 +26,18 @@ from spa_bench.runs.deadline import NEVER, Deadline
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.names import reward_typed
 from spa_bench.runs.progress import Progress
-from spa_bench.training import (
-    checkpoint,
-    collapse,
-    held_out,
-    metrics,
-    ppo,
-    pricing,
-    ranks,
-    sampling,
-    sharding,
-    soundness,
-    start,
-)
+from spa_bench.training import checkpoint, collapse, held_out, metrics, ppo, pricing, ranks, sampling, soundness, start
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.batches import Limit
 from spa_bench.training.budget import Budget, least_steps, so_far
 from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.collection import Collection
 from spa_bench.training.demonstrator import Demonstrator
-from spa_bench.training.language_model import LanguageModel
-from spa_bench.training.learner import TOLERANCES, Learner, make_hindsight, make_policy, make_reference
+from spa_bench.training.learner import TOLERANCES, Learner, make_hindsight, make_policy, make_reference, restored
 from spa_bench.training.memory import enough_memory
 from spa_bench.training.policy import Policy
 from spa_bench.training.prompting import longest_episode
+from spa_bench.training.sharding import give_weights
 from spa_bench.training.speed import Clock
 
 
@@ -137,35 +125,23 @@ class Run(Collection):
         self.method.encoder, self.method.backbone = reference.encode, backbone
         self.method.simulator, self.method.hindsight = simulator, hindsight
         self.method.demonstrator = demonstrator
-        return Learner(
-            agent,
-            policy,
-            trained,
-            optimizer,
-            reference,
-            simulator,
-            backbone,
-            hindsight,
-            demonstrator,
-            start_size,
-            origin,
-        ), done
+        asked = simulator, backbone, hindsight, demonstrator
+        return Learner(agent, policy, trained, optimizer, reference, *asked, start_size, origin), done
 
-    def _restore(self, policy_folder: Path | None, folder: Path | None) -> tuple[LanguageModel, Policy, Policy, Any]:
-        """Policy, what is trained, and optimiser as of the checkpoint in `folder`; None is the warm start."""
-        agent, policy = make_policy(self.common, policy_folder if folder is None else folder / "policy")
-        if folder is not None:
-            checkpoint.load_head(folder, policy)
-        trained = sharding.trained(policy)
-        optimizer = checkpoint.make_optimizer(policy, self.config.ppo, trained)
-        if folder is not None:
-            self._heal_metrics(checkpoint.load(folder, optimizer))
+    def _restore(self, policy_folder: Path | None, folder: Path | None) -> tuple[Any, Policy, Policy, Any]:
+        """Agent, policy, what is trained, and optimiser as of the checkpoint in `folder`; None is the warm start."""
+        agent, policy, trained, optimizer, row = restored(self.common, policy_folder, folder)
+        self._heal_metrics(row)
         return agent, policy, trained, optimizer
 
-    def _heal_metrics(self, row: dict[str, Any]) -> None:
+    def _go_back(self, learner: Learner) -> None:
+        """To the last checkpoint, or the warm start."""
+        latest = self.folder.latest_checkpoint()
+        learner.take(*self._restore(self.policy_folder, None if latest is None else latest[1])[1:])
+
+    def _heal_metrics(self, row: dict[str, Any] | None) -> None:
         """A kill between checkpoint and metrics loses the row there; the checkpoint kept a copy."""
-        rows, _ = self.folder.metrics.read()
-        if row not in rows:
+        if row is not None and row not in self.folder.metrics.read()[0]:
             self.folder.metrics.append(row)
 
     def _fit(self, episodes: Sequence[Trajectory], learner: Learner, clock: Clock) -> None:
@@ -216,9 +192,7 @@ class Run(Collection):
             self.folder.metrics.append(row)
         kept = row["kept"]
         ranks.on_first(lambda: self.folder.drop(after=kept))
-        latest = self.folder.latest_checkpoint()
-        _, policy, trained, optimizer = self._restore(self.policy_folder, None if latest is None else latest[1])
-        learner.take(policy, trained, optimizer)
+        self._go_back(learner)
         return True
 
     def _look(self, iteration: int, learner: Learner) -> None:
@@ -330,7 +304,7 @@ class Run(Collection):
                 learner.trained, learner.optimizer, priced.samples, settings, rng=rng, done=done,
                 kl_in_loss=not self.method.kl_in_reward, ratio_tolerance=tolerance["ratio"],
             )  # fmt: skip
-            sharding.give_weights(learner.trained, learner.policy)
+            give_weights(learner.trained, learner.policy)
         if reason := soundness.fault(learner.start_size, learner.policy.model, learner.policy.value):
             figures = self._take_back(learner, figures, reason)
         learner.meter.learned(figures, sum(len(sample.old_logprobs) for sample in priced.samples), settings.epochs)
@@ -341,9 +315,7 @@ class Run(Collection):
         """Back to the last checkpoint, or the warm start: none of the update's steps counts."""
         self.broken = reason
         self.progress.note(f"{self.checked.place}: {reason}; taken back")
-        latest = self.folder.latest_checkpoint()
-        _, policy, trained, optimizer = self._restore(self.policy_folder, None if latest is None else latest[1])
-        learner.take(policy, trained, optimizer)
+        self._go_back(learner)
         return figures | {"updates": 0.0, "skipped": figures["skipped"] + figures["updates"]}
 
     def _learn_from_trees(
