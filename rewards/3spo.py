@@ -29,14 +29,13 @@ import math
 from collections.abc import Sequence
 from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 
 from spa_bench.core import Floats, Trajectory
 from spa_bench.declared import declared
 from spa_bench.method import MOST_REPLIES
 from spa_bench.rewards._forms import listed
-from spa_bench.rewards._groups import Compared, relative
+from spa_bench.rewards._groups import Compared, relative, within
 from spa_bench.rewards._state_scores import (
     ExploredToo,
     Key,
@@ -91,13 +90,5 @@ class ThreeSPO(StateScores, Compared):
 
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
         """Reward minus the mean over all steps taken after exactly the same past; 0 for a step alone."""
-        tried: dict[int, list[tuple[int, int]]] = {}
-        for index, trajectory in enumerate(group):
-            for turn, state in enumerate(states(trajectory, history=len(trajectory))[trajectory.branch : -1]):
-                tried.setdefault(state, []).append((index, turn))
-        judged = [np.zeros(len(steps)) for steps in rewards]
-        for places in tried.values():
-            earned = np.array([rewards[index][turn] for index, turn in places])
-            for (index, turn), a in zip(places, relative(earned, normalise=False, epsilon=0.0), strict=True):
-                judged[index][turn] = a
-        return judged
+        pasts = [states(t, history=len(t))[t.branch : -1] for t in group]
+        return within(pasts, rewards, lambda earned: relative(earned, normalise=False, epsilon=0.0))
