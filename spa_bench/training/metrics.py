@@ -45,7 +45,7 @@ def _repeated(trajectories: Sequence[Trajectory]) -> float:
     pairs = [
         (before.reply, after.reply)
         for trajectory in trajectories
-        for before, after in itertools.pairwise(trajectory.steps)
+        for before, after in itertools.pairwise(trajectory.steps[max(trajectory.branch - 1, 0) :])
     ]
     return sum(before == after for before, after in pairs) / max(len(pairs), 1)
 

@@ -25,7 +25,8 @@ from spa_bench.runs.folder import RunFolder, run_path
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.terminal import printable
-from spa_bench.training import experiment, stages, start
+from spa_bench.training import experiment, start
+from spa_bench.training.evaluation import Evaluation
 
 WORLDS = pytest.mark.parametrize("world", cases.WORLDS)
 
@@ -99,7 +100,7 @@ def hostile_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         common = start.begin(settings)
         found = experiment.facts(common, {}) | {"agent": "hostile"}
         with RunFolder.open(run_path(results, settings), settings, found) as folder:
-            stages.Evaluation(common, folder, Progress.quiet()).play(texts.Hostile(PROMPTS["action"]))
+            Evaluation(common, folder, Progress.quiet()).play(texts.Hostile(PROMPTS["action"]))
             folder.metrics.append({"kind": "done"})
     return results
 

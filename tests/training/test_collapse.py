@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,3 +78,5 @@ def test_repeated_replies_and_their_length_by_hand() -> None:
     assert figures["repeated"] == 1 / 2
     assert figures["reply_tokens"] == (1 + 1 + 3 + 1) / 4
     assert collected([two])["repeated"] == 0
+    branch = replace(episode("d", [([1], [6]), ([1], [6]), ([1], [6]), ([1], [7])]), branch=2)
+    assert collected([branch])["repeated"] == 1 / 2, "what came before the branch is another's"
