@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from spa_bench import registry
 from spa_bench.assignments import override
-from spa_bench.commands.options import Flags, method_options
+from spa_bench.commands.options import Flags, evaluation_set, method_options
 from spa_bench.config import RunConfig, build
 from spa_bench.core import UserError
 from spa_bench.method import RewardMethod
@@ -72,6 +73,20 @@ def _of_checkpoint(flags: Flags, checkpoint: Path, seed: int | None, option: str
         raise UserError(f"{checkpoint} was trained in {stored.get('env')}, not in {flags.env}: omit --env")
     if flags.file is not None:
         raise UserError(f"{option} has its own configuration: use --set instead of --config")
+    if flags.evaluation is not None:
+        stored = _with_set(stored, flags.evaluation)
     for section, values in Flags(data=flags.data, tasks=flags.tasks, split=flags.split).values().items():
         stored[section] = {**stored[section], **values}
     return build(override(stored, flags.assignments) | ({} if seed is None else {"seed": seed}))
+
+
+def _with_set(stored: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The configuration with another evaluation set by name, in place of what stands for its own."""
+    named = {**stored, "eval": {**stored["eval"], "set": name}}
+    options = dict(stored["world"]["options"])
+    for key in evaluation_set(stored).get("world", {}).get("options", {}):
+        options.pop(key, None)
+    new = evaluation_set(named)
+    options |= new.get("world", {}).get("options", {})
+    tasks = new.get("eval", {}).get("tasks")
+    return {**named, "world": {**stored["world"], "options": options}, "eval": {**named["eval"], "tasks": tasks}}

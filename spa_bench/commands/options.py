@@ -85,7 +85,7 @@ class Flags:
         values = self.values()
         env = str(values["env"])
         said: list[tuple[str, Mapping[str, Any]]] = [(env, registry.find("environments", env).settings)]
-        said += [("eval.set", _evaluation_set(values))]
+        said += [("eval.set", evaluation_set(values))]
         said += [("model", layer) for layer in _models(_section(values, "model"))]
         said += [("ppo.optimiser", _optimiser(_section(values, "ppo")))]
         said += [(f"--config {self.file}", self.of_file()), ("--set", override({}, self.assignments))]
@@ -121,7 +121,7 @@ class Flags:
             raise UserError(f"no --reward: choose one of {', '.join(registry.names('rewards'))}")
         worlds = registry.find("environments", str(values["env"])).settings
         models, optimiser = _models(_section(values, "model")), _optimiser(_section(values, "ppo"))
-        layers = (worlds, _evaluation_set(values), *models, optimiser, values)
+        layers = (worlds, evaluation_set(values), *models, optimiser, values)
         sections = {name for layer in layers[:-1] for name in layer}
         own = {
             name: {key: value for layer in layers for key, value in _section(layer, name).items()} for name in sections
@@ -149,7 +149,7 @@ def _models(model: Mapping[str, Any]) -> list[Mapping[str, Mapping[str, Any]]]:
     return [OTHER_MODELS, LORA] if model.get("adapter") == "lora" else [OTHER_MODELS]
 
 
-def _evaluation_set(values: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+def evaluation_set(values: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """Defaults by section that the named evaluation set has; a name that none has is refused with the configuration."""
     name, env = _section(values, "eval").get("set", "quick"), str(values["env"])
     if name not in ("study", "full"):

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from spa_bench import registry
+from spa_bench.commands.evaluate import settings_for
 from spa_bench.commands.options import Flags
 from spa_bench.config import RunConfig
 from spa_bench.core import UserError
 from spa_bench.environments.webshop import generate
 from spa_bench.identity import decisive
+from spa_bench.runs.folder import RunFolder, run_path
 from spa_bench.training.tasks import evaluation_set
 
 SHOP = {"products": 60, "valid": 100, "held_out": "products"}
@@ -79,3 +81,22 @@ def test_a_set_that_is_not_the_one_on_record_is_refused(monkeypatch, tmp_path: P
         generate.ensure(products=8)
     assert not list(tmp_path.rglob(generate.HUMAN))
     assert (generate.ensure(products=9) / generate.HUMAN).is_file(), "of others none is on record"
+
+
+def test_a_checkpoint_is_evaluated_on_the_set_that_is_named(tmp_path: Path) -> None:
+    """Whatever set its run had; other options of the world stay."""
+
+    def trained(name: str | None, *assignments: str) -> Path:
+        config = settings("webshop", name, *assignments)
+        with RunFolder.open(path := run_path(tmp_path, config), config, {"panel": "a1b2c3"}):
+            return path
+
+    def evaluated(path: Path, name: str) -> RunConfig:
+        return settings_for(Flags(evaluation=name), None, path, None)[0]
+
+    quick = trained(None, "world.options.difficulty=hard")
+    larger = settings("webshop", "study").world.options
+    assert evaluated(quick, "study").world.options == {"difficulty": "hard", **larger}
+    assert evaluated(quick, "study").eval.tasks == 500 and evaluated(quick, "full").eval.tasks is None
+    again = evaluated(trained("study", "world.options.difficulty=hard"), "quick")
+    assert again.world.options == {"difficulty": "hard"} and again.eval.tasks is None
