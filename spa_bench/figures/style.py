@@ -155,8 +155,8 @@ def save(draw: Callable[[], Figure], *paths: Path) -> None:
 
 def settle(figure: Figure) -> None:
     """Give all parts their places, once: what is added then moves none of them, and all files are alike."""
-    if figure.get_layout_engine() is not None:
-        figure.draw_without_rendering()
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
         figure.set_layout_engine("none")
 
 

@@ -101,13 +101,18 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 STRIKES = [
-    *((signal.SIGKILL, share) for share in (0.02, 0.3, 0.6, 0.8, 0.95, 1.0)),
-    *((sign, share) for sign in (signal.SIGTERM, signal.SIGINT) for share in (0.4, 0.9)),
+    *((signal.SIGKILL, share, again) for share in (0.02, 0.5, 0.8, 0.95, 1.0) for again in (False, True)),
+    *(
+        (signal.SIGTERM, 0.4, False),
+        (signal.SIGTERM, 0.9, True),
+        (signal.SIGINT, 0.9, False),
+        (signal.SIGINT, 0.4, True),
+    ),
 ]
+"""Signal, share of the changes that are made before it, and whether there is an older report."""
 
 
-@pytest.mark.parametrize(("sign", "share"), STRIKES)
-@pytest.mark.parametrize("again", [False, True], ids=["first", "second"])
+@pytest.mark.parametrize(("sign", "share", "again"), STRIKES)
 def test_t01_a_report_ended_by_a_signal_is_completed_by_the_next(
     case: Case, tmp_path: Path, sign: signal.Signals, share: float, again: bool
 ):
