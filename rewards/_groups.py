@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from spa_bench import credit
 from spa_bench.core import Floats, Trajectory
 from spa_bench.rewards.sparse import Sparse
-from spa_bench.state_keys import keyed
+from spa_bench.state_keys import keyed, place
 
 
 class Compared(Sparse):
@@ -43,6 +44,18 @@ class Compared(Sparse):
         return [(credit.spread(a, n), v[:-1].copy()) for a, n, v in zip(judged, counts, values, strict=True)]
 
 
+class Scaled(Compared):
+    """Comparisons that may be divided by the standard deviation; `normalise` and `epsilon` are the method's options."""
+
+    normalise: bool
+    epsilon: float
+    ddof: ClassVar[int] = 1
+    """The standard deviation is over N - `ddof` numbers."""
+
+    def _relative(self, numbers: Floats) -> Floats:
+        return relative(numbers, normalise=self.normalise, epsilon=self.epsilon, ddof=self.ddof)
+
+
 def _decisions(rewards: Floats, trajectory: Trajectory) -> list[int]:
     """Decisions of each turn: one, or as many as it has sampled tokens. Raises ValueError where it is neither."""
     tokens = [len(step.tokens.reply) if step.tokens else 0 for step in trajectory.steps[trajectory.branch :]]
@@ -61,11 +74,6 @@ def among_peers(group: Sequence[Trajectory], judge: Callable[[Floats], Floats]) 
     return np.concatenate(
         [np.zeros(0), *within([[place(t)] if t.error is None else [] for t in group], outcomes, judge)]
     )
-
-
-def place(trajectory: Trajectory) -> tuple[str, str, int]:
-    """Whom an episode may be compared with: the same task, and the same character where several act."""
-    return trajectory.task.env, trajectory.task.key, trajectory.character
 
 
 def within(
@@ -89,6 +97,11 @@ def within(
 def acted_in(group: Sequence[Trajectory], key: str) -> list[list[int]]:
     """The state that each step was taken in, by this key, from `branch` on; none of an episode with an error."""
     return [keyed(t, key)[t.branch : -1] if t.error is None else [] for t in group]
+
+
+def of_task(group: Sequence[Trajectory]) -> list[list[Hashable]]:
+    """`place` of each step from `branch` on, so that all of a task are compared; none of an episode with an error."""
+    return [[place(t)] * t.played if t.error is None else [] for t in group]
 
 
 def lone(group: Sequence[Trajectory]) -> bool:

@@ -10,14 +10,15 @@ import numpy as np
 from pydantic import Field
 
 from spa_bench.core import Floats, Trajectory
-from spa_bench.rewards._groups import Compared, among_peers, place, relative, within
+from spa_bench.rewards._groups import Scaled, among_peers, within
+from spa_bench.state_keys import place
 
 Decay = Annotated[float, Field(gt=0, le=1, description="of a step's reward per step before its milestone")]
 Normalise = Annotated[bool, Field(description="divide by the standard deviations; the scripts: false (mean_norm)")]
 Epsilon = Annotated[float, Field(gt=0, description="added to the standard deviation; core_migpo.py: 1e-6")]
 
 
-class Milestones(Compared):
+class Milestones(Scaled):
     """A = A^traj + weight * (r_t - mean r), r_t = gamma^(t_k - t) with t_k the milestone that step t's segment ends at.
 
     The mean is over the steps of the task that are in the same segment. A segment in which no milestone is reached, the
@@ -57,9 +58,6 @@ class Milestones(Compared):
             rewards[begin : end + 1] = self.gamma ** np.arange(end - begin, -1.0, -1.0)
             begin = end + 1
         return rewards
-
-    def _relative(self, numbers: Floats) -> Floats:
-        return relative(numbers, normalise=self.normalise, epsilon=self.epsilon)
 
 
 def best(trajectory: Trajectory) -> Floats:

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from spa_bench.core import Trajectory
 from spa_bench.method import Backbone
-from spa_bench.rewards._groups import place
 from spa_bench.rewards._learned import usable
+from spa_bench.state_keys import place
 
 Pairs = Sequence[tuple[Sequence[Trajectory], Sequence[Trajectory]]]
 """For each task its successes and its failures, at least one of both."""

@@ -36,8 +36,8 @@ from pydantic import Field
 
 from spa_bench.core import Floats, Task, Trajectory
 from spa_bench.declared import declared
-from spa_bench.rewards._groups import place
 from spa_bench.rewards._milestones import Decay, Epsilon, Milestones, Normalise, nearer
+from spa_bench.state_keys import place
 
 
 class BeaconReleased(Milestones):

@@ -29,11 +29,11 @@ from pydantic import Field
 
 from spa_bench.core import Floats, Trajectory
 from spa_bench.declared import declared
-from spa_bench.rewards._groups import Compared, acted_in, among_peers, lone, mean, place, relative, within
+from spa_bench.rewards._groups import Scaled, acted_in, among_peers, lone, mean, of_task, within
 from spa_bench.state_keys import StateKey, needed, not_the_text
 
 
-class G2PO(Compared):
+class G2PO(Scaled):
     """`weight` (ω) is that of the two comparisons of steps; `gamma` is the method's own, not the trainer's."""
 
     @declared("reward g2po")
@@ -60,13 +60,10 @@ class G2PO(Compared):
         led_to = [np.append(v[1:], float(t.success))[: len(v)] for t, v in zip(group, values, strict=True)]
         gained = [after - before for after, before in zip(led_to, values, strict=True)]
         nodes = within(states, led_to, self._relative)
-        edges = within([[place(t)] * len(row) for t, row in zip(group, states, strict=True)], gained, self._relative)
+        edges = within(of_task(group), gained, self._relative)
         episodes = among_peers(group, self._relative)
         return [e + self.weight * (n + d) for e, n, d in zip(episodes, nodes, edges, strict=True)]
 
     def _discounted(self, trajectory: Trajectory) -> Floats:
         """gamma^(T - j + 1) R of each step j from `branch` on."""
         return trajectory.outcome * self.gamma ** np.arange(trajectory.played, 0, -1, dtype=np.float64)
-
-    def _relative(self, numbers: Floats) -> Floats:
-        return relative(numbers, normalise=self.normalise, epsilon=self.epsilon)

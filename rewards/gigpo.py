@@ -29,11 +29,11 @@ from pydantic import Field
 from spa_bench import credit
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.declared import declared
-from spa_bench.rewards._groups import Compared, acted_in, among_peers, lone, relative, within
+from spa_bench.rewards._groups import Scaled, acted_in, among_peers, lone, within
 from spa_bench.state_keys import StateKey, needed, not_the_text
 
 
-class GiGPO(Compared):
+class GiGPO(Scaled):
     """`gamma` is the method's own, not the trainer's: the discount of the returns G_t.
 
     `weight` (ω) is that of A^S relative to A^E; `key` is what a state is; `history`=k is the same as
@@ -73,6 +73,3 @@ class GiGPO(Compared):
         to_go = [credit.returns(r, self.gamma) for r in rewards]
         steps = within(acted_in(group, self.key), to_go, self._relative)
         return [e + self.weight * s for e, s in zip(among_peers(group, self._relative), steps, strict=True)]
-
-    def _relative(self, numbers: Floats) -> Floats:
-        return relative(numbers, normalise=self.normalise, epsilon=self.epsilon)

@@ -31,14 +31,14 @@ from pydantic import Field
 
 from spa_bench.core import Floats, Trajectory
 from spa_bench.declared import declared
-from spa_bench.rewards._groups import Compared, acted_in, among_peers, lone, place, relative, within
-from spa_bench.state_keys import StateKey, keyed, needed, not_the_text
+from spa_bench.rewards._groups import Scaled, acted_in, among_peers, lone, within
+from spa_bench.state_keys import StateKey, keyed, needed, not_the_text, place
 
 Node = tuple[Hashable, int | None]
 """Whose state it is (`place`), and the state; None is success."""
 
 
-class GraphGPO(Compared):
+class GraphGPO(Scaled):
     """`omega` (ω) is how much less a state is worth for each step that it is farther from success."""
 
     @declared("reward graphgpo")
@@ -76,9 +76,6 @@ class GraphGPO(Compared):
         if trajectory.success:
             met[-1] = None
         return [(place(trajectory), state) for state in met[trajectory.branch :]]
-
-    def _relative(self, numbers: Floats) -> Floats:
-        return relative(numbers, normalise=self.normalise, epsilon=self.epsilon)
 
 
 def distances(ways: Sequence[Sequence[Node]]) -> dict[Node, int]:

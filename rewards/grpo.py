@@ -23,10 +23,10 @@ from pydantic import Field
 
 from spa_bench.core import Floats, Trajectory
 from spa_bench.declared import declared
-from spa_bench.rewards._groups import Compared, among_peers, relative
+from spa_bench.rewards._groups import Scaled, among_peers
 
 
-class GRPO(Compared):
+class GRPO(Scaled):
     """Reads outcomes, never step rewards; `normalise` divides by the standard deviation of the group."""
 
     @declared("reward grpo")
@@ -42,5 +42,5 @@ class GRPO(Compared):
 
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
         """The same number at every turn of an episode."""
-        advantages = among_peers(group, lambda r: relative(r, normalise=self.normalise, epsilon=self.epsilon))
+        advantages = among_peers(group, self._relative)
         return [np.full(t.played, a) for t, a in zip(group, advantages, strict=True)]

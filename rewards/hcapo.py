@@ -36,10 +36,10 @@ from pydantic import Field
 from spa_bench import credit
 from spa_bench.core import Floats, Trajectory
 from spa_bench.declared import declared
-from spa_bench.rewards._groups import Compared, among_peers, place, relative, within
+from spa_bench.rewards._groups import Scaled, among_peers, of_task, within
 
 
-class HCAPO(Compared):
+class HCAPO(Scaled):
     """`weight` (ω) is that of the steps' advantages; `low`, `high` are the bounds of ρ, `smoothing` is α."""
 
     our_form = (
@@ -66,8 +66,7 @@ class HCAPO(Compared):
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
         """The outcome among the task's episodes, and Q among all of their steps, which harms no success."""
         outcomes = among_peers(group, self._relative)
-        places = [[place(t)] * t.played if t.error is None else [] for t in group]
-        steps = within(places, self.values(group), self._relative)
+        steps = within(of_task(group), self.values(group), self._relative)
         kept = [np.maximum(s, 0.0) if t.success else s for s, t in zip(steps, group, strict=True)]
         return [o + self.weight * s for o, s in zip(outcomes, kept, strict=True)]
 
@@ -91,6 +90,3 @@ class HCAPO(Compared):
         told = self.hindsight(trajectories, [t.final_observation for t in trajectories])
         likely = [np.exp(logprobs / self.temperature) for logprobs in told]
         return [np.clip(h / h.mean(), self.low, self.high) for h in likely]
-
-    def _relative(self, numbers: Floats) -> Floats:
-        return relative(numbers, normalise=self.normalise, epsilon=self.epsilon)

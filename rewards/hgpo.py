@@ -33,15 +33,17 @@ from spa_bench import credit
 from spa_bench.core import Floats, Trajectory
 from spa_bench.declared import declared
 from spa_bench.rewards._forms import listed
-from spa_bench.rewards._groups import Compared, lone, relative, within
+from spa_bench.rewards._groups import Scaled, lone, within
 from spa_bench.state_keys import StateKey, keyed, needed, not_the_text
 
 
-class HGPO(Compared):
+class HGPO(Scaled):
     """`history` (K) is the longest past that groups share; `alpha` (α) how much more the longer ones weigh.
 
     `gamma` is the method's own, not the trainer's.
     """
+
+    ddof = 0
 
     @declared("reward hgpo")
     def __init__(
@@ -91,6 +93,3 @@ class HGPO(Compared):
             pasts = [(*met[n - level : n + 1],) if n >= level else ("alone", index, n) for n in range(len(met))]
             rows.append(pasts[t.branch :])
         return within(rows, to_go, self._relative)
-
-    def _relative(self, numbers: Floats) -> Floats:
-        return relative(numbers, normalise=self.normalise, epsilon=self.epsilon, ddof=0)

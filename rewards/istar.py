@@ -39,12 +39,12 @@ from torch import Tensor
 from spa_bench.core import Floats, Trajectory
 from spa_bench.declared import declared
 from spa_bench.method import Backbone
-from spa_bench.rewards._groups import Compared, among_peers, place, relative, within
+from spa_bench.rewards._groups import Scaled, among_peers, of_task, within
 from spa_bench.rewards._learned import Decay
 from spa_bench.rewards._second_model import SecondModel, log_ratios, pairs_of, prefer, spoken
 
 
-class IStar(Compared):
+class IStar(Scaled):
     """`alpha` (α) is the weight of the steps' advantages, `beta` (β) the unit of their rewards."""
 
     conserves_return = False
@@ -96,8 +96,9 @@ class IStar(Compared):
         for steps, t in zip(implicit, group, strict=True):
             steps[-1:] -= t.outcome
         outcomes = among_peers(group, self._relative)
-        places = [[place(t)] * t.played if t.error is None else [] for t in group]
-        return [o + self.alpha * s for o, s in zip(outcomes, within(places, implicit, self._relative), strict=True)]
+        return [
+            o + self.alpha * s for o, s in zip(outcomes, within(of_task(group), implicit, self._relative), strict=True)
+        ]
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """The second model and its optimiser's moments."""
@@ -112,6 +113,3 @@ class IStar(Compared):
         if self.backbone is None:
             raise RuntimeError("istar tunes a second model: set `backbone` before observe and rewards")
         return self.backbone
-
-    def _relative(self, numbers: Floats) -> Floats:
-        return relative(numbers, normalise=self.normalise, epsilon=self.epsilon)

@@ -36,10 +36,11 @@ from pydantic import Field
 from spa_bench import credit
 from spa_bench.core import Floats, Trajectory
 from spa_bench.declared import declared
-from spa_bench.rewards._groups import Compared, among_peers, place, relative, within
+from spa_bench.rewards._groups import Scaled, among_peers, within
+from spa_bench.state_keys import place
 
 
-class MTGRPO(Compared):
+class MTGRPO(Scaled):
     """`form` is the code's name of an estimate: `aae` adds two advantages, `cae` compares returns.
 
     `weight` is that of the turns' advantages in `aae`; `gamma`, the method's own, is the discount of `cae`'s returns.
@@ -84,6 +85,3 @@ class MTGRPO(Compared):
         outcomes = among_peers(group, self._relative)
         alive = within([keys[:-1] for keys in turns], rewards, self._relative)
         return [o + self.weight * a for o, a in zip(outcomes, alive, strict=True)]
-
-    def _relative(self, numbers: Floats) -> Floats:
-        return relative(numbers, normalise=self.normalise, epsilon=self.epsilon)

@@ -29,11 +29,11 @@ from pydantic import Field
 
 from spa_bench.core import Floats, Trajectory
 from spa_bench.declared import declared
-from spa_bench.rewards._groups import Compared, among_peers, mean, relative, within
+from spa_bench.rewards._groups import Scaled, among_peers, mean, within
 from spa_bench.state_keys import StateKey, keyed, needed
 
 
-class SALT(Compared):
+class SALT(Scaled):
     """Reads outcomes, never step rewards; `key` is what a state is, `normalise` as in `grpo`."""
 
     our_form = (
@@ -55,7 +55,7 @@ class SALT(Compared):
 
     def compare(self, group: Sequence[Trajectory], rewards: Sequence[Floats]) -> list[Floats]:
         """The mean, over the times that an edge was taken, of the advantages of the episodes that took it."""
-        episodes = among_peers(group, lambda r: relative(r, normalise=self.normalise, epsilon=self.epsilon))
+        episodes = among_peers(group, self._relative)
         own = [np.full(t.played, a) for t, a in zip(group, episodes, strict=True)]
         return within([self._edges(t) for t in group], own, mean)
 

@@ -50,7 +50,7 @@ def keyed(trajectory: Trajectory, key: str) -> list[int]:
     if key == "observation":
         return states(trajectory)
     seen = _anchors(trajectory) if key == "anchor" else _recorded(trajectory, "state")
-    return [derive_seed(_place(trajectory), key, ascii(one)) for one in seen]
+    return [derive_seed(ascii(place(trajectory)), key, ascii(one)) for one in seen]
 
 
 def _recorded(trajectory: Trajectory, what: Literal["state", "menu"]) -> list[tuple[str]]:
@@ -82,8 +82,9 @@ def _anchors(trajectory: Trajectory) -> list[tuple[str, ...]]:
     return anchors
 
 
-def _place(trajectory: Trajectory) -> str:
-    return ascii((trajectory.task.env, trajectory.task.key, trajectory.character))
+def place(trajectory: Trajectory) -> tuple[str, str, int]:
+    """Whose states an episode has, and whom it may be compared with: its task, and its character where several act."""
+    return trajectory.task.env, trajectory.task.key, trajectory.character
 
 
 def states(trajectory: Trajectory, *, history: int = 0, shared: bool = False) -> list[int]:
@@ -96,6 +97,6 @@ def states(trajectory: Trajectory, *, history: int = 0, shared: bool = False) ->
     if shared:
         return seen
     done = [derive_seed(step.action) for step in trajectory.steps]
-    place = _place(trajectory)
+    own = ascii(place(trajectory))
     first = [max(0, t - history) for t in range(len(seen))]
-    return [derive_seed(place, seen[f : t + 1], done[f:t]) for t, f in enumerate(first)]
+    return [derive_seed(own, seen[f : t + 1], done[f:t]) for t, f in enumerate(first)]
