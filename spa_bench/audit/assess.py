@@ -18,6 +18,7 @@ from spa_bench.audit.equivalence import ReturnGap
 from spa_bench.audit.intervals import CORRELATION, DECIMALS, SHARE, Resamples, mean_of
 from spa_bench.audit.summary import OUTCOMES, Agreement, EffectAgreement, Margin, MethodAudit, PowerCheck
 from spa_bench.core import BUCKETS, Floats, Trajectory, bucket, derive_seed
+from spa_bench.stats.ranks import spearman
 
 Paid = Sequence[Floats]
 """One array (T,) per trajectory."""
@@ -173,7 +174,7 @@ def _agreement(record: _Recording, fits: Sequence[Paid], own: NDArray[np.bool_])
     sign, signed = measures.sign_agreement(resamples, *(np.array(one).reshape(-1, 3) for one in counts))
     chances = _each(measures.chance_precision, raised)
     return Agreement(
-        spearman=resamples.fisher_mean(*(_each(measures.spearman, one, changes) for one in paid)),
+        spearman=resamples.fisher_mean(*(_each(spearman, one, changes) for one in paid)),
         kendall=resamples.mean(*(_each(measures.kendall, one, changes) for one in paid), span=CORRELATION),
         sign=sign,
         signed=signed,
@@ -195,7 +196,7 @@ def _margins(
     resamples = record.resamples.only(own)
 
     def ranks(paid: Paid) -> Floats:
-        return _each(measures.spearman, paid, record.changes)[own]
+        return _each(spearman, paid, record.changes)[own]
 
     rank = [ranks(one) for one in fits]
     return tuple(

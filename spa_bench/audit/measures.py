@@ -28,6 +28,7 @@ from spa_bench.audit.intervals import (
     ratio,
 )
 from spa_bench.core import Floats, Trajectory
+from spa_bench.stats.ranks import can_be_ranked, midranks
 
 
 def graded(rewards: Floats) -> Floats:
@@ -50,28 +51,9 @@ def progress_made(trajectory: Trajectory) -> Floats:
 # (b) Agreement with the oracle, within trajectory
 
 
-def midranks(values: Floats) -> Floats:
-    """Ranks from 1 (T,), ties at their mean."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[place]
-
-
-def _can_be_ranked(x: Floats, y: Floats) -> bool:
-    return len(x) >= 3 and bool(np.ptp(x) > 0 and np.ptp(y) > 0)
-
-
-def spearman(x: Floats, y: Floats) -> float:
-    """Pearson's correlation of midranks; NaN where either is constant or T < 3."""
-    if not _can_be_ranked(x, y):
-        return math.nan
-    a, b = midranks(x), midranks(y)
-    a, b = a - a.mean(), b - b.mean()
-    return float(a @ b / math.sqrt((a @ a) * (b @ b)))
-
-
 def kendall(x: Floats, y: Floats) -> float:
     """tau-b = (concordant - discordant) / sqrt(pairs untied in x * pairs untied in y); NaN as for Spearman."""
-    if not _can_be_ranked(x, y):
+    if not can_be_ranked(x, y):
         return math.nan
     a, b = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
     return float((a * b).sum() / math.sqrt((a * a).sum() * (b * b).sum()))
@@ -134,7 +116,7 @@ def rank_moments(rewards: Floats, change: Floats, logprobs: Floats | None) -> Fl
     its length, as in the mean of Spearman; without log-probs that row is zero.
     """
     steps = len(rewards)
-    if not _can_be_ranked(rewards, change):
+    if not can_be_ranked(rewards, change):
         return np.zeros(37)
     turn = np.arange(float(steps))
     told = np.zeros(steps) if logprobs is None else np.round(logprobs, DECIMALS)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
 
+from spa_bench.core import Floats
 from spa_bench.stats.means import z_score
 
 FEWEST = 5
@@ -31,6 +31,26 @@ class RankCorrelation:
     n: int
 
 
+def midranks(values: Floats) -> Floats:
+    """Ranks from 1 (T,), ties at their mean."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]
+
+
+def can_be_ranked(x: Floats, y: Floats) -> bool:
+    """There are three pairs at least, and neither side is constant."""
+    return len(x) >= 3 and bool(np.ptp(x) > 0 and np.ptp(y) > 0)
+
+
+def spearman(x: Floats, y: Floats) -> float:
+    """Pearson's correlation of midranks; NaN where either is constant or T < 3."""
+    if not can_be_ranked(x, y):
+        return math.nan
+    a, b = midranks(x), midranks(y)
+    a, b = a - a.mean(), b - b.mean()
+    return float(a @ b / math.sqrt((a @ a) * (b @ b)))
+
+
 def rank_correlation(
     first: Sequence[float], second: Sequence[float], rng: np.random.Generator, level: float = 0.95
 ) -> RankCorrelation | None:
@@ -39,14 +59,12 @@ def rank_correlation(
     Ties have mean ranks. The interval is that of Bonett and Wright (2000):
     tanh(atanh r -+ z sqrt((1 + r^2/2) / (n - 3))).
     """
-    n = len(first)
-    if n < FEWEST or len(set(first)) == 1 or len(set(second)) == 1:
+    n, x, y = len(first), np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if n < FEWEST or not can_be_ranked(x, y):
         return None
-    x, y = (np.asarray(stats.rankdata(side), dtype=float) for side in (first, second))
-    x, y = (side - side.mean() for side in (x, y))
-    unit = math.sqrt(float(x @ x) * float(y @ y))
-    value = min(1.0, max(-1.0, float(x @ y) / unit))
-    drawn = np.abs(rng.permuted(np.tile(y, (DRAWS, 1)), axis=1) @ x) / unit
+    value = min(1.0, max(-1.0, spearman(x, y)))
+    x, y = (ranks - ranks.mean() for ranks in (midranks(x), midranks(y)))
+    drawn = np.abs(rng.permuted(np.tile(y, (DRAWS, 1)), axis=1) @ x) / math.sqrt((x @ x) * (y @ y))
     p = (1 + int((drawn >= abs(value) - 1e-12).sum())) / (1 + DRAWS)
     if abs(value) > 1 - 1e-9:
         return RankCorrelation(value, None, None, p, n)

@@ -23,6 +23,7 @@ from spa_bench.audit.effects import Effect
 from spa_bench.audit.intervals import CLIP, Measured, Resamples
 from spa_bench.audit.summary import OUTCOMES, MethodAudit
 from spa_bench.core import Step, Task, Tokens, Trajectory
+from spa_bench.stats import ranks
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -166,13 +167,13 @@ def test_whoever_pays_the_outcome_in_any_split_conserves_the_return(found, rando
 def test_rank_correlations_are_those_of_scipy(pair):
     x, y = (np.array(one, dtype=float) for one in pair)
     if np.ptp(x) == 0 or np.ptp(y) == 0:
-        assert math.isnan(measures.spearman(x, y)) and math.isnan(measures.kendall(x, y))
+        assert math.isnan(ranks.spearman(x, y)) and math.isnan(measures.kendall(x, y))
     else:
-        assert measures.spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
+        assert ranks.spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
         assert measures.kendall(x, y) == pytest.approx(stats.kendalltau(x, y).statistic)
 
 
-@pytest.mark.parametrize("measure", [measures.spearman, measures.kendall])
+@pytest.mark.parametrize("measure", [ranks.spearman, measures.kendall])
 def test_two_steps_have_no_rank_correlation(measure: Callable[..., float]):
     assert math.isnan(measure(arr(1, 2), arr(1, 2)))
 
@@ -180,8 +181,8 @@ def test_two_steps_have_no_rank_correlation(measure: Callable[..., float]):
 def test_rank_correlations_by_hand():
     x, y = arr(1, 2, 3, 4), arr(0, 1, 1, 0)
     # Ranks 1.5, 3.5, 3.5, 1.5: symmetric. Without the last: 1, 2.5, 2.5 with 1, 2, 3.
-    assert (measures.spearman(x, y), measures.kendall(x, y)) == (pytest.approx(0), pytest.approx(0))
-    assert measures.spearman(x[:3], y[:3]) == pytest.approx(1.5 / math.sqrt(2 * 1.5))
+    assert (ranks.spearman(x, y), measures.kendall(x, y)) == (pytest.approx(0), pytest.approx(0))
+    assert ranks.spearman(x[:3], y[:3]) == pytest.approx(1.5 / math.sqrt(2 * 1.5))
     assert measures.kendall(x[:3], y[:3]) == pytest.approx(2 / math.sqrt(3 * 2))
 
 
@@ -189,7 +190,7 @@ def test_rank_correlations_by_hand():
 def test_a_monotone_map_of_the_reward_changes_no_rank(x, bend):
     y = np.arange(len(x)) % 3.0
     before, after = measures.graded(x), measures.graded(bend(x))
-    assert measures.spearman(before, y) == pytest.approx(measures.spearman(after, y), nan_ok=True)
+    assert ranks.spearman(before, y) == pytest.approx(ranks.spearman(after, y), nan_ok=True)
     assert measures.kendall(before, y) == pytest.approx(measures.kendall(after, y), nan_ok=True)
     assert measures.average_precision(before, y > 1) == measures.average_precision(after, y > 1)
 
@@ -333,7 +334,7 @@ def test_the_partial_correlation_is_that_of_residuals():
 def test_agreement_that_comes_from_the_turn_alone_is_gone():
     rng = np.random.default_rng(1)
     rows = [(np.arange(9) + rng.normal(size=9), np.arange(9) + rng.normal(size=9)) for _ in range(200)]
-    assert np.mean([measures.spearman(*row) for row in rows]) > 0.6
+    assert np.mean([ranks.spearman(*row) for row in rows]) > 0.6
     sums = np.sum([measures.rank_moments(*row, None) for row in rows], axis=0)
     assert abs(float(measures.partial_correlation(sums))) < 0.1
 
@@ -345,7 +346,7 @@ def test_agreement_that_comes_from_any_simple_clock_is_gone(clock):
     turn = np.arange(9)
     usual = -np.abs(turn - 4.0) if clock == "hump" else 4.0 * (turn == 8)
     rows = [(usual + 0.01 * rng.normal(size=9), usual + rng.normal(size=9)) for _ in range(200)]
-    assert np.mean([measures.spearman(*row) for row in rows]) > 0.3
+    assert np.mean([ranks.spearman(*row) for row in rows]) > 0.3
     sums = np.sum([measures.rank_moments(*row, None) for row in rows], axis=0)
     assert abs(float(measures.partial_correlation(sums))) < 0.1
 
@@ -473,7 +474,7 @@ def test_the_interval_of_a_random_reward_covers_no_correlation_as_often_as_it_sa
     changes = [measures.progress_made(one) for one in trajectories]
     covered = []
     for _ in range(300):
-        rho = [measures.spearman(x, d) for x, d in zip(noise(rng, trajectories), changes, strict=True)]
+        rho = [ranks.spearman(x, d) for x, d in zip(noise(rng, trajectories), changes, strict=True)]
         found = Resamples.draw([one.task.key for one in trajectories], rng, 500).fisher_mean(np.array(rho))
         covered.append(found.low <= 0 <= found.high)
     assert np.mean(covered) == pytest.approx(0.95, abs=0.03)

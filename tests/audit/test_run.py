@@ -19,7 +19,7 @@ from spa_bench.audit import saved
 from spa_bench.audit import stage as staging
 from spa_bench.audit.columns import columns
 from spa_bench.audit.effects import Effect
-from spa_bench.audit.measures import progress_made, spearman
+from spa_bench.audit.measures import progress_made
 from spa_bench.audit.show import footer, to_json
 from spa_bench.commands.cli import app
 from spa_bench.config import RunConfig, build
@@ -29,6 +29,7 @@ from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
+from spa_bench.stats.ranks import spearman
 from spa_bench.training import experiment, start
 from spa_bench.training.checked_method import CheckedMethod
 
