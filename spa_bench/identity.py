@@ -37,9 +37,13 @@ def decisive(config: RunConfig) -> dict[str, Any]:
     for section, key in added:  # at their defaults as before there were any
         if getattr(getattr(config, section), key) == type(getattr(config, section)).model_fields[key].default:
             del values[section][key]
-    if values["model"]["tokens"] == WORDS:
-        del values["model"]["tokens"]
+    values["model"] = as_before(values["model"])
     return values
+
+
+def as_before(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The section `model`, without `tokens` where it is what runs of before there was a choice had."""
+    return {key: value for key, value in model.items() if (key, value) != ("tokens", WORDS)}
 
 
 WORDS = "words"

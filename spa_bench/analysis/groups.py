@@ -20,7 +20,7 @@ from spa_bench.analysis.runs import Run, find, load
 from spa_bench.analysis.settings import differing, digest, without_presets
 from spa_bench.config import NAMED, SHOWN
 from spa_bench.core import UserError
-from spa_bench.identity import WORDS
+from spa_bench.identity import as_before
 from spa_bench.runs.names import run_name, world_name
 
 VARYING = ("reward", "reward_options", "seed", "batch", "limits")
@@ -185,8 +185,8 @@ def alike(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """
     held = {name: facts[name] for name in FACTS if name != "panel" and facts.get(name)}
     same = shared(config)
-    if same.get("model", {}).get("tokens") == WORDS:
-        same["model"] = {key: value for key, value in same["model"].items() if key != "tokens"}
+    if isinstance(model := same.get("model"), dict):
+        same["model"] = as_before(model)
     return json.dumps([same, facts.get("panel"), *([held] if held else [])], sort_keys=True)
 
 
