@@ -6,6 +6,7 @@ under way: the next one goes on from there.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -83,20 +84,13 @@ def runs(
         queue.fill([index for index in range(len(configs)) if todo[index] or shared], todo)
         with progress.stage("runs", total=len(configs)) as stage:
             done = [(index, Attempt(0.0)) for index in range(len(configs)) if not (todo[index] or shared)]
-            for index, attempt in _both(done, queue.results()):
+            for index, attempt in itertools.chain(done, queue.results()):
                 if todo[index] and attempt.problem is None:
                     took.append(attempt.seconds)
                 rest -= todo[index]
                 left = time_left(took, rest, max(1, min(queue.room(), len(configs))))
                 stage.given(1, last=title(configs[index]), **({"left": left} if left else {}))
                 yield index, attempt
-
-
-def _both(
-    first: list[tuple[int, Attempt]], rest: Generator[tuple[int, Attempt], None, None]
-) -> Iterator[tuple[int, Attempt]]:
-    yield from first
-    yield from rest
 
 
 @contextmanager

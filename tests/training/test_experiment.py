@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import preloaded
 import pytest
+import struck
 from tiny import SETTINGS, config
 
 from spa_bench.analysis.groups import grouped
@@ -258,35 +259,13 @@ def test_a_run_that_fails_does_not_stop_the_others(jobs: int, tmp_path: Path, mo
     assert [metrics(path)[-1]["kind"] for path in paths] == ["failed", "done", "done"]
 
 
-STRUCK = """
-import os
-from pathlib import Path
-
-from spa_bench.rewards.sparse import Sparse
-
-
-class Struck(Sparse):
-    def rewards(self, group):
-        os.kill(os.getpid(), 9)
-
-
-class Once(Sparse):
-    def rewards(self, group):
-        try:
-            Path(__file__).with_name("struck").touch(exist_ok=False)
-        except FileExistsError:
-            return super().rewards(group)
-        os.kill(os.getpid(), 9)
-"""
-
-
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_t08_a_worker_that_is_killed_costs_its_run_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One run is killed whenever it is begun, one the first time only."""
     monkeypatch.setattr(workers, "start", preloaded.start)
-    (tmp_path / "mine.py").write_text(STRUCK)
+    (tmp_path / "mine.py").write_text(struck.CODE)
     names = [f"{tmp_path}/mine.py:Struck", f"{tmp_path}/mine.py:Once", "sparse", "uniform"]
     configs = [config(reward=name) for name in names]
     reason = (

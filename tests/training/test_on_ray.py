@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import struck
 from invoked import invoke
 from outcome import outcome
 from tiny import SETTINGS, config
@@ -29,22 +30,6 @@ from spa_bench.training import experiment, on_ray
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray")
-
-ONCE = """
-import os
-from pathlib import Path
-
-from spa_bench.rewards.sparse import Sparse
-
-
-class Once(Sparse):
-    def rewards(self, group):
-        try:
-            Path(__file__).with_name("struck").touch(exist_ok=False)
-        except FileExistsError:
-            return super().rewards(group)
-        os.kill(os.getpid(), 9)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +75,7 @@ def rows(path: Path, kind: str) -> int:
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_a_driver_and_a_worker_are_killed_and_the_table_is_that_of_one_process(cluster: Any, place: Path) -> None:
     """The driver while its first runs train, a worker of the one that goes on in the middle of an iteration."""
-    (place / "mine.py").write_text(ONCE)
+    (place / "mine.py").write_text(struck.CODE)
     (file := place / "tiny.toml").write_text(to_toml(SETTINGS), encoding="utf-8")
     methods = ["uniform", f"{place}/mine.py:Once"]
     configs = [config(reward=method, seed=seed) for method in methods for seed in (0, 1)]

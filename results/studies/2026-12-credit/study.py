@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spa_bench.analysis.played import OUTCOMES
-from spa_bench.commands.options import Flags, method_options
+from spa_bench.commands.options import Flags
 from spa_bench.runs.folder import run_path
 
 HERE = Path(__file__).resolve().parent
@@ -41,9 +41,8 @@ class Part:
 
     def summary(self, summaries: Path, reward: str, seed: int) -> Path:
         """Where the outcomes of one run lie once it is done."""
-        name, options = method_options(reward)
-        flags = Flags(env=self.world, file=Path(self.config))
-        return run_path(summaries, flags.config(reward=name, seed=seed, reward_options=options or None)) / OUTCOMES
+        config = Flags(env=self.world, file=Path(self.config)).config(reward=reward, seed=seed)
+        return run_path(summaries, config) / OUTCOMES
 
 
 ALFWORLD = (
