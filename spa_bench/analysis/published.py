@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from decimal import Decimal
 from functools import cache
@@ -27,8 +27,15 @@ PUBLISHED = "reported (different protocol)"
 METRICS = ("success", "average reward", "grounding accuracy", "gain", "gain in success", "gain in grounding accuracy")
 """What a value is, in per cent; a gain is a difference in percentage points (pp), over what its remark says."""
 
+SHOWN = ("success", "average reward")
+"""Those that stand beside our success and outcome."""
+
 CONFIDENCE = ("primary", "secondary", "inference")
 """Read in the paper itself; read in a text that quotes it; partly inferred by us, as the remark says."""
+
+MANY = 4
+"""Numbers that a cell shows one by one."""
+SIDE_BY_SIDE = "spa-bench report --paper baselines"
 
 LONGEST = 60
 """Characters of a wrong cell that are quoted."""
@@ -112,7 +119,7 @@ def load(folder: Path = FOLDER) -> tuple[Published, ...]:
 
 
 @cache
-def _installed() -> tuple[Published, ...]:
+def installed() -> tuple[Published, ...]:
     """The rows that come with the package, read once."""
     return load()
 
@@ -127,20 +134,27 @@ class Sources:
 
     def __init__(self, paper: str | None = None) -> None:
         """Of all papers, or of one by its arXiv id."""
-        self._rows = [row for row in _installed() if paper in (None, row.paper)]
+        self._rows = [row for row in installed() if paper in (None, row.paper)]
         self._notes: dict[str, int] = {}
 
     def cell(self, world: str, split: str | None, label: str, metric: str | None = None) -> str:
         """What is printed of our row `label`, with the numbers of the notes; empty where nothing is known.
 
         Of the split, or where the split is not known, which the note says. Without `metric`: success, and average
-        reward by its name.
+        reward by its name. Of more than `MANY` numbers only how far they reach.
         """
-        return self.numbers(metric, lambda row: row.ours == label and row.world == world and row.split in ("", split))
+
+        def wanted(row: Published) -> bool:
+            return row.ours == label and row.world == world and row.split in ("", split)
+
+        shown = [(name, [row for row in self._rows if wanted(row) and row.metric == name]) for name in SHOWN]
+        if metric is None and sum(len(rows) for _, rows in shown) > MANY:
+            return "; ".join(self._reach(name, rows) for name, rows in shown if rows)
+        return self.numbers(metric, wanted)
 
     def numbers(self, metric: str | None, wanted: Callable[[Published], bool]) -> str:
         """The numbers of the rows that are wanted, in the order of the files."""
-        shown = ("success", "average reward") if metric is None else (metric,)
+        shown = SHOWN if metric is None else (metric,)
         found = [row for row in self._rows if row.metric in shown and wanted(row)]
         names = {"average reward": "average reward "} if metric is None else {}
         return "; ".join(f"{names.get(row.metric, '')}{row.printed} [{self._note(row)}]" for row in found)
@@ -148,6 +162,14 @@ class Sources:
     def notes(self) -> list[str]:
         """One for each kind of source that a cell has named, in order."""
         return [f"[{number}] {PUBLISHED}: {text}" for text, number in self._notes.items()]
+
+    def _reach(self, metric: str, rows: Sequence[Published]) -> str:
+        """The lowest and the highest of some numbers of one metric."""
+        values = sorted(row.value for row in rows)
+        note = f"each of the numbers with its source in results/published, side by side: {SIDE_BY_SIDE}"
+        name = "" if metric == "success" else f"{metric} "
+        between = f"{values[0]} to {values[-1]} ({len(rows)} numbers)" if len(rows) > 1 else f"{values[0]}"
+        return f"{name}{between} [{self._number(note)}]"
 
     def _note(self, row: Published) -> int:
         told = {
@@ -160,6 +182,9 @@ class Sources:
         facts = ", ".join(f"{name} {value}" for name, value in told.items())
         remark = f"; {row.remark}" if row.remark else ""
         text = f"arXiv {row.paper}, {row.source} ({row.confidence}); {facts}{remark}"
+        return self._number(text)
+
+    def _number(self, text: str) -> int:
         return self._notes.setdefault(text, len(self._notes) + 1)
 
 

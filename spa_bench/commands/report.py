@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,12 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write into; default: `report` in the first of the folders.")
     ] = None,
-    paper: Annotated[str | None, typer.Option(help="Print the tables of a paper: spa, 3spo or stepagent.")] = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(
+            help="Print the tables of a paper: spa, 3spo or stepagent; or `baselines`: one baseline in several papers."
+        ),
+    ] = None,
     intervals: Annotated[
         str | None, typer.Option(help="Longest task of each step interval, such as 5,10,15; default: by world.")
     ] = None,
@@ -32,11 +38,17 @@ def report(
 ) -> None:
     """Print the tables of finished runs, and write them with figures and a web page."""
     wanted = folders or [RESULTS]
-    from spa_bench.report import contents
+    from spa_bench.report import baselines, contents
     from spa_bench.report.show import show_contents, show_sections
 
     cuts = _cuts(intervals)
-    found = contents.gather(wanted, baseline, cuts)
+    try:
+        found = replace(contents.gather(wanted, baseline, cuts), prints=paper == baselines.NAME)
+    except UserError:
+        if paper != baselines.NAME or folders:
+            raise
+        show_sections([baselines.section()], sys.stdout)  # of no run: there need not be one
+        return
     if html is not None:
         from spa_bench.report import pictures
         from spa_bench.report import serve as viewer

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from spa_bench.analysis.differences import Difference
 from spa_bench.analysis.groups import Group
+from spa_bench.analysis.prints import Cell
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
 from spa_bench.figures import (
@@ -21,6 +22,7 @@ from spa_bench.figures import (
     forest,
     heat,
     lengths,
+    prints,
     profiles,
     scatter,
     step_intervals,
@@ -52,12 +54,13 @@ def figures(
     cuts: Sequence[int] | None = None,
     baseline: str | None = None,
     differences: Mapping[str, Sequence[Difference]] | None = None,
+    printed: Sequence[Cell] = (),
 ) -> Written:
     """Draw all that can be drawn, each as SVG and PNG, with the numbers behind it as JSON (nine digits).
 
     The names are what the files begin with, as `report.names` makes them. `folder` is made where it is missing; an
     older file of the same name is written over. `cuts` and `baseline` are those of `step_intervals.improvements`,
-    `differences` those of each group's table.
+    `differences` those of each group's table; `printed` are cells of papers.
     """
     folder.mkdir(parents=True, exist_ok=True)
     book = _Book(folder)
@@ -79,6 +82,8 @@ def figures(
         book.add(f"{name}-scatter", partial(scatter.data, audit), scatter.draw)
     for name, found in credits.items():
         book.add(f"{name}-credit", partial(_given, found), credit.draw)
+    if printed:
+        book.add("paper-baselines", partial(prints.data, printed), prints.draw)
     return Written(tuple(book.paths), tuple(book.reasons))
 
 

@@ -17,6 +17,7 @@ from spa_bench.audit import show as audit_show
 from spa_bench.audit.columns import columns as audit_columns
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
+from spa_bench.report import baselines
 from spa_bench.report.agreement import agreements
 from spa_bench.report.grid import Grid, slug
 from spa_bench.report.names import audit_names, audit_settings, audit_text, section_names
@@ -46,6 +47,8 @@ class Contents:
     problems: Sequence[Problem]
     cuts: Sequence[int] | None = None
     """Ends of the step intervals, where they are not those of each world."""
+    prints: bool = False
+    """Whether what papers print of the same baseline belongs to it: it is of no run, so only where it was asked for."""
 
     def sections(self) -> list[Section]:
         """What is printed: the tables side by side, each table, the audits, and what was left out."""
@@ -68,10 +71,13 @@ class Contents:
 
     def papers(self) -> list[Section]:
         """The tables of every paper, filled from ours."""
-        return [one for name in PAPERS for one in self.paper(name) if one.grids]
+        own = [baselines.section()] if self.prints else []
+        return [*(one for name in PAPERS for one in self.paper(name) if one.grids), *own]
 
     def paper(self, name: str) -> list[Section]:
-        """The tables of a paper, filled from ours; UserError for an unknown paper."""
+        """The tables of a paper, filled from ours, or those of `baselines`; UserError for an unknown paper."""
+        if name == baselines.NAME:
+            return [baselines.section()]
         sections = fill(name, self.tables)
         if PAPERS[name].by_interval:
             reference = [_improved(group, "ppo", self.cuts) for group in self.groups]  # as in the paper

@@ -107,7 +107,7 @@ PAPERS = {
                 "main",
                 "3SPO, table 1",
                 (
-                    *AGENTS, Line("RLOO", "rloo"), Line("GRPO", "grpo"), Line("GiGPO", "gigpo"), Line("HGPO"),
+                    *AGENTS, Line("RLOO", "rloo"), Line("GRPO", "grpo"), Line("GiGPO", "gigpo"), Line("HGPO", "hgpo"),
                     Line("3SPO", "3spo"), Line("3SPO, its reward alone", "3spo-lite"),
                 ),
                 (
@@ -151,7 +151,7 @@ PAPERS = {
 def fill(name: str, tables: Sequence[Table]) -> list[Section]:
     """The tables of a paper, from ours; UserError for a paper that we know no table of."""
     if name not in PAPERS:
-        raise UserError(f"no tables of paper {name!r}: choose one of {', '.join(PAPERS)}")
+        raise UserError(f"no tables of paper {name!r}: choose one of {', '.join(PAPERS)}, baselines")
     return [_section(name, PAPERS[name], one, tables) for one in PAPERS[name].tables]
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from spa_bench.analysis.prints import cells
+from spa_bench.analysis.published import installed
 from spa_bench.audit import saved
 from spa_bench.audit.summary import Audit
 from spa_bench.core import Floats, Trajectory, UserError
@@ -41,7 +43,8 @@ def draw(found: Contents, folder: Path, baseline: str | None = None, cuts: Seque
     own = [audit for _, audit in found.audits]
     audits = dict(zip(audit_names(own), own, strict=True))
     differences = {name: table.differences for name, table in zip(groups, found.tables, strict=True)}
-    return [*figures.figures(groups, audits, maps, folder, cuts, baseline, differences).reasons, *reasons]
+    printed = cells(installed()) if found.prints else ()
+    return [*figures.figures(groups, audits, maps, folder, cuts, baseline, differences, printed).reasons, *reasons]
 
 
 def read(folder: Path, found: Contents) -> list[Picture]:

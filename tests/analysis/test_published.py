@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from strategies import HOSTILE
 
 from spa_bench import registry
+from spa_bench.analysis.prints import PAPERS
 from spa_bench.analysis.published import CONFIDENCE, FOLDER, HEADER, METRICS, Published, Sources, load, parse
 from spa_bench.commands.options import method_options
 from spa_bench.config import WorldConfig
@@ -34,6 +35,8 @@ from spa_bench.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 SPA, GIGPO, ISTAR, THREE, HCAPO = "2505.20732", "2505.10978", "2509.19199", "2606.09961", "2603.08754"
+SEEDS_UNKNOWN = ("2606.22995", "2606.25556", HCAPO)
+"""G2PO, BiPACE and HCAPO: a number after a ±, and no text that says of how many seeds."""
 SMALL, LARGE = "Qwen2.5-1.5B-Instruct", "Qwen2.5-7B-Instruct"
 A_ROW = dict(zip(HEADER, [SPA, "SPA", "spa", "alfworld", "valid_unseen", "success", "79.1"], strict=False))
 A_ROW |= {"n": "134", "source": "Table 1", "confidence": "secondary"}
@@ -113,6 +116,8 @@ def test_gigpos_table():
         (SMALL, "GRPO"): ("72.8 ± 3.6", "56.8 ± 3.8"),
         (SMALL, "GiGPO with std"): ("86.7 ± 1.7", "65.0 ± 3.2"),
         (SMALL, "GiGPO without std"): ("86.1 ± 4.7", "67.4 ± 4.5"),
+        (LARGE, "PPO"): ("80.4 ± 2.7", "68.7 ± 5.1"),
+        (LARGE, "RLOO"): ("75.5 ± 4.6", "65.7 ± 4.0"),
         (LARGE, "GRPO"): ("77.6 ± 5.2", "66.1 ± 3.7"),
         (LARGE, "GiGPO with std"): ("90.8 ± 1.3", "72.8 ± 3.2"),
         (LARGE, "GiGPO without std"): ("90.2 ± 2.3", "75.2 ± 3.8"),
@@ -120,7 +125,14 @@ def test_gigpos_table():
     for place, world in enumerate(("alfworld", "webshop")):
         rows = of(GIGPO, world=world, metric="success", seeds=3)
         assert {(row.model, row.method): row.printed for row in rows} == {k: v[place] for k, v in by_hand.items()}
-    assert len(of(GIGPO)) == 2 * len(by_hand)
+    scores = {
+        SMALL: ("73.8 ± 3.0", "73.9 ± 5.6", "75.8 ± 3.5", "83.1 ± 1.6", "83.5 ± 1.8"),
+        LARGE: ("81.4 ± 3.1", "80.3 ± 3.2", "79.3 ± 2.8", "84.4 ± 2.9", "86.2 ± 2.6"),
+    }
+    methods = ("PPO", "RLOO", "GRPO", "GiGPO with std", "GiGPO without std")
+    for model, printed in scores.items():
+        rows = of(GIGPO, world="webshop", metric="average reward", seeds=3, model=model)
+        assert numbers(rows) == dict(zip(methods, printed, strict=True))
 
 
 def test_istars_tables_success_and_score():
@@ -167,11 +179,35 @@ def test_3spos_table_and_hcapo():
         ("without adaptive rollout", "alfworld"): "+0.5",
         ("without adaptive rollout", "webshop"): "+0.2",
     }
-    assert numbers(of(HCAPO)) == {"HCAPO": "91.4", "HCAPO with smoothing": "96.9"}
+    assert numbers(of(HCAPO, world="alfworld", metric="success")) == {"HCAPO": "91.4", "HCAPO with smoothing": "96.9"}
+    assert numbers(of(HCAPO, world="webshop", metric="success")) == {"HCAPO": "73.8 ± 2.8"}
+
+
+def test_gains_of_abstracts_are_the_differences_of_what_is_printed():
+    """Numbers from texts that quote a paper agree with the paper's own abstract."""
+    stated = {row.world: row.value for row in of(HCAPO, metric="gain in success")}
+    assert stated == {"alfworld": Decimal("13.8"), "webshop": Decimal("7.7")}
+    for world, gain in stated.items():
+        (grpo,) = of(GIGPO, world=world, metric="success", model=LARGE, method="GRPO")
+        (hcapo,) = of(HCAPO, world=world, metric="success", method="HCAPO")
+        assert hcapo.value - grpo.value == gain
+    g2po = of("2606.22995", world="alfworld", model=SMALL)
+    assert [row.value - Decimal("72.8") for row in g2po] == [Decimal("22.2")]  # "up to 22.2 % over GRPO"
+
+
+def test_hiper_is_what_its_authors_readme_says():
+    rows = {(row.world, row.model): row.printed for row in of("2602.16165")}
+    assert rows == {
+        ("alfworld", SMALL): "95.3",
+        ("alfworld", LARGE): "97.4",
+        ("webshop", SMALL): "71.4",
+        ("webshop", LARGE): "83.3",
+    }
 
 
 def test_what_was_not_found_has_no_row():
-    assert {row.paper for row in load()} == {SPA, GIGPO, ISTAR, THREE, HCAPO}  # StepAgent's and HGPO's own: not found
+    assert {row.paper for row in load()} == set(PAPERS)  # StepAgent's own: not found
+    assert "2411.03817" not in PAPERS
     assert not {row.method for row in of(SPA)} & {"SFT", "RFT", "ArCHer", "GRPO"}
     assert not of(SPA, split="valid_seen")
     assert not [row for row in load() if row.metric == "grounding accuracy"]
@@ -180,7 +216,7 @@ def test_what_was_not_found_has_no_row():
 def test_every_row_says_where_it_was_read_and_how_sure_we_are():
     for row in load():
         assert row.source and row.confidence in CONFIDENCE and row.metric in METRICS
-        assert (row.spread is None) or row.seeds, "a spread without the number of seeds"
+        assert row.spread is None or row.seeds or row.paper in SEEDS_UNKNOWN, "a spread without the number of seeds"
         assert row.confidence != "inference" or "inference" in row.source
         assert not row.metric.startswith("gain") or "over " in row.remark
 
@@ -320,13 +356,14 @@ def test_what_is_written_is_read_again(rows):
 
 def test_a_cell_shows_what_papers_print_of_our_row_and_says_where_it_was_read():
     sources = Sources()
-    assert sources.cell("alfworld", "valid_unseen", "spa-published") == "79.1 [1]"
-    assert sources.cell("webshop", "valid_unseen", "spa-published") == "average reward 64.1 [2]"  # of an unknown split
-    assert sources.cell("alfworld", "valid_seen", "spa-published") == ""  # never a number of another split
+    assert sources.cell("alfworld", "valid_unseen", "spa-published (beta=0)") == "77.6 [1]"
+    score = "average reward 64.1 [2]; average reward 64.1 [3]"  # of an unknown split; SPA's paper, and HISR's of it
+    assert sources.cell("webshop", "valid_unseen", "spa-published") == score
+    assert sources.cell("alfworld", "valid_seen", "spa-published (beta=0)") == ""  # never a number of another split
     assert sources.cell("alfworld", "valid_unseen", "no method") == sources.cell("nowhere", None, "spa-published") == ""
     assert sources.cell("alfworld", "valid_unseen", "spa-published", "grounding accuracy") == ""
-    first, second = sources.notes()
-    assert first.startswith("[1] reported (different protocol): arXiv 2505.20732") and "106 of 134 games" in first
+    first, second, _ = sources.notes()
+    assert first.startswith("[1] reported (different protocol): arXiv 2505.20732") and "104 of 134 games" in first
     assert "split valid_unseen, n 134, seeds unknown, model Llama-3.2-3B-Instruct" in first
     assert "(secondary)" in first and "(inference)" in second and "split unknown" in second
 
@@ -338,6 +375,19 @@ def test_each_source_is_numbered_once_and_every_number_has_a_note():
     used = {int(number) for cell in cells for number in re.findall(r"\[(\d+)\]", cell)}
     assert used == set(range(1, len(sources.notes()) + 1))
     assert len(set(sources.notes())) == len(sources.notes())
+
+
+def test_many_numbers_are_shown_by_how_far_they_reach():
+    """Of gigpo on WebShop: 65.0 with 1.5B in its own paper, 84.1 in iStar's; 67.76 of average reward in ARLArena's."""
+    sources = Sources()
+    rows = [row for row in load() if row.ours == "gigpo" and row.world == "webshop"]
+    success, score = (sum(row.metric == one for row in rows) for one in ("success", "average reward"))
+    said = sources.cell("webshop", "valid_unseen", "gigpo")
+    assert said == f"56.55 to 84.1 ({success} numbers) [1]; average reward 67.76 to 91.2 ({score} numbers) [1]"
+    assert "spa-bench report --paper baselines" in sources.notes()[0]
+    assert "[" in sources.cell("webshop", None, "gigpo", "success") and "to" not in sources.cell(
+        "webshop", None, "gigpo", "success"
+    )
 
 
 def test_a_source_can_be_kept_to_one_paper():

@@ -180,10 +180,10 @@ def test_published_numbers_stand_in_their_own_column_and_change_none_of_ours(tmp
     contents = gather([tmp_path])
     found = grid(contents, "results")
     assert found.header[-1] == PUBLISHED == "reported (different protocol)"
-    assert cell(found, "spa-published", PUBLISHED) == "79.1 [1]"
+    assert cell(found, "spa-published", PUBLISHED) == "79.1 [1]; 79.1 [2]"
     assert cell(found, "spa", PUBLISHED) == cell(found, "warm start", PUBLISHED) == ""
     own = "| spa-published | - | 1 | 75.0 |  | 0.750 | 100.0 | 0.0 | 1.0 |"
-    assert f"{own} 79.1 [1] |" in as_markdown(contents.sections()[0])
+    assert f"{own} 79.1 [1]; 79.1 [2] |" in as_markdown(contents.sections()[0])
     assert "79.1" not in json.dumps(contents.as_json())
 
 
