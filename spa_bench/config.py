@@ -275,6 +275,11 @@ class EvalConfig(Section):
         description="play it after every N iterations too, for learning curves; 0: before and after training only. "
         "Training does not change by it, and what it costs is recorded apart from the training budget",
     )
+    budgets: list[Annotated[int, Field(ge=1)]] = Field(
+        [],
+        description="training budgets, in environment steps collected: play it when each is reached, and record every "
+        "episode, so that tables can be made at that budget. Training does not change by it",
+    )
     rewards: int | None = Field(
         None,
         ge=0,
@@ -290,7 +295,7 @@ class EvalConfig(Section):
 NAMED = ("set",)
 """Settings of the section `eval` that stand for others, which decide results in their place."""
 
-SHOWN = ("every", "rewards")
+SHOWN = ("every", "budgets", "rewards")
 """Settings of the section `eval` that change what is on record, and no result."""
 
 
@@ -326,9 +331,23 @@ class RunConfig(Section):
 def build(values: Mapping[str, Any]) -> RunConfig:
     """Validate nested values; raises UserError with one line that names the key and the closest known one."""
     try:
-        return RunConfig.model_validate(values)
+        config = RunConfig.model_validate(values)
     except ValidationError as error:
         raise UserError(_refused(error.errors())) from None
+    _check_budgets(config.eval.budgets, config.ppo)
+    return config
+
+
+def _check_budgets(budgets: Sequence[int], ppo: PPOConfig) -> None:
+    """Refuse budgets at which no iteration ends, or that training does not reach."""
+    size, total = ppo.env_steps, ppo.iterations * ppo.env_steps
+    if budgets and (ppo.match != "collected" or ppo.dynamic_sampling):
+        raise UserError("budgets need iterations of one length: set ppo.match=collected and ppo.dynamic_sampling=false")
+    if wrong := next((budget for budget in budgets if budget % size), 0):
+        near = " or ".join(str(size * times) for times in (wrong // size, wrong // size + 1) if times)
+        raise UserError(f"no iteration of ppo.env_steps={size} ends at a budget of {wrong} env steps: use {near}")
+    if list(budgets) != sorted(set(budgets)) or max(budgets, default=0) > total:
+        raise UserError(f"eval.budgets {list(budgets)} must rise, up to what training collects: {total} env steps")
 
 
 RENAMED = {"model.precision": "model.dtype"}

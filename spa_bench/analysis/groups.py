@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from spa_bench.analysis.budgets import at
 from spa_bench.analysis.played import Played
 from spa_bench.analysis.runs import Run, find, load
 from spa_bench.analysis.settings import differing, digest, without_presets
@@ -107,12 +108,13 @@ def collect(paths: Iterable[Path]) -> tuple[list[Group], list[Problem]]:
     return judge(find(paths))
 
 
-def judge(folders: Iterable[Path]) -> tuple[list[Group], list[Problem]]:
-    """As `collect`, of these folders."""
+def judge(folders: Iterable[Path], budget: int | None = None) -> tuple[list[Group], list[Problem]]:
+    """As `collect`, of these folders; with a `budget`, in environment steps, the runs as they were there."""
     runs, problems = [], []
     for path in folders:
         try:
-            runs.append(load(path))
+            run = load(path)
+            runs.append(run if budget is None else at(run, budget))
         except UserError as error:
             problems.append(problem(path, error))
     return grouped(runs), sorted(problems, key=lambda one: (one.name, one.reason))

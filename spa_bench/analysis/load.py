@@ -22,6 +22,7 @@ from spa_bench.analysis.played import Played
 from spa_bench.analysis.recordings import AUDIT, BROKEN, Recorded, Recording, find, named, read_audit, read_recording
 from spa_bench.analysis.runs import COSTS, Run
 from spa_bench.core import Trajectory, UserError
+from spa_bench.runs.episodes import BUDGET
 from spa_bench.runs.names import world_name
 from spa_bench.terminal import printable_line
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 Folder = str | os.PathLike[str]
 
-STAGES = (AUDIT, EVAL, "train", WARM_START)
+STAGES = (AUDIT, BUDGET, EVAL, "train", WARM_START)
 """What an episode can be played for."""
 
 LONGEST_WARNING = 500
@@ -104,7 +105,7 @@ def load_episodes(folder: Folder | Iterable[Folder], stage: str | None = None) -
 
     Sorted by `run`, `stage`, `iteration` and `index`, which together name an episode.
 
-    - `run`: end of the folder's path; `stage`: `warm_start`, `train`, `eval`, or `audit` in an audit folder.
+    - `run`: end of the folder's path; `stage`: `warm_start`, `train`, `budget`, `eval`, or `audit` in an audit folder.
     - `iteration`: int64, of training, else 0; `index`: int64, within it.
     - `env`, `split`, `task` (its key), `kind` (task type); `expert_steps`: int64, steps of the searching expert.
     - `success`, `terminated`, `truncated`: bool; `outcome`: float64, 0 to 1.

@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spa_bench import manifest
 from spa_bench.core import UserError
-from spa_bench.runs.episodes import is_number, is_whole
+from spa_bench.runs.episodes import BUDGET, is_number, is_whole
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.reading import SMALL, opened
 from spa_bench.stats.variance import LARGEST
@@ -22,6 +23,9 @@ EPISODES, OUTCOMES = "episodes.jsonl", "outcomes.csv"
 
 PANELS = ("warm_start", "eval")
 """Stages that play the evaluation set: before training, and after it with the final checkpoint."""
+
+BUDGETS = re.compile(rf"{BUDGET} [1-9][0-9]{{0,8}}")
+"""Panels of training budgets: the evaluation set after so many iterations."""
 
 IDENTITY = ("stage", "iteration", "index")
 """What makes an episode the same episode; of two with one identity the first counts."""
@@ -70,11 +74,18 @@ def _panels(journal: Journal) -> tuple[dict[str, list[Played]], int, int]:
             duplicates += 1
         else:
             seen.add(identity)
-            if row["stage"] in panels:
-                panels[row["stage"]].append((row["index"], _played(row, journal.path)))
+            name = f"{BUDGET} {row['iteration']}" if row["stage"] == BUDGET else row["stage"]
+            if name in PANELS or BUDGETS.fullmatch(str(name)):
+                panels.setdefault(name, []).append((row["index"], _played(row, journal.path)))
     # Recorded as they ended, which an interruption changes: sums of numbers must not depend on it.
-    ordered = {name: [played for _, played in sorted(found, key=lambda one: one[0])] for name, found in panels.items()}
+    ordered = {name: [played for _, played in sorted(panels[name], key=lambda one: one[0])] for name in _names(panels)}
     return ordered, unreadable, duplicates
+
+
+def _names(panels: Iterable[str]) -> list[str]:
+    """Those of every run, then those of budgets as they were reached."""
+    budgets = [name for name in panels if name not in PANELS]
+    return [*PANELS, *sorted(budgets, key=lambda name: int(name.split(" ")[1]))]
 
 
 def _played(row: Mapping[str, Any], file: Path) -> Played:
@@ -108,7 +119,8 @@ NUMBERS = ("success", "outcome", "turns", "grounded", "malformed", "error")
 def outcomes(panels: Mapping[str, Sequence[Played]]) -> str:
     """The panels as CSV, one row a task, for `OUTCOMES`; UserError where a task has an episode for each character."""
     found: dict[tuple[str, str, int], dict[str, Played]] = {}
-    for name in PANELS:
+    names = _names(panels)
+    for name in names:
         for one in panels[name]:
             row = found.setdefault((one.task, one.kind, one.expert_steps), {})
             if name in row:
@@ -116,9 +128,9 @@ def outcomes(panels: Mapping[str, Sequence[Played]]) -> str:
             row[name] = one
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *(f"{name} {number}" for name in PANELS for number in NUMBERS)])
+    writer.writerow([*COLUMNS, *(f"{name} {number}" for name in names for number in NUMBERS)])
     for task, row in found.items():
-        numbers = [_numbers(row[name]) if name in row else [""] * len(NUMBERS) for name in PANELS]
+        numbers = [_numbers(row[name]) if name in row else [""] * len(NUMBERS) for name in names]
         writer.writerow([*task, *(number for of_panel in numbers for number in of_panel)])
     return text.getvalue()
 
@@ -133,11 +145,13 @@ def _outcomes(file: Path) -> dict[str, list[Played]]:
     try:
         with opened(file, SMALL) as handle:
             rows = list(csv.DictReader(io.StringIO(handle.read(SMALL + 1).decode("utf-8")), strict=True))
+        heads = [head.removesuffix(f" {NUMBERS[0]}") for head in (rows[0] if rows else ())]
+        names = [*PANELS, *filter(BUDGETS.fullmatch, heads)]
         for row in rows:
-            for name in PANELS:
+            for name in names:
                 own = {number: row[f"{name} {number}"] for number in NUMBERS}
                 if any(own.values()):
-                    panels[name].append(_read(row, own))
+                    panels.setdefault(name, []).append(_read(row, own))
     except (*DAMAGED, csv.Error) as error:
         raise UserError(f"{file} is damaged or was edited ({type(error).__name__}: {error}): copy it again") from None
     return panels

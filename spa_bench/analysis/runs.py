@@ -64,6 +64,8 @@ class Run:
     """Rows of `metrics.jsonl` of evaluations between iterations, by iteration; of a repeated one the last."""
     mark: str = ""
     """What tells its method from another of that name in the same table."""
+    at: int | None = None
+    """The training budget, in environment steps, at which it is looked at, where that is not its end."""
 
     @property
     def seed(self) -> int:
@@ -156,7 +158,7 @@ def about(run: Run, n: int, seeds: Sequence[int]) -> dict[str, Any]:
         "max_steps": run.facts.get("max_steps"),
         "training_budget": None if run.facts.get("agent") else _training_budget(run.config.get("ppo", {})),
         "temperature": run.config["eval"]["temperature"],
-        "checkpoint": "final",
+        "checkpoint": "final" if run.at is None else f"{run.at:,}-step",
     }
 
 
@@ -190,8 +192,8 @@ def _load(path: Path) -> Run:
         facts=content["facts"],
         panels=panels,
         iterations=iterations,
-        costs=_costs(iterations, stages),
-        fit=stages.get("fit_reward", {}),
+        costs=spent(iterations, fit := stages.get("fit_reward", {})),
+        fit=fit,
         start=stages.get("warm_start", {}).get("weights"),
         warm_start_seconds=float(stages.get("warm_start", {}).get("seconds") or 0.0),
         finished=finished,
@@ -214,11 +216,11 @@ def unknown_kinds(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return [repr(row.get("kind"))[:40] for row in rows if row.get("kind") not in KINDS]
 
 
-def _costs(iterations: Iterable[Mapping[str, Any]], stages: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+def spent(iterations: Iterable[Mapping[str, Any]], fit: Mapping[str, Any]) -> dict[str, float]:
     """Sums over the iterations and over the reward's fit.
 
     What was executed is not on record in rows of earlier versions: NaN.
     """
     rows = [{"env_steps_executed": math.nan, **row, "env_steps": learned(row)} for row in iterations]
-    parts = [*rows, stages.get("fit_reward", {})]
+    parts = [*rows, fit]
     return {name: sum(part.get(name) or 0 for part in parts) for name in COSTS}

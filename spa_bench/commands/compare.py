@@ -74,6 +74,12 @@ GpusPerRun = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="GPUs that Ray keeps for each run, such as 0.5; default 1 where it has any."),
 ]
+Budgets = Annotated[
+    str | None,
+    typer.Option(
+        help="Evaluate when so many environment steps are collected, such as 3000,6000,18000; the last ends training."
+    ),
+]
 Shard = Annotated[
     str | None,
     typer.Option(help="Do one part of the runs, such as 2/8, the second of eight; `report` prints the table."),
@@ -95,6 +101,7 @@ def compare(
     gpus_per_run: GpusPerRun = None,
     shard: Shard = None,
     match: Match = None,
+    budgets: Budgets = None,
     baseline: Baseline = None,
     optimiser: Optimiser = None,
     evaluation: EvaluationSet = None,
@@ -114,8 +121,9 @@ def compare(
     attempts = _attempts(engine, address, cpus_per_run, gpus_per_run, jobs)
     until = Deadline.of(deadline)
     matched = [] if match is None else [f"ppo.match={match}"]
+    named = comparison.budgets_of(budgets)
     flags = Flags(
-        env, model, tasks, data, None, config, [*(assign or ()), *matched], optimiser=optimiser, evaluation=evaluation
+        env, model, tasks, data, None, config, [*(assign or ()), *matched], False, optimiser, evaluation, named
     )
     with aside():
         configs = comparison.configs(flags, reward, seeds, seed)

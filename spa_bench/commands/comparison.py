@@ -71,6 +71,14 @@ def shard(configs: Sequence[RunConfig], words: str) -> list[RunConfig]:
     return ordered[part - 1 :: parts]
 
 
+def budgets_of(said: str | None) -> list[int]:
+    """The training budgets of `3000,6000,18000`, rising; empty where none is named. UserError for anything else."""
+    parts = [] if said is None else said.split(",")
+    if not all(re.fullmatch(r"\s*[1-9][0-9]{0,11}\s*", part, re.ASCII) for part in parts):
+        raise UserError(f"--budgets {said}: give environment steps with commas, such as 3000,6000,18000")
+    return sorted({int(part) for part in parts})
+
+
 def _several(said: Mapping[str, Any], key: str) -> list[str]:
     """The names that the file has under a key: a text as it is typed, or a list of them."""
     given = said.get(key, "")

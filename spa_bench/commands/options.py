@@ -42,6 +42,8 @@ class Flags:
     """The file may name several worlds, methods and seeds: a comparison takes them one by one."""
     optimiser: str | None = None
     evaluation: str | None = None
+    budgets: Sequence[int] = ()
+    """Training budgets, in environment steps; the last one says how long training is."""
 
     def values(self, **fixed: Any) -> dict[str, Any]:
         """Nested values for `config.build`; `fixed` are top-level settings that win, None leaves one as it is."""
@@ -56,6 +58,7 @@ class Flags:
             ("world", "data", self.data),
             ("eval", "split", self.split),
             ("eval", "set", self.evaluation),
+            ("eval", "budgets", list(self.budgets) or None),
             ("ppo", "optimiser", self.optimiser),
         ):
             if value is not None:
@@ -97,6 +100,8 @@ class Flags:
             ("--split", "eval", {"split": self.split}),
             ("--eval", "eval", {"set": self.evaluation}),
             ("--optimiser", "ppo", {"optimiser": self.optimiser}),
+            ("--budgets", "eval", {"budgets": self.budgets or None}),
+            ("--budgets", "ppo", {"iterations": self.budgets or None}),
         ]
         said += [(option, {key: {k: v for k, v in own.items() if v is not None}}) for option, key, own in options]
         return {
@@ -129,6 +134,10 @@ class Flags:
         if "world" in own:
             given = [_section(_section(layer, "world"), "options") for layer in layers]
             own["world"]["options"] = {key: value for options in given for key, value in options.items()}
+        if self.budgets:
+            ppo = own.get("ppo", dict(_section(values, "ppo")))
+            size = build(values | own | {"eval": {}}).ppo.env_steps
+            own["ppo"] = ppo | {"iterations": -(-self.budgets[-1] // size)}
         return build(values | own)
 
     def _refuse_several(self, values: dict[str, Any]) -> None:

@@ -14,6 +14,11 @@ from spa_bench.commands.words import RESULTS, Baseline, Full, Json, command
 from spa_bench.core import UserError
 from spa_bench.terminal import printable_line
 
+Budget = Annotated[
+    int | None,
+    typer.Option(min=1, help="Report runs at this training budget, one of their `--budgets`; default: their end."),
+]
+
 
 @command
 def report(
@@ -30,6 +35,7 @@ def report(
     intervals: Annotated[
         str | None, typer.Option(help="Longest task of each step interval, such as 5,10,15; default: by world.")
     ] = None,
+    budget: Budget = None,
     baseline: Baseline = None,
     html: Annotated[Path | None, typer.Option(help="Write only the page, into this file.")] = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="Maximum number of episodes per run in the page.")] = None,
@@ -43,12 +49,11 @@ def report(
 
     cuts = _cuts(intervals)
     try:
-        found = replace(contents.gather(wanted, baseline, cuts), prints=paper == baselines.NAME)
+        found = replace(contents.gather(wanted, baseline, cuts, budget), prints=paper == baselines.NAME)
     except UserError:
-        if paper != baselines.NAME or folders:
-            raise
-        show_sections([baselines.section()], sys.stdout)  # of no run: there need not be one
-        return
+        if paper == baselines.NAME and not folders:  # it is of no run: there need not be one
+            return show_sections([baselines.section()], sys.stdout)
+        raise
     if html is not None:
         from spa_bench.report import pictures
         from spa_bench.report import serve as viewer

@@ -53,7 +53,7 @@ def data(group: Group) -> Costs:
     """Every method that was trained; UserError where there is none, or its cost is not on record."""
     rows = []
     for label, runs in group.methods.items():
-        found, costs = success(runs, EVAL), _costs(runs)
+        found, costs = success(runs, EVAL), mean_costs(runs)
         if found is not None and costs and any(costs):
             rows.append(Spent(label, found, costs))
     if not rows:
@@ -119,8 +119,8 @@ def _named(row: Spent, place: int, colour: str) -> Named:
     return Named(row.method, cost, 100 * row.success.mean, colour, low, high, upright=True)
 
 
-def _costs(runs: Sequence[Run]) -> tuple[float, ...]:
-    """Empty where one is not on record."""
+def mean_costs(runs: Sequence[Run]) -> tuple[float, ...]:
+    """In the order of `COSTS`, mean over runs; empty where one is not on record."""
     try:
         sums = [[sum(run.costs[name] for name in names) for names in COSTS.values()] for run in runs]
     except KeyError:

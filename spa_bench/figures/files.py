@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spa_bench.analysis.budgets import shared
 from spa_bench.analysis.differences import Difference
 from spa_bench.analysis.groups import Group
 from spa_bench.analysis.prints import Cell
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
 from spa_bench.figures import (
+    budgets,
     calibration,
     costs,
     credit,
@@ -71,6 +73,8 @@ def figures(
         book.add(f"{name}-by-type", partial(heat.by_type, group), heat.draw)
         book.add(f"{name}-calibration", partial(calibration.data, group), calibration.draw)
         book.add(f"{name}-costs", partial(costs.data, group), costs.draw)
+        if any(map(shared, group.methods.values())):
+            book.add(f"{name}-budgets", partial(budgets.data, group), budgets.draw)
         book.add(f"{name}-profiles", partial(profiles.data, group), profiles.draw)
         if len(group.methods) > OVERLAID:
             book.add(f"{name}-learning-curves", partial(curves.data, [group]), curves.draw)

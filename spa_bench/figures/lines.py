@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from spa_bench.figures.style import OVERLAID, PALE, Look, legend, looks, sheet, wrapped
 
@@ -55,20 +55,23 @@ def draw_lines(
     steps: bool = False,
     beside: Sequence[Panel] = (),
     across: int = 2,
+    own: bool = False,
 ) -> Figure:
     """The figure; with `steps` each value holds up to the next x.
 
     `beside` has lines of the same methods, dotted where every method has axes of its own, which are then few enough
-    for both; else they are `panels` like the others. `across`: pairs of axes beside each other.
+    for both; else they are `panels` like the others. `across`: pairs of axes beside each other. `own`: each panel
+    has an x axis of its own, which its title names.
     """
     methods = sorted({line.method for panel in panels for line in panel.lines})
     overlaid = all(len(panel.lines) <= OVERLAID for panel in panels)
-    parts = [_Part(panel.title, panel.lines) for panel in panels] if overlaid else _apart(panels, beside)
+    parts = [_Part(panel.title, panel.title, panel.lines) for panel in panels] if overlaid else _apart(panels, beside)
     across = min(len(parts), across if overlaid else ACROSS)
     width, height = (2.0 + 4.5 * across, 3.4) if overlaid else (2.6 * across, 1.9)
     down = math.ceil(len(parts) / across)
     figure = sheet(width, height * down, title, caption)
-    every = figure.subplots(down, across, squeeze=False, sharey=True, sharex="row" if overlaid else "all")
+    shared: Any = False if own else "row" if overlaid else "all"
+    every = figure.subplots(down, across, squeeze=False, sharey=True, sharex=shared)
     found = looks(methods)
     handles: dict[str, Line2D] = {}
     draws: Draws = "steps-post" if steps else "default"
@@ -78,14 +81,15 @@ def draw_lines(
         for line in part.dotted:
             axes.plot(line.x, line.y, color=found[line.method].colour, linestyle=":", linewidth=1.2, zorder=2)
         handles |= _draw(axes, part.lines, found, draws)
-        axes.set_title(wrapped(part.title, int(14 * width / across)), fontsize=10 if overlaid else 8)
+        if not own or not overlaid:
+            axes.set_title(wrapped(part.title, int(14 * width / across)), fontsize=10 if overlaid else 8)
         axes.grid(True, color=PALE, alpha=0.3, linewidth=0.5)
         axes.set_ylim(*reach([*panels, *beside]))
     for place, axes in enumerate(every.flat):
         if place >= len(parts):
             axes.set_axis_off()
-        elif overlaid or place + across >= len(parts):
-            axes.set_xlabel(labels[0])
+        elif own or overlaid or place + across >= len(parts):
+            axes.set_xlabel(parts[place].named if own else labels[0])
             axes.tick_params(labelbottom=True)
     figure.supylabel(labels[1], fontsize=9)
     if overlaid:
@@ -98,6 +102,8 @@ class _Part:
     """What one pair of axes shows."""
 
     title: str
+    named: str
+    """The panel's title."""
     lines: tuple[Line, ...]
     behind: tuple[Line, ...] = ()
     """Drawn in pale, for comparison."""
@@ -111,6 +117,7 @@ def _apart(panels: Sequence[Panel], beside: Sequence[Panel]) -> list[_Part]:
     return [
         _Part(
             line.method if len(panels) == 1 else f"{line.method} ({panel.title})",
+            panel.title,
             (line,),
             tuple(other for other in panel.lines if other != line),
             tuple(other for other in more.lines if other.method == line.method),

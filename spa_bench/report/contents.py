@@ -19,6 +19,7 @@ from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
 from spa_bench.report import baselines
 from spa_bench.report.agreement import agreements
+from spa_bench.report.by_budget import with_budgets
 from spa_bench.report.grid import Grid, slug
 from spa_bench.report.names import audit_names, audit_settings, audit_text, section_names
 from spa_bench.report.overview import overview
@@ -60,8 +61,8 @@ class Contents:
         """One for each table, in their order."""
         names = section_names(self.tables)
         return [
-            _with_intervals(section(table, name, published=True), found)
-            for table, name, found in zip(self.tables, names, self.improvements, strict=True)
+            with_budgets(_with_intervals(section(table, name, published=True), found), group)
+            for table, name, found, group in zip(self.tables, names, self.improvements, self.groups, strict=True)
         ]
 
     def audit_sections(self) -> list[Section]:
@@ -104,10 +105,16 @@ class Contents:
         return [Section("left-out", [], notes)] if notes else []
 
 
-def gather(paths: Sequence[Path], baseline: str | None = None, cuts: Sequence[int] | None = None) -> Contents:
+def gather(
+    paths: Sequence[Path],
+    baseline: str | None = None,
+    cuts: Sequence[int] | None = None,
+    budget: int | None = None,
+) -> Contents:
     """Everything at or below `paths`; a folder that cannot be read becomes a problem, the rest is reported.
 
-    UserError where there is nothing at all, and as `contents` does.
+    With a `budget`, in environment steps, runs are reported as they were there. UserError where there is nothing at
+    all, and as `contents` does.
     """
     audits = saved.find(paths)
     try:
@@ -116,14 +123,18 @@ def gather(paths: Sequence[Path], baseline: str | None = None, cuts: Sequence[in
         if not audits:
             raise
         runs = []
-    return of_folders(runs, audits, baseline, cuts)
+    return of_folders(runs, audits, baseline, cuts, budget)
 
 
 def of_folders(
-    runs: Iterable[Path], audits: Iterable[Path], baseline: str | None = None, cuts: Sequence[int] | None = None
+    runs: Iterable[Path],
+    audits: Iterable[Path],
+    baseline: str | None = None,
+    cuts: Sequence[int] | None = None,
+    budget: int | None = None,
 ) -> Contents:
     """As `gather`, of these folders of runs and of audits."""
-    groups, bad = judge(runs)
+    groups, bad = judge(runs, budget)
     read, problems = _audits(audits)
     return replace(contents(groups, baseline, cuts), audits=read, problems=[*bad, *problems])
 

@@ -12,6 +12,9 @@ from spa_bench.core import Step, Task, Tokens, Trajectory, UserError
 LARGEST = 1e100
 """A number beyond it, or NaN, is none that a world or a method gives. Squares and sums of others are finite."""
 
+BUDGET = "budget"
+"""Stage of the evaluation set as it is played when a training budget of `eval.budgets` is reached."""
+
 DIGESTS = frozenset({"state", "menu", "final_state", "final_menu"})
 """Fields of steps and trajectories that are recorded where a method asks for them."""
 

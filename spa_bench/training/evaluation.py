@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from spa_bench.core import Agent, Trajectory
 from spa_bench.rollout.game import Request, seated
-from spa_bench.runs.episodes import from_row, to_row
+from spa_bench.runs.episodes import BUDGET, from_row, to_row
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.training import metrics, start
@@ -49,18 +49,23 @@ class Evaluation:
                 stage.advance(len(burst), success=wins / (stage.done + len(burst)))
         self.stage("evaluate", clock)
 
-    def look(self, agent: LanguageModel, iteration: int) -> dict[str, Any]:
-        """The evaluation set once between two iterations of training: the row of metrics, without a record of episodes.
+    def look(self, agent: LanguageModel, iteration: int, record: bool = False) -> dict[str, Any]:
+        """The evaluation set once between two iterations of training: the row of metrics.
 
+        With `record` its episodes are recorded too, of an interrupted run those that are not there yet.
         Training goes on as if it had not been: no game shares its chance, and the agent keeps nothing of them.
         """
         clock, player, temperature = Clock(), self.common.player, agent.temperature
         before, episodes = player.executed, list[Trajectory]()
         agent.temperature = self.common.config.eval.temperature
         requests = self._requests()
+        have = self.recorded(BUDGET, iteration) if record else {}
         with self.progress.stage(f"evaluate after iteration {iteration}", len(requests), "episodes") as stage:
             for burst in bursts(player.play(requests, cast(Agent, agent)), self.common.chunk):
                 episodes += [trajectory for _, trajectory, _ in burst]
+                for request, trajectory, _ in burst if record else ():
+                    if request.index not in have:
+                        self.log(trajectory, BUDGET, iteration, request.index)
                 stage.advance(len(burst), success=sum(one.success for one in episodes) / len(episodes))
         agent.release()
         agent.temperature = temperature

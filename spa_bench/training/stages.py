@@ -196,13 +196,13 @@ class Run(Collection):
         return True
 
     def _look(self, iteration: int, learner: Learner) -> None:
-        """Evaluate after this iteration, where `eval.every` says so; the last one's is that of every run's end."""
-        every = self.config.eval.every
-        if not every or not iteration or iteration % every:
+        """Evaluate after this iteration, where `eval.every` or a budget says so; the last one's is every run's end."""
+        every, named = self.config.eval.every, iteration * self.config.ppo.env_steps in self.config.eval.budgets
+        if not iteration or not (named or (every and iteration % every == 0)):
             return
         rows, _ = self.folder.metrics.read() if iteration < self.resumed else ([], 0)
         if not any((row.get("kind"), row.get("iteration")) == ("evaluation", iteration) for row in rows):
-            self.folder.metrics.append(self.look(learner.agent, iteration))
+            self.folder.metrics.append(self.look(learner.agent, iteration, record=named))
 
     def _budget(self, episodes: Sequence[Trajectory]) -> Budget:
         """What the run may still spend: all that is on record is counted."""

@@ -246,7 +246,7 @@ def test_no_folder_is_a_user_error_in_one_line(loader: Loader, tmp_path: Path):
 
 @pytest.mark.parametrize("loader", [load_episodes, load_steps])
 def test_an_unknown_stage_is_a_user_error_that_names_the_known_ones(loader: Loader):
-    with pytest.raises(UserError, match=r"^no stage 'evaluation': use audit, eval, train, warm_start$"):
+    with pytest.raises(UserError, match=r"^no stage 'evaluation': use audit, budget, eval, train, warm_start$"):
         loader(RESULTS, stage="evaluation")
 
 
@@ -391,6 +391,7 @@ def test_folders_can_be_given_in_every_way(tmp_path: Path):
 def test_a_stage_is_what_all_have_of_it(tmp_path: Path):
     write_all_kinds(tmp_path)
     write_audit(tmp_path)
+    add(write_run(tmp_path / "budgets"), "episodes", [to_row(episode("ab")) | place("budget", 1, 0)])
     for loader in (load_episodes, load_steps):
         whole, _ = warned(lambda loader=loader: loader(tmp_path))
         assert set(whole.stage) == set(load.STAGES)

@@ -23,6 +23,7 @@ from spa_bench.core import Floats, UserError
 from spa_bench.report.table import as_json, tables
 from spa_bench.rewards.spa import SPA
 from spa_bench.runs.deadline import Deadline, DeadlineReached
+from spa_bench.runs.episodes import BUDGET
 from spa_bench.runs.folder import read_run, run_path
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
@@ -337,6 +338,36 @@ def test_evaluations_between_iterations_change_no_training_and_are_on_record_onc
     Journal(killed / "metrics.jsonl").append(row)  # as a kill leaves it that comes right after
     run(watched, tmp_path / "killed")
     assert metrics(killed) == metrics(path) and episodes(killed) == episodes(calm)
+
+
+def test_a_budget_of_a_longer_run_is_on_record_as_the_end_of_a_shorter_one(tmp_path: Path) -> None:
+    longer = quick(LIVELY, 0)
+    size = longer.ppo.env_steps
+    budgeted = longer.model_copy(update={"eval": longer.eval.model_copy(update={"budgets": [size, 2 * size]})})
+    path = run_path(tmp_path, budgeted)
+    with pytest.raises(DeadlineReached, match="after iteration 1/2"):
+        experiment.run(budgeted, tmp_path, Progress.quiet(), None, Late(4))  # saved, and not yet evaluated
+    killed = shutil.copytree(path, run_path(tmp_path / "killed", budgeted))
+    assert run(budgeted, tmp_path) == path
+    calm = run(longer, tmp_path / "calm")
+    shorter = run(
+        longer.model_copy(update={"ppo": longer.ppo.model_copy(update={"iterations": 1})}), tmp_path / "short"
+    )
+
+    def played(folder: Path, stage: str) -> list[dict[str, Any]]:
+        rows = [row for row in Journal(folder / "episodes.jsonl").read()[0] if row["stage"] == stage]
+        return sorted((row | {"stage": "", "iteration": 0} for row in rows), key=lambda row: row["index"])
+
+    rows = [row for row in Journal(path / "episodes.jsonl").read()[0] if row["stage"] == BUDGET]
+    assert {row["iteration"] for row in rows} == {1}, "the last budget is the end of the run"
+    assert played(path, BUDGET) == played(shorter, "eval") and len(rows) == 6
+    assert played(path, "eval") == played(calm, "eval")
+    assert stages.weights_hash(path / "checkpoints") == stages.weights_hash(calm / "checkpoints")
+
+    first = next(row for row in rows if row["index"] == 2)
+    Journal(killed / "episodes.jsonl").append(first)  # as a kill leaves it in the middle of the evaluation
+    run(budgeted, tmp_path / "killed")
+    assert played(killed, BUDGET) == played(path, BUDGET)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
