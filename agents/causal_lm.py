@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,7 +15,7 @@ import torch
 
 from spa_bench.agents.chat import DATE, Chat, refuse_endless, template_of
 from spa_bench.agents.engines import Engine, Prompt, Sampled, Sampling
-from spa_bench.agents.engines.agreement import check
+from spa_bench.agents.engines.agreement import REPLIES, check
 from spa_bench.agents.engines.transformers import TransformersEngine
 from spa_bench.agents.model_files import loading, read_config, refuse_more_than_memory
 from spa_bench.agents.model_limits import generation_ends, own_context
@@ -187,18 +188,31 @@ class CausalLM(Agent):
         for conversation, (context, restart, _), sampled in zip(
             conversations, read, self._generated([prompt for *_, prompt in read], sampling), strict=True
         ):
-            if sampled.error is not None:
-                replies.append(Reply("", error=sampled.error))
-                continue
-            if not math.isfinite(sum(sampled.logprobs)):
-                raise UserError("the model's log-probs are no finite numbers: its weights are damaged")
-            live = self._live[conversation.id]
-            live.transcript.said(sampled.ids)
-            tokens = Tokens(tuple(context), sampled.ids, sampled.logprobs, restart)
-            replies.append(Reply(self.chat.reply(sampled.ids), tokens))
-            self.tokens_written += len(sampled.ids)
+            replies.append(self._reply(conversation.id, context, restart, sampled))
         self.sampling_seconds += time.monotonic() - begun
         return replies
+
+    def act_soon(self, asked: deque[Conversation]) -> Generator[tuple[int, Reply], None, None]:
+        """The same, each reply when the engine has it; only what is waited for counts as `sampling_seconds`."""
+        begun = time.monotonic()
+        sampling = Sampling(self.books.max_new_tokens, self.temperature, self.chat.ends)
+        prompts: deque[Prompt] = deque()
+        read: dict[int, tuple[list[int], bool]] = {}
+
+        def take() -> None:
+            while asked:
+                context, restart, prompt = self._advance(asked.popleft())
+                read[prompt.key] = context, restart
+                prompts.append(prompt)
+
+        take()
+        for key, sampled in self._generated_soon(prompts, sampling):
+            reply = self._reply(key, *read.pop(key), sampled)
+            self.sampling_seconds += time.monotonic() - begun
+            yield key, reply
+            begun = time.monotonic()
+            take()
+        self.sampling_seconds += time.monotonic() - begun
 
     def fork(self, families: Sequence[tuple[Conversation, Sequence[Conversation]]]) -> None:
         """Read what the first of each family answers once for all the others."""
@@ -251,9 +265,39 @@ class CausalLM(Agent):
             return self.engine.generate(prompts, sampling)
         self.engine.load(self.model)
         replies = self.engine.generate(prompts, sampling)
-        check(self.model, prompts, replies, sampling.temperature)
-        self.engine.holds = self if any(reply.ids for reply in replies) else None  # scored, or not
+        self._score(list(zip(prompts, replies, strict=True)), sampling)
         return replies
+
+    def _generated_soon(self, prompts: deque[Prompt], sampling: Sampling) -> Generator[tuple[int, Sampled], None, None]:
+        """The same as they come: the first replies with new weights are kept, and scored when there are enough."""
+        fresh = self.engine.copies and self.engine.holds is not self
+        if fresh:
+            self.engine.load(self.model)
+        scored: list[tuple[Prompt, Sampled]] = []
+        for prompt, reply in self.engine.generate_soon(prompts, sampling):
+            if fresh and reply.ids:
+                scored.append((replace(prompt, ids=tuple(prompt.ids)), reply))
+                if len(scored) == REPLIES:
+                    self._score(scored, sampling)
+                    fresh = False
+            yield prompt.key, reply
+        if fresh:
+            self._score(scored, sampling)
+
+    def _score(self, replies: Sequence[tuple[Prompt, Sampled]], sampling: Sampling) -> None:
+        """The engine holds this model's weights if it has sampled with them; UserError where it has not."""
+        check(self.model, [one for one, _ in replies], [reply for _, reply in replies], sampling.temperature)
+        self.engine.holds = self if any(reply.ids for _, reply in replies) else None  # scored, or not
+
+    def _reply(self, key: int, context: list[int], restart: bool, sampled: Sampled) -> Reply:
+        """What was sampled in the conversation of this id, kept as it was sampled."""
+        if sampled.error is not None:
+            return Reply("", error=sampled.error)
+        if not math.isfinite(sum(sampled.logprobs)):
+            raise UserError("the model's log-probs are no finite numbers: its weights are damaged")
+        self._live[key].transcript.said(sampled.ids)
+        self.tokens_written += len(sampled.ids)
+        return Reply(self.chat.reply(sampled.ids), Tokens(tuple(context), sampled.ids, sampled.logprobs, restart))
 
     def _advance(self, conversation: Conversation) -> tuple[list[int], bool, Prompt]:
         """Ids of the context of the reply to come, whether a sequence starts, and what the engine is given.

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from spa_bench.assignments import meant
@@ -27,7 +28,7 @@ CHAT_API: Literal["chat-api"] = "chat-api"
 """Name of the engine that gives text and no tokens."""
 
 
-OUTSIDE = (VLLM := "vllm", "server")
+OUTSIDE = (VLLM := "vllm", SERVER := "server")
 """Engines with weights of their own."""
 
 
@@ -37,7 +38,7 @@ Optimiser = Literal["ppo", "grpo", "dapo", "gspo", "dr-grpo", "turn-ppo", "cispo
 class Section(BaseModel):
     """A frozen group of settings that knows no other keys and no number that is infinite or none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True)
 
 
 class WorldConfig(Section):
@@ -311,6 +312,16 @@ class LimitsConfig(Section):
     price: float = Field(3600.0, ge=0, description="of a method's other functions, for one group of episodes")
 
 
+class CollectConfig(Section):
+    """How games are played with a server's replies; no part of a run's identity, as episodes are the same."""
+
+    async_: bool = Field(
+        False,
+        alias="async",  # a word of Python
+        description="no game waits for another's reply; for the engines `server` and `chat-api`",
+    )
+
+
 class RunConfig(Section):
     """Everything that decides the result of `spa-bench run`."""
 
@@ -326,6 +337,7 @@ class RunConfig(Section):
     ppo: PPOConfig = Field(default_factory=lambda: PPOConfig())
     eval: EvalConfig = Field(default_factory=lambda: EvalConfig())
     limits: LimitsConfig = Field(default_factory=lambda: LimitsConfig())
+    collect: CollectConfig = Field(default_factory=lambda: CollectConfig())
 
 
 def build(values: Mapping[str, Any]) -> RunConfig:
@@ -334,6 +346,11 @@ def build(values: Mapping[str, Any]) -> RunConfig:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
         raise UserError(_refused(error.errors())) from None
+    if config.collect.async_ and config.model.engine not in (SERVER, CHAT_API):
+        raise UserError(
+            f"collect.async=true: model.engine={config.model.engine} samples in this process, all replies at once: set "
+            "model.engine=server, or leave collect.async out"
+        )
     _check_budgets(config.eval.budgets, config.ppo)
     return config
 
@@ -354,13 +371,18 @@ RENAMED = {"model.precision": "model.dtype"}
 """Settings of earlier versions that have another name now."""
 
 
+def typed(kind: type[Section]) -> dict[str, FieldInfo]:
+    """The fields of a section by their names as settings."""
+    return {field.alias or name: field for name, field in kind.model_fields.items()}
+
+
 def known_keys() -> list[str]:
     """Every setting as `section.key`, in the order of the reference; `section.*` where any key may stand."""
     found = []
     for name, field in RunConfig.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, Section):
-            found += [f"{name}.{key}" for key in kind.model_fields]
+            found += [f"{name}.{key}" for key in typed(kind)]
         else:
             found.append(f"{name}.*" if name == "reward_options" else name)
     return found

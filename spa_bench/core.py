@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol, SupportsFloat
 
@@ -349,6 +350,17 @@ class Agent(ABC):
     @abstractmethod
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
         """One reply per conversation, in order. Chance comes from each conversation's own seed and turn."""
+
+    def act_soon(self, asked: deque[Conversation]) -> Generator[tuple[int, Reply], None, None]:
+        """Id and reply of each conversation, as soon as there is one, in any order; ends when nothing is asked.
+
+        The caller puts the next ones into `asked` while it iterates, the same conversation again after its reply. Here
+        all that are waiting are answered at once by `act`, the replies are those of `act` in any case.
+        """
+        while asked:
+            taken = list(asked)
+            asked.clear()
+            yield from zip([conversation.id for conversation in taken], self.act(taken), strict=True)
 
     def fork(self, families: Sequence[tuple[Conversation, Sequence[Conversation]]]) -> None:  # noqa: B027
         """Each first conversation is about to be answered in several ways, as the others: read what they share once."""

@@ -12,7 +12,7 @@ RESOURCES: Mapping[str, tuple[str, ...]] = {
     "ppo": ("microbatch", "microbatch_episodes"),
 }
 """Section -> keys that decide speed and memory, and no result beyond rounding: a run out of memory goes on with
-others. `batch`, `limits` and the address of a served engine (`model.engine_options.url`) are like them."""
+others. `batch`, `limits`, `collect` and the address of a served engine (`model.engine_options.url`) are like them."""
 
 
 OPTIMISER_AXIS = (
@@ -25,7 +25,7 @@ def decisive(config: RunConfig) -> dict[str, Any]:
     """The settings that decide results, nested; those that do not are at their defaults or left out, as are those that
     are as they were before one could set them.
     """
-    values = config.model_dump(mode="json", exclude={"seed", "batch", "limits"})
+    values = config.model_dump(mode="json", exclude={"seed", "batch", "limits", "collect"})
     for section, keys in RESOURCES.items():
         fields = type(getattr(config, section)).model_fields
         values[section] |= {key: fields[key].default for key in keys}

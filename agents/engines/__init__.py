@@ -8,7 +8,8 @@ reply included, unless it is `new`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -63,6 +64,18 @@ class Engine(ABC):
     @abstractmethod
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Sampled]:
         """One reply for each prompt, in order; each depends on its own ids and seed alone."""
+
+    def generate_soon(
+        self, prompts: deque[Prompt], sampling: Sampling
+    ) -> Generator[tuple[Prompt, Sampled], None, None]:
+        """Each prompt and its reply, as soon as it is there; more may be put into `prompts` meanwhile.
+
+        Here all that are waiting are sampled at once. An engine that others serve need not wait for the last of them.
+        """
+        while prompts:
+            taken = list(prompts)
+            prompts.clear()
+            yield from zip(taken, self.generate(taken, sampling), strict=True)
 
     def fork(self, families: Sequence[tuple[Prompt, Sequence[int]]]) -> None:  # noqa: B027 - with a prefix cache
         """Each prompt is about to go on under all of these keys: what they share may be read once."""

@@ -6,7 +6,8 @@ There are no token ids and no log-probs, so nothing can be trained on what it sa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from spa_bench.agents.engines.http import Client, ServerError
@@ -66,6 +67,14 @@ class ChatAPI(Agent):
                     replies[conversation.id] = self._reply(answer)
             waiting = again
         return [replies[conversation.id] for conversation in conversations]
+
+    def act_soon(self, asked: deque[Conversation]) -> Generator[tuple[int, Reply], None, None]:
+        """The same, each reply when its own request is answered."""
+        for conversation, answer in self.client.post_soon("/chat/completions", asked, self._body):
+            if too_long(answer) and self._drop(conversation):
+                asked.appendleft(conversation)
+            else:
+                yield conversation.id, self._reply(answer)
 
     def forget(self, ids: Sequence[int]) -> None:
         """These conversations are over."""

@@ -15,12 +15,15 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from spa_bench.core import UserError
+
+_Asked = TypeVar("_Asked")
 
 LARGEST = 16 * 2**20
 """Bytes of an answer. A reply of 8,192 tokens with log-probs takes about one MiB."""
@@ -87,7 +90,22 @@ class Client:
             return []
         self._down, was_down = None, self._down
         first: list[Any] = [self._answer(path, bodies[0])] if was_down else []
-        return first + _side_by_side(lambda body: self._answer(path, body), bodies[len(first) :], self.in_flight)
+        later = deque(range(len(first), len(bodies)))
+        found = dict(_as_they_come(lambda body: self._answer(path, body), later, lambda n: bodies[n], self.in_flight))
+        return first + [found[place] for place in range(len(first), len(bodies))]
+
+    def post_soon(
+        self, path: str, asked: deque[_Asked], body: Callable[[_Asked], Mapping[str, Any]]
+    ) -> Generator[tuple[_Asked, Any], None, None]:
+        """What is asked and the answer to its body, as in `post_all`, each as soon as it is there.
+
+        More may be put into `asked` meanwhile: it is emptied in order, where fewer than `in_flight` are under way.
+        """
+        self._down = None
+        for one, answer in _as_they_come(lambda sent: self._answer(path, sent), asked, body, self.in_flight):
+            if not isinstance(answer, ServerError):
+                self._down = None
+            yield one, answer
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, parsed: bool = True) -> Any:
         """One answer, `parsed` or as bytes. Raises ServerError, or UserError where the server refuses all requests."""
@@ -172,37 +190,48 @@ class Client:
         return " ".join(text.split())[:300]
 
 
-def _side_by_side(answer: Callable[[Any], Any], bodies: Sequence[Any], most: int) -> list[Any]:
-    """The answers in order, to requests of which `most` at a time are under way; raises the first UserError.
+def _as_they_come(
+    answer: Callable[[Any], Any], asked: deque[_Asked], body: Callable[[_Asked], Any], most: int
+) -> Generator[tuple[_Asked, Any], None, None]:
+    """What `answer` makes of the body of each that is asked, `most` at a time; raises the first UserError.
 
     The threads are daemons, unlike those of the standard library's pool: an interrupted process does not wait for them.
     """
-    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-    answers: dict[int, Any] = {}
-    refused: list[UserError] = []
-    ended = threading.Semaphore(0)
+    waiting: queue.SimpleQueue[tuple[_Asked, Any] | None] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[tuple[_Asked, Any, Exception | None]] = queue.SimpleQueue()
+    threads = under_way = 0
 
     def work() -> None:
-        with suppress(queue.Empty):
-            while not refused:
-                place = waiting.get_nowait()
-                try:
-                    answers[place] = answer(bodies[place])
-                except UserError as error:
-                    refused.append(error)
-                finally:
-                    ended.release()
+        while (taken := waiting.get()) is not None:
+            found: Any = None
+            failed: Exception | None = AssertionError("the thread of a request has printed why it ended")
+            try:
+                found, failed = answer(taken[1]), None
+            except UserError as refused:
+                failed = refused
+            finally:
+                ended.put((taken[0], found, failed))
 
-    for place in range(len(bodies)):
-        waiting.put(place)
-    for _ in range(min(most, len(bodies))):
-        threading.Thread(target=work, daemon=True).start()
-    for _ in bodies:
-        while not ended.acquire(timeout=1.0):  # an interruption just before a wait is seen only when that ends
-            pass
-        if refused:
-            raise refused[0]
-    return [answers[place] for place in range(len(bodies))]
+    try:
+        while asked or under_way:
+            while asked and under_way < most:
+                one = asked.popleft()
+                waiting.put((one, body(one)))
+                under_way += 1
+                if under_way > threads:
+                    threading.Thread(target=work, daemon=True).start()
+                    threads += 1
+            try:
+                one, found, error = ended.get(timeout=1.0)  # an interruption just before is seen only when that ends
+            except queue.Empty:
+                continue
+            under_way -= 1
+            if error is not None:
+                raise error
+            yield one, found
+    finally:
+        for _ in range(threads):
+            waiting.put(None)
 
 
 def _checked(url: str) -> SplitResult:

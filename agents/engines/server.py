@@ -11,7 +11,8 @@ import math
 import shutil
 import uuid
 import weakref
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +23,8 @@ from spa_bench.core import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+_Read = Callable[[Any], tuple[list[Any], list[Any]]]
 
 ROUNDED = 1e-3
 """A log-prob may be above 0 by this much."""
@@ -67,10 +70,17 @@ class ServerEngine(Engine):
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Sampled]:
         """One request for each prompt."""
-        path, body = ("/v1/completions", self._vllm) if self.kind == "vllm" else ("/generate", self._sglang)
+        path, body, read = self._endpoint()
         answers = self.client.post_all(path, [body(prompt, sampling) for prompt in prompts])
-        read = read_vllm if self.kind == "vllm" else read_sglang
         return [checked(answer, read, sampling) for answer in answers]
+
+    def generate_soon(
+        self, prompts: deque[Prompt], sampling: Sampling
+    ) -> Generator[tuple[Prompt, Sampled], None, None]:
+        """The same, each reply when its own request is answered."""
+        path, body, read = self._endpoint()
+        for prompt, answer in self.client.post_soon(path, prompts, lambda prompt: body(prompt, sampling)):
+            yield prompt, checked(answer, read, sampling)
 
     def load(self, model: PreTrainedModel) -> None:
         """Save the weights, let the server read them, and empty its prefix cache. UserError where that fails.
@@ -91,6 +101,12 @@ class ServerEngine(Engine):
     def facts(self) -> dict[str, Any]:
         """Which server it is."""
         return {"name": "server", "kind": self.kind, "version": self._version, "served": self.served}
+
+    def _endpoint(self) -> tuple[str, Callable[[Prompt, Sampling], dict[str, Any]], _Read]:
+        """Where replies are asked for, what is sent there, and how an answer is read."""
+        if self.kind == "vllm":
+            return "/v1/completions", self._vllm, read_vllm
+        return "/generate", self._sglang, read_sglang
 
     def _send_weights(self, model: PreTrainedModel, weights: Path, *, merged: bool) -> None:
         folder = weights / f"weights-{self._loads:06d}"
@@ -199,7 +215,7 @@ def read_sglang(answer: Any) -> tuple[list[Any], list[Any]]:
     return [one[1] for one in triples], [one[0] for one in triples]
 
 
-def checked(answer: Any, read: Any, sampling: Sampling) -> Sampled:
+def checked(answer: Any, read: _Read, sampling: Sampling) -> Sampled:
     """The reply of an answer; an error where it is none, so that nothing is trained on what was not sampled."""
     if isinstance(answer, ServerError):
         return Sampled((), (), error=str(answer))

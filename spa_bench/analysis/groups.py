@@ -24,7 +24,7 @@ from spa_bench.core import UserError
 from spa_bench.identity import as_before
 from spa_bench.runs.names import run_name, world_name
 
-VARYING = ("reward", "reward_options", "seed", "batch", "limits")
+VARYING = ("reward", "reward_options", "seed", "batch", "limits", "collect")
 """What may differ between the runs of one table, beside `config.SHOWN` and `config.NAMED`."""
 FACTS = {"panel": "evaluation_set", "content": "tasks_data", "model": "model_content", "world_code": "world_code"}
 """Facts that are the same in one table, and what they are called where they tell tables apart."""

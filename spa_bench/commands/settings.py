@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from spa_bench import registry
 from spa_bench.commands.printing import print_rows
 from spa_bench.commands.words import command
-from spa_bench.config import RunConfig, Section
+from spa_bench.config import RunConfig, Section, typed
 from spa_bench.core import UserError
 from spa_bench.declared import wanted
 from spa_bench.defaults import LORA, OPTIMISERS, OTHER_MODELS, SOURCES
@@ -63,7 +63,7 @@ def sections() -> Iterator[tuple[str, tuple[type[Section], dict[str, FieldInfo]]
     inner = {name: kind for name, field in fields.items() if (kind := _section(field)) is not None}
     yield "run", (RunConfig, {name: field for name, field in fields.items() if name not in inner})
     for name, kind in inner.items():
-        yield name, (kind, kind.model_fields)
+        yield name, (kind, typed(kind))
 
 
 def _section(field: FieldInfo) -> type[Section] | None:

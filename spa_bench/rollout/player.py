@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 
-from spa_bench.core import Agent, TextEnv, Trajectory
+from spa_bench.core import Agent, Conversation, Reply, TextEnv, Trajectory
 from spa_bench.rollout.game import Game, Replace, Request, advance, broken, seat, seated
 from spa_bench.rollout.worlds import MOST_HANGS, WorldError, WorldHangs, world_call
 from spa_bench.watch import TimeUp
@@ -28,6 +29,7 @@ def play_chunk(
     replace: Replace,
     budget: int | None = None,
     ended: Ended | None = None,
+    soon: bool = False,
 ) -> tuple[list[Trajectory], int]:
     """Play one chunk, all games a step at a time, one world for each; `replace` gives another one for a broken one.
 
@@ -36,9 +38,11 @@ def play_chunk(
     With a `budget` of environment steps only the leading games whose steps fit into it are finished and returned;
     the others are given up as soon as they cannot fit any more. Order decides, not length, so the cut favours no
     kind of episode beyond the single game that it falls into. `ended` is told of every episode when its game ends.
+    With `soon` games do not wait for each other's replies; the trajectories are the same.
     """
     games = [seat(same, env, agent, replace) for same, env in zip(seated(requests), envs, strict=True)]
-    kept = play_out(games, agent, budget, ended=ended)
+    play = play_soon if soon else play_out
+    kept = play(games, agent, budget, ended=ended)
     finished = [episode.trajectory() for game in kept for episode in game.episodes]
     return finished, sum(game.wasted + sum(len(episode.steps) for episode in game.episodes) for game in games)
 
@@ -75,6 +79,49 @@ def play_out(
         _tell(gone, ended)
         live = [game for game in games if not game.over]
     agent.forget([episode.request.index for game in live for episode in game.episodes])
+    return games
+
+
+def play_soon(games: list[Game], agent: Agent, budget: int | None = None, ended: Ended | None = None) -> list[Game]:
+    """As `play_out`, but each game goes on when its own replies are there.
+
+    A game that is given up is asked nothing more. The reply that it waits for is waited for, since the weights that it
+    is sampled with may change when this returns.
+    """
+    _tell(games, ended)
+    asked: deque[Conversation] = deque()
+    places = {episode.request.index: place for place, game in enumerate(games) for episode in game.episodes}
+    begun = games
+    came: dict[int, Reply] = {}
+
+    def go_on(game: Game) -> None:
+        """Ask for the next replies, or tell of the end."""
+        kept = places[game.episodes[0].request.index] < len(games)
+        if agent.uses_expert and kept:
+            _ask_expert(game, agent)
+        if not game.over and kept:
+            asked.extend(episode.conversation for episode in game.episodes)
+            return
+        agent.forget([episode.request.index for episode in game.episodes])
+        _tell([game], ended)
+
+    for game in [game for game in games if not game.over]:
+        go_on(game)
+    with contextlib.closing(agent.act_soon(asked)) as replies:
+        for index, reply in replies:
+            came[index] = reply
+            game = begun[places[index]]
+            own = [episode.request.index for episode in game.episodes]
+            if not came.keys() >= set(own):
+                continue
+            if places[index] < len(games):
+                try:
+                    advance(game, agent, [came.pop(one) for one in own])
+                except WorldError as error:
+                    broken(game, agent, error)
+            if budget is not None:
+                games = fitting(games, budget)
+            go_on(game)
     return games
 
 
@@ -124,9 +171,9 @@ def fitting_lengths(games: Sequence[Sequence[Sized]], budget: int) -> int:
 class Player:
     """Worlds for one stage after another: environments are made once and reused."""
 
-    def __init__(self, make_env: Callable[[], TextEnv], batch: int) -> None:
-        """`batch` is the number of live games."""
-        self.make_env, self.batch = make_env, batch
+    def __init__(self, make_env: Callable[[], TextEnv], batch: int, soon: bool = False) -> None:
+        """`batch` is the number of live games; with `soon` they do not wait for each other's replies."""
+        self.make_env, self.batch, self.soon = make_env, batch, soon
         self.envs: list[TextEnv] = []
         self.executed = 0
         """Environment steps of all that `play` began, games that were given up included; depends on `batch`."""
@@ -214,5 +261,5 @@ class Player:
             known = [recorded[request.index] for request in chunk]
             return known, sum(len(trajectory) for trajectory in known)
         games = sum(request.character == 0 for request in chunk)
-        played, executed = play_chunk(chunk, self.worlds(games), agent, self.replace, budget, ended)
+        played, executed = play_chunk(chunk, self.worlds(games), agent, self.replace, budget, ended, self.soon)
         return [recorded.get(r.index, trajectory) for r, trajectory in zip(chunk, played, strict=False)], executed

@@ -328,5 +328,5 @@ class Queue:
 
 def start_of(config: RunConfig) -> str:
     """What the runs of one start have in common: all settings but those of the method and of its training."""
-    values = config.model_dump(mode="json", exclude={"reward", "reward_options", "ppo", "limits"})
+    values = config.model_dump(mode="json", exclude={"reward", "reward_options", "ppo", "limits", "collect"})
     return json.dumps([values, config.ppo.temperature], sort_keys=True)

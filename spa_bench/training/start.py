@@ -149,13 +149,12 @@ def begin(config: RunConfig) -> Start:
     env = make_env()
     train, panel = train_tasks(config, env), evaluation_set(config, env)
     device = take_device(config)
+    player = ParallelPlayer(make_env, config.batch, soon=config.collect.async_)
     if config.model.engine == CHAT_API:
-        return Start(
-            config, make_env, ParallelPlayer(make_env, config.batch), train, panel, device, "fp32", env.characters
-        )
+        return Start(config, make_env, player, train, panel, device, "fp32", env.characters)
     embedded = config.model.name == EMBEDDED
     dtype = choose_dtype(config.model.dtype, device, hidden_size(config), embedded=embedded)
-    player = ParallelPlayer(make_env, live_games(config, DTYPES[dtype], env.characters))
+    player.batch = live_games(config, DTYPES[dtype], env.characters)
     return Start(config, make_env, player, train, panel, device, dtype, env.characters)
 
 

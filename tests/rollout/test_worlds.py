@@ -43,8 +43,8 @@ def agent(name: str = "random") -> Agent:
     return registry.build("agents", name, prompt=registry.prompt("action"))
 
 
-def play(batch: int, who: str = "random") -> tuple[list[Trajectory], Player]:
-    player = Player(make, batch)
+def play(batch: int, who: str = "random", soon: bool = False) -> tuple[list[Trajectory], Player]:
+    player = Player(make, batch, soon)
     requests = [Request(number, task, derive_seed(number)) for number, task in enumerate(tasks()[:5])]
     with watching({"step": 0.3, "reset": 0.3}, "limits"):
         return [trajectory for _, trajectory, _ in player.play(requests, agent(who))], player
@@ -79,11 +79,13 @@ def test_t08_a_world_that_fails_costs_its_game_alone(call: str, how: str, who: s
 
 
 @pytest.mark.parametrize("call", ["reset", "step"])
-@pytest.mark.parametrize("how", ["raises", "hangs"])
-def test_t08_a_game_whose_world_fails_once_is_played_again_from_its_start(call: str, how: str, failing: Any) -> None:
+@pytest.mark.parametrize(("how", "soon"), [("raises", False), ("hangs", False), ("raises", True)])
+def test_t08_a_game_whose_world_fails_once_is_played_again_from_its_start(
+    call: str, how: str, soon: bool, failing: Any
+) -> None:
     whole, _ = play(3)
     failing(call=call, how=how, marks=(tasks()[2].key,), times=1)
-    played, player = play(3)
+    played, player = play(3, soon=soon)
     assert Failing.failed == 1 and played == whole
     wasted = 1 if call == "step" else 0
     assert player.executed == sum(map(len, whole)) + wasted, "what was played in vain was executed"
