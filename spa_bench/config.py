@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from spa_bench.assignments import meant
 from spa_bench.core import UserError
 from spa_bench.method import Level
+from spa_bench.setting_errors import refused
 
 EMBEDDED = "embedded"
 """Name of the model that is made on the spot."""
@@ -345,7 +345,7 @@ def build(values: Mapping[str, Any]) -> RunConfig:
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
-        raise UserError(_refused(error.errors())) from None
+        raise UserError(refused(error.errors(), known_keys())) from None
     if config.collect.async_ and config.model.engine not in (SERVER, CHAT_API):
         raise UserError(
             f"collect.async=true: model.engine={config.model.engine} samples in this process, all replies at once: set "
@@ -367,10 +367,6 @@ def _check_budgets(budgets: Sequence[int], ppo: PPOConfig) -> None:
         raise UserError(f"eval.budgets {list(budgets)} must rise, up to what training collects: {total} env steps")
 
 
-RENAMED = {"model.precision": "model.dtype"}
-"""Settings of earlier versions that have another name now."""
-
-
 def typed(kind: type[Section]) -> dict[str, FieldInfo]:
     """The fields of a section by their names as settings."""
     return {field.alias or name: field for name, field in kind.model_fields.items()}
@@ -386,31 +382,3 @@ def known_keys() -> list[str]:
         else:
             found.append(f"{name}.*" if name == "reward_options" else name)
     return found
-
-
-def _refused(errors: Sequence[Mapping[str, Any]]) -> str:
-    """The first error of pydantic in the words of settings, with those of the same value."""
-    error = errors[0]
-    path, given = [str(part) for part in error["loc"]][:2], error["input"]  # beyond them are kinds of a union
-    dotted = ".".join(path)
-    if error["type"] == "extra_forbidden":
-        if new := RENAMED.get(dotted):
-            return f"setting {dotted} is now {new}"
-        path += [str(key) for key in list(given)[:1]] if isinstance(given, dict) else []
-        return f"unknown setting {'.'.join(path)}{meant(path, known_keys())}"
-    if error["type"] == "model_type":
-        return not_a_value(dotted, given)
-    if isinstance(given, dict) and given and len(path) == 1:
-        deeper = [*path, str(next(iter(given)))]
-        return f"setting {dotted} is a value, not a section{meant(deeper, known_keys())}"
-    same = [one["msg"] for one in errors if [str(part) for part in one["loc"]][:2] == path]
-    said = " or ".join(text[:1].lower() + text[1:].partition(", unable to parse")[0] for text in same)
-    return f"setting {dotted}: {said.replace(' or input should be ', ' or ')} (got {given!r})"
-
-
-def not_a_value(section: str, given: object) -> str:
-    """What is said where a section is given a value."""
-    said = f"setting {section} is a section, not the value {given!r}"
-    keys = [key for key in known_keys() if key.startswith(f"{section}.")]
-    more = f": set one of its keys, such as {keys[0]}; `spa-bench settings {section}` explains them" if keys else ""
-    return said + more

@@ -137,7 +137,7 @@ LAYERS = (
     ("rollout",),
     ("defaults", "identity"),
     ("registry", "config"),
-    ("method_errors",),
+    ("method_errors", "setting_errors"),
     ("method",),
     ("credit", "state_keys", "stats", "files", "watch", "assignments", "declared"),
     ("manifest", "locks"),

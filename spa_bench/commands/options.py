@@ -18,10 +18,11 @@ from typing import Any
 from spa_bench import registry
 from spa_bench.assignments import meant, override
 from spa_bench.commands import recipes
-from spa_bench.config import EMBEDDED, ModelConfig, RunConfig, build, known_keys, not_a_value
+from spa_bench.config import EMBEDDED, ModelConfig, RunConfig, build, known_keys
 from spa_bench.core import UserError
 from spa_bench.defaults import LORA, OPTIMISERS, OTHER_MODELS
 from spa_bench.rollout.worlds import make
+from spa_bench.setting_errors import not_a_value
 from spa_bench.terminal import UNSAFE, printable_line
 from spa_bench.training.model_content import known_as
 from spa_bench.watch import watching
@@ -178,7 +179,7 @@ def _optimiser(ppo: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = values.get(name, {})
     if not isinstance(section, dict):
-        raise UserError(not_a_value(name, section))
+        raise UserError(not_a_value(name, section, known_keys()))
     return section
 
 
