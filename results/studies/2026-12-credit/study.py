@@ -88,8 +88,8 @@ def main(work: Path, jobs: int, only_list: bool, parts: Sequence[Part] = PARTS, 
 
 
 def run(*words: str) -> int:
-    """A command of spa-bench; its exit code. An interruption ends both."""
-    return subprocess.run([sys.executable, "-m", "spa_bench", *words], stdout=subprocess.DEVNULL).returncode
+    """A command of the installed spa-bench (-P: not of the folder one is in); its exit code."""
+    return subprocess.run([sys.executable, "-P", "-m", "spa_bench", *words], stdout=subprocess.DEVNULL).returncode
 
 
 def keep(work: Path, summaries: Path) -> None:
