@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spa_bench import registry
 from spa_bench.analysis.played import OUTCOMES
 from spa_bench.commands.options import Flags
 from spa_bench.runs.folder import run_path
@@ -80,11 +81,16 @@ def main(work: Path, jobs: int, only_list: bool, parts: Sequence[Part] = PARTS, 
         if not list((summaries / "audits" / world).glob("*")):
             print("audit", world, flush=True)
             if not only_list:
-                failed += (
-                    run("audit", "--env", world, "--config", str(HERE / "study.toml"), "--results", str(work)) != 0
-                )
+                failed += run("audit", *audit_words(world), "--results", str(work)) != 0
                 keep(work, summaries)
     return failed
+
+
+def audit_words(world: str) -> list[str]:
+    """Options of an audit of every method there is, and of those that are trained with other options."""
+    changed = [reward for reward in ALFWORLD if ":" in reward and world == "alfworld"]
+    rewards = [*registry.names("rewards"), *changed]
+    return ["--env", world, "--reward", ",".join(rewards), "--config", str(HERE / "study.toml")]
 
 
 def run(*words: str) -> int:
