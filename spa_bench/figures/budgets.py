@@ -43,7 +43,7 @@ class Row:
     points: tuple[Point, ...]
     """By budget, of those that all its seeds have."""
     window: Estimate | None
-    """Mean over the last `WINDOW` budgets, of one seed without a CI; None where there are fewer."""
+    """Mean over the last `WINDOW` budgets that all have, of one seed without a CI; None where there are fewer."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,11 @@ class Budgets:
 
 def data(group: Group) -> Budgets:
     """Every method that has budgets; UserError where none has any."""
-    rows = [_row(label, runs) for label, runs in group.methods.items() if shared(runs)]
-    if not rows:
+    evaluated = {label: runs for label, runs in group.methods.items() if shared(runs)}
+    if not evaluated:
         raise UserError("no run that was evaluated at several training budgets (compare --budgets)")
+    last = shared([run for runs in evaluated.values() for run in runs])[-WINDOW:]  # the same for all that are compared
+    rows = [_row(label, runs, last) for label, runs in evaluated.items()]
     start = success(*group.rows[START]) if START in group.rows else None
     return Budgets(
         title=f"Success by training budget: {words.title(group)}",
@@ -99,12 +101,10 @@ def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-def _row(label: str, runs: Sequence[Run]) -> Row:
-    steps = shared(runs)
-    cut = {one: [at(run, one) for run in runs] for one in steps}
-    found = {one: success(cut[one], EVAL) for one in steps}
+def _row(label: str, runs: Sequence[Run], last: Sequence[int]) -> Row:
+    cut = {one: [at(run, one) for run in runs] for one in shared(runs)}
+    found = {one: success(own, EVAL) for one, own in cut.items()}
     points = tuple(Point(one, won, mean_costs(cut[one])) for one, won in found.items() if won is not None)
-    last = steps[-WINDOW:]
     return Row(label, points, _window([cut[one] for one in last]) if len(last) == WINDOW else None)
 
 

@@ -13,8 +13,8 @@ from spa_bench.stats import Estimate
 
 NOTE = (
     "success by training budget: each run evaluated when it had collected so many environment steps; tables take the "
-    "last of these, or that of --budget, never the best. The mean over the last {0} is of these policies, with the "
-    "95 % CI over seeds where there are several"
+    "last of these, or that of --budget, never the best. The mean over the last {0} that all "
+    "methods have is of these policies, with the 95 % CI over seeds where there are several"
 )
 
 

@@ -30,17 +30,20 @@ TASKS = ("k1", "k2", "k3", "k4")
 def budgeted(
     results: Path, wins: tuple[str, ...] = ("1100", "1110"), end: str = "0010", reward: str = "spa", **other: Any
 ) -> Path:
-    """Three iterations of 100 steps, evaluated after the first two with these wins, and at the end."""
-    looks = [{"kind": "evaluation", "iteration": number, "success": 0.5} for number in range(1, len(wins) + 1)]
-    rows = [iteration(number) for number in (1, 2, 3)]
-    metrics = other.pop("metrics", [rows[0], *looks[:1], rows[1], *looks[1:], rows[2], {"kind": "done"}])
-    settings = {"ppo": {"env_steps": 100, "iterations": 3}, "eval": {"budgets": [100, 200, 300]}}
+    """Iterations of 100 steps, one more than `wins`: evaluated after each with its wins ("": not), and at the end."""
+    looks = [
+        [{"kind": "evaluation", "iteration": number, "success": 0.5}] if outcomes else []
+        for number, outcomes in enumerate((*wins, ""), 1)
+    ]
+    rows = [one for number, look in enumerate(looks, 1) for one in (iteration(number), *look)]
+    metrics = other.pop("metrics", [*rows, {"kind": "done"}])
+    settings = {"ppo": {"env_steps": 100, "iterations": len(looks)}, "eval": {"budgets": [100, 200, 300]}}
     path = write_run(results, reward, wins=end, metrics=metrics, **settings, **other)
     with RunFolder(path) as folder:
         folder.episodes.extend(
             row(played(key, won == "1"), "budget", index) | {"iteration": number}
             for number, outcomes in enumerate(wins, 1)
-            for index, (key, won) in enumerate(zip(TASKS, outcomes, strict=True))
+            for index, (key, won) in enumerate(zip(TASKS, outcomes, strict=True) if outcomes else ())
         )
     return path
 
@@ -116,6 +119,18 @@ def test_success_by_budget_and_the_mean_over_the_last_three(tmp_path: Path) -> N
     assert figure.data(judge(find([tmp_path]), 200)[0][0]).rows[0].window is None  # of two budgets
     with pytest.raises(UserError, match="at several training budgets"):
         figure.data(judge([write_run(tmp_path / "plain")])[0][0])
+
+
+def test_the_mean_over_the_last_budgets_is_of_the_same_ones_for_all_methods(tmp_path: Path) -> None:
+    """Budgets are no part of a run's identity: one method may have been evaluated at more of them than another."""
+    budgeted(tmp_path, ("1111", "0000", "1000"), "1100", reward="sparse")
+    budgeted(tmp_path, ("1111", "", "1000"), "1100", reward="spa")
+    rows = figure.data(judge(find([tmp_path]))[0][0]).rows
+    assert {row.method: [point.steps for point in row.points] for row in rows} == {
+        "sparse": [100, 200, 300, 400],
+        "spa": [100, 300, 400],
+    }
+    assert [row.window.mean for row in rows if row.window] == pytest.approx([(1 + 0.25 + 0.5) / 3] * 2)
 
 
 def test_a_summary_keeps_the_budgets(tmp_path: Path) -> None:
