@@ -5,7 +5,8 @@ Separate from both: an audit trains nothing, and a table of success knows no cre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
 
 from spa_bench.analysis.differences import generator
 from spa_bench.analysis.groups import START
@@ -66,7 +67,23 @@ def _section(table: Table, audit: Audit, number: int) -> Section | None:
     name = f"credit-and-success-{slug(audit.world)}" + (f"-{number}" if number > 1 else "")
     split, seeds = table.about["split"], len(table.seeds)
     title = f"does credit that is right train better? ({audit.world}, {split}, {len(both)} methods, {seeds} seeds)"
-    return Section(name, [Grid(name, title, HEADER, rows)], NOTES)
+    return Section(name, [Grid(name, title, HEADER, rows)], (*NOTES, *map(_told_apart, _of_one_reward(both))))
+
+
+def _of_one_reward(methods: Sequence[MethodAudit]) -> list[list[str]]:
+    """The methods whose figures of step rewards are all the same, where there are several: so are their rewards."""
+    found: dict[Hashable, list[str]] = defaultdict(list)
+    for one in methods:
+        found[one.gap, one.agreement, one.last_turn_share, one.gini].append(one.name)
+    return [names for names in found.values() if len(names) > 1]
+
+
+def _told_apart(names: Sequence[str]) -> str:
+    """What a reader must know of methods whose advantages, not rewards, are their credit."""
+    return (
+        f"{', '.join(names)}: the same step rewards; where their advantages differ, only the cosine measures it, and "
+        "in all other rows they are ties"
+    )
 
 
 def _row(header: str, sign: str, found: RankCorrelation, p: float) -> list[str]:

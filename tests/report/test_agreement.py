@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from spa_bench.audit.summary import Audit
-from spa_bench.report.agreement import agreements
+from spa_bench.report.agreement import NOTES, agreements
 from spa_bench.report.contents import gather
 from spa_bench.report.table import Table
 
@@ -62,3 +62,14 @@ def test_there_is_none_for_another_world_or_few_methods_or_one_number_for_all(re
     assert agreements(*([one] for one in made(recorded, shares, model="smollm2"))) == []
     assert agreements(*([one] for one in made(recorded, shares[:4]))) == []
     assert agreements(*([one] for one in made(recorded, [0.5] * 8))) == []
+
+
+def test_methods_with_the_same_step_rewards_are_named(recorded) -> None:
+    """Theirs is another credit all the same, where a method has advantages of its own: a reader must know."""
+    table, audit = made(recorded, [0.8, 0.7, 0.7, 0.5, 0.4, 0.3, 0.2, 0.2])
+    (section,) = agreements([table], [audit])
+    assert [note.split(":")[0] for note in section.notes[len(NOTES) :]] == ["b, c", "g, h"]
+    apart = replace(audit.methods[2], gini=replace(audit.methods[2].gini, value=0.123))
+    methods = (*audit.methods[:2], apart, *audit.methods[3:])
+    (section,) = agreements([table], [replace(audit, methods=methods)])
+    assert [note.split(":")[0] for note in section.notes[len(NOTES) :]] == ["g, h"]
