@@ -192,7 +192,8 @@ def _step(
     for samples in passes:
         part = losses(policy, samples, settings)
         loss = part.policy / divisor - settings.entropy_coef * part.entropy / divisor
-        # No coefficient: only the head learns from it, clipped apart, and Adam takes the scale out of its steps.
+        # No coefficient: only the head learns from it, clipped apart, and Adam takes the scale out of its steps. So a
+        # step is as long whatever the rewards are, and a value of 10 takes ten times as many as one of 1.
         loss = loss + part.value / decisions
         if kl_in_loss:
             loss = loss + settings.kl_coef * part.kl / divisor
