@@ -55,7 +55,12 @@ def run(
         _join(config)
         if not ranks.first():
             progress, track = Progress.quiet(), None
-        return _run(config, results, progress, track, deadline)
+        try:
+            with ranks.naming_the_dead():
+                return _run(config, results, progress, track, deadline)
+        except ranks.RankDied as error:  # it may be the one that kept the record
+            record_failure(run_path(results, config), str(error))
+            raise
 
 
 def _join(config: RunConfig) -> None:
@@ -101,11 +106,10 @@ def _run(config: RunConfig, results: Path, progress: Progress, track: str | None
             try:
                 with (
                     recording(failed),
-                    ranks.naming_the_dead(),
                     enough_memory("outside of an update", "lower model.cache_bytes or batch, or set model.dtype=bf16"),
                 ):
                     Run(config, common, method, folder, progress, deadline).finish()
-            except (ppo.TrainingError, MethodError, WorldError, WorldHangs, ranks.RankDied) as error:
+            except (ppo.TrainingError, MethodError, WorldError, WorldHangs) as error:
                 failed(str(error))
                 raise
     return path

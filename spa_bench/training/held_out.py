@@ -14,15 +14,15 @@ class PlaysOn(RuntimeError):
     """A method that continues episodes to price them has none of these rewards: they would cost as much as training."""
 
 
-def assigned(checked: CheckedMethod, episodes: Mapping[int, Trajectory]) -> tuple[dict[int, Floats], str]:
-    """Rewards by index of the episodes that have a step, and why there are none, or not of all of them."""
+def assigned(checked: CheckedMethod, episodes: Mapping[int, Trajectory]) -> tuple[list[tuple[int, Floats]], str]:
+    """Index and rewards of the episodes that have a step, and why there are none, or not of all of them."""
     moved = [(index, one) for index, one in sorted(episodes.items()) if one.steps]
-    found: dict[int, Floats] = {}
+    found: list[tuple[int, Floats]] = []
     simulator, checked.method.simulator = checked.method.simulator, _refuse
     try:
         for group in credit.groups([one for _, one in moved]):
             rewards = checked.rewards([moved[place][1] for place in group])
-            found |= {moved[place][0]: own for place, own in zip(group, rewards, strict=True)}
+            found += [(moved[place][0], own) for place, own in zip(group, rewards, strict=True)]
     except MethodError as error:
         return found, "it plays on to price" if isinstance(error.__cause__, PlaysOn) else str(error)
     finally:

@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -250,7 +252,9 @@ def naming_the_dead() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, KeyboardInterrupt) as error:
-        # The launcher ends the others with a signal, which may come first.
+        # The launcher ends the others with a signal, which may come first, or while this is said and recorded.
+        if _own.size > 1 and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         gone = _gone(0.0 if isinstance(error, KeyboardInterrupt) else SECONDS_TO_DIE)
         if not gone:
             raise

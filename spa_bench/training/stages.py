@@ -90,8 +90,8 @@ class Run(Collection):
         rows, _ = self.folder.metrics.read()
         if {row["weights"] for row in rows if row.get("stage") == "warm start" and "weights" in row} - {weights}:
             raise UserError(
-                f"{self.folder.path} began from another warm start, made by other code or other versions: "
-                "continue with those, or remove the folder to start again"
+                f"{self.folder.path} began from another warm start, made by other code, other versions or another "
+                "number of ranks: continue with those, or remove the folder to start again"
             )
 
     def _copy_panel(self, explored: Path) -> None:
@@ -377,7 +377,7 @@ class Run(Collection):
         for stage in ("warm_start", "eval"):
             episodes = dict(sorted(self.recorded(stage, 0).items())[: self.config.eval.rewards])
             prices, reason = ranks.on_first(partial(held_out.assigned, self.checked, episodes))
-            self.record_prices(0, prices, stage)
+            self.record_prices(0, dict(prices), stage)
             if reason:
                 self.progress.note(f"{self.checked.name}: rewards of held-out episodes are not recorded: {reason}")
                 return

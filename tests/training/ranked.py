@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import numpy as np
 from tiny import SETTINGS, config, language_model
 
 from spa_bench.commands.failures import ended
+from spa_bench.commands.signals import heeded
 from spa_bench.config import RunConfig
 from spa_bench.core import Floats
 from spa_bench.rewards.spa import SPA
 from spa_bench.runs.folder import run_path
-from spa_bench.runs.progress import Progress
+from spa_bench.runs.progress import Progress, Stage
 from spa_bench.training import experiment
 
 
@@ -47,7 +49,8 @@ TAUGHT = {"episodes": 24, "epochs": 1, "batch": 5, "learning_rate": 5e-3}
 
 def settings(kind: str, folder: Path) -> RunConfig:
     """Of the run of this kind; `folder` holds the tiny model that some of them train."""
-    own: dict[str, Any] = {"world": WORLD, "ppo": PPO, "warm_start": TAUGHT, "explore": {"tasks": 3, "samples": 1}}
+    own: dict[str, Any] = {"batch": 2} if kind == "begun" else {}  # more ranks have other chunks of episodes then
+    own |= {"world": WORLD, "ppo": PPO, "warm_start": TAUGHT, "explore": {"tasks": 3, "samples": 1}}
     if kind.startswith("qwen2"):
         model = SETTINGS["model"] | {"name": str(folder), "prompt": "action", "context": 2048, "max_new_tokens": 6}
         if kind.endswith("lora"):
@@ -77,6 +80,18 @@ def qwen2(folder: Path) -> Path:
     return folder
 
 
+class Interrupted(Progress):
+    """Ctrl-C in the middle of the second iteration, when its first episodes are on record."""
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int | None = None, unit: str = "") -> Iterator[Stage]:
+        def shown(stage: Stage) -> None:
+            if name == "iteration 2/2":
+                raise KeyboardInterrupt
+
+        yield Stage(name, total, unit, time.monotonic, shown)
+
+
 def dies_after_a_checkpoint(path: Path) -> None:
     """This process, by SIGKILL."""
 
@@ -89,16 +104,21 @@ def dies_after_a_checkpoint(path: Path) -> None:
 
 
 def main(results: Path, model: Path, kinds: list[str]) -> None:
-    """Each run in the folder of its name; the one called `killed` loses rank 1 on its way."""
-    rank = os.environ["RANK"]
+    """Each run in the folder of its name; `NAME-killed-N` is `NAME` and loses rank N on its way.
+
+    The one that was begun by one process goes on with the warm start of that.
+    """
+    rank, cache = os.environ["RANK"], os.environ["SPA_BENCH_CACHE"]
     for kind in kinds:
-        where, chosen = results / kind, settings("embedded" if kind == "killed" else kind, model)
-        if kind == "killed" and rank == "1":
+        name, _, doomed = kind.partition("-killed-")
+        where, chosen = results / kind, settings(name, model)
+        os.environ["SPA_BENCH_CACHE"] = str(where / "cache") if kind == "begun" else cache
+        if doomed == rank:
             dies_after_a_checkpoint(run_path(where, chosen))
         with contextlib.suppress(SystemExit) if rank != "0" else contextlib.nullcontext():
             experiment.run(chosen, where, Progress.quiet())
 
 
 if __name__ == "__main__":
-    with ended(resumes=True):
+    with heeded(), ended(resumes=True):
         main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

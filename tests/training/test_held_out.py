@@ -44,7 +44,7 @@ def test_each_task_is_priced_by_itself_and_an_error_keeps_what_was_priced(key: s
         CheckedMethod("groups", method),
         {7: episode("a", 2), 3: episode("b", 1), 4: episode("a", 1), 5: episode("b", 0), 9: episode(key, 1)},
     )
-    priced = {index: own.tolist() for index, own in found.items()}
+    priced = {index: own.tolist() for index, own in found}
     assert priced == {3: [1.0], 4: [2.0], 7: [2.0, 2.0]} | ({} if said else {9: [1.0]})
     assert said in reason and bool(said) == bool(reason)
     assert method.simulator is simulator

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import ranked
-import safetensors.numpy
+from close import same
 
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
-from spa_bench.training.speed import MEASURED
 
 LAUNCH = "--num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0"
 HERE = Path(ranked.__file__).parent
@@ -37,37 +35,6 @@ def only(results: Path) -> Path:
     return found
 
 
-def figures(path: Path) -> list[dict[str, Any]]:
-    """The rows of metrics, without what depends on the machine, on who computed what, or on last bits."""
-    left_out = {*MEASURED, "weights", "seconds", "env_steps_executed", "tokens_trained", "sampler_gap", "crc"}
-    rows = [row for row in Journal(path / "metrics.jsonl").read()[0] if row.get("kind") != "failed"]
-    return [{name: value for name, value in row.items() if name not in left_out} for row in rows]
-
-
-def said(path: Path) -> dict[Any, Any]:
-    rows, _ = Journal(path / "episodes.jsonl").read()
-    return {(r["stage"], r["iteration"], r["index"]): [step["reply"] for step in r["steps"]] for r in rows}
-
-
-def same(one: Path, other: Path) -> None:
-    """Two runs are the same up to floating point, and their files have the same form."""
-    assert said(one) == said(other)
-    assert len(Journal(other / "episodes.jsonl").read()[0]) == len(said(other)), "an episode is recorded once"
-    for left, right in zip(figures(one), figures(other), strict=True):
-        assert left.keys() == right.keys()
-        for name, value in left.items():
-            wanted = pytest.approx(value, rel=1e-3, abs=1e-5) if isinstance(value, float) else value
-            assert right[name] == wanted, name
-    files = [file.relative_to(one) for file in one.glob("checkpoints/**/*") if file.is_file()]
-    assert {file.relative_to(other) for file in other.glob("checkpoints/**/*") if file.is_file()} == {*files}
-    for file in (file for file in files if file.suffix == ".safetensors"):
-        left, right = (safetensors.numpy.load_file(run / file) for run in (one, other))
-        assert left.keys() == right.keys(), file
-        for name in left:
-            assert (left[name].shape, left[name].dtype) == (right[name].shape, right[name].dtype), (file, name)
-            np.testing.assert_allclose(left[name], right[name], rtol=1e-3, atol=1e-5, err_msg=f"{file}: {name}")
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ranks")
@@ -85,30 +52,52 @@ def alone(folder: Path, model: Path) -> Path:
         patch.setenv("SPA_BENCH_CACHE", str(folder / "cache"))
         for kind in ("embedded", "qwen2", "qwen2-lora"):
             experiment.run(ranked.settings(kind, model), folder / "alone" / kind, Progress.quiet())
+        patch.setenv("SPA_BENCH_CACHE", str(folder / "alone" / "begun" / "cache"))
+        with pytest.raises(KeyboardInterrupt):
+            experiment.run(ranked.settings("begun", model), folder / "alone" / "begun", ranked.Interrupted())
     return folder / "alone"
 
 
-def test_two_processes_make_the_run_of_one_and_a_dead_one_is_named(
+def rank_died(done: subprocess.CompletedProcess[str], number: int, results: Path) -> Path:
+    """A launch ended by the death of one rank: one line of another one names it, and the run, which is returned, has
+    it on record.
+    """
+    assert done.returncode == 1, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and lines[0].startswith(f"error: rank {number} of 2 (process "), done.stderr
+    run = only(results / f"embedded-killed-{number}")
+    failed = [row for row in Journal(run / "metrics.jsonl").read()[0] if row["kind"] == "failed"]
+    assert [f"error: {row['reason']}" for row in failed] == lines
+    return run
+
+
+def test_two_processes_make_the_run_of_one_and_go_on_for_each_other(
     alone: Path, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = folder / "cache-ddp"
-    done = launched("--multi_gpu", cache, folder / "ddp", model, "embedded", "qwen2-lora", "killed")
-    assert done.returncode == 1
-    assert [line for line in done.stderr.splitlines() if line.startswith("error: rank 1 of 2 (process ")], done.stderr
+    begun = only(shutil.copytree(alone / "begun", folder / "ddp" / "begun"))
+    rows, _ = Journal(begun / "episodes.jsonl").read()
+    assert sum((row["stage"], row["iteration"]) == ("train", 2) for row in rows) == 2, "of its second iteration"
+    done = launched("--multi_gpu", cache, folder / "ddp", model, "embedded", "qwen2-lora", "begun", "embedded-killed-1")
+    killed = rank_died(done, 1, folder / "ddp")
     for kind in ("embedded", "qwen2-lora"):
         same(only(alone / kind), only(folder / "ddp" / kind))
+    same(only(alone / "embedded"), begun)
 
-    killed = only(folder / "ddp" / "killed")
-    assert "rank 1" in Journal(killed / "metrics.jsonl").read()[0][-1]["reason"]
     monkeypatch.setenv("SPA_BENCH_CACHE", str(cache))
-    experiment.run(ranked.settings("embedded", model), folder / "ddp" / "killed", Progress.quiet())
+    experiment.run(ranked.settings("embedded", model), folder / "ddp" / "embedded-killed-1", Progress.quiet())
     same(only(folder / "ddp" / "embedded"), killed)
 
 
-def test_weights_in_parts_are_those_of_one_process(alone: Path, model: Path, folder: Path) -> None:
-    done = launched(
-        "--use_fsdp --fsdp_version 2", folder / "cache-fsdp", folder / "fsdp", model, "embedded", "qwen2", "qwen2-lora"
-    )
-    assert done.returncode == 0, done.stderr
-    for kind in ("embedded", "qwen2", "qwen2-lora"):
+def test_weights_in_parts_are_those_of_one_process_and_the_first_rank_may_die(
+    alone: Path, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds, cache = ("embedded", "qwen2", "qwen2-lora"), folder / "cache-fsdp"
+    done = launched("--use_fsdp --fsdp_version 2", cache, folder / "fsdp", model, *kinds, "embedded-killed-0")
+    killed = rank_died(done, 0, folder / "fsdp")
+    for kind in kinds:
         same(only(alone / kind), only(folder / "fsdp" / kind))
+
+    monkeypatch.setenv("SPA_BENCH_CACHE", str(cache))
+    experiment.run(ranked.settings("embedded", model), folder / "fsdp" / "embedded-killed-0", Progress.quiet())
+    same(only(folder / "fsdp" / "embedded"), killed)
