@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -10,13 +9,13 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
 PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "results/README.md": "bench-card.md",
-    "results/published/README.md": "published.md",
+    "spa_bench/analysis/as-published/README.md": "published.md",
     "rewards/README.md": "rewards-folder.md",
 }
 """File -> page."""
@@ -36,8 +35,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def there(link: re.Match[str]) -> str:
         path, anchor = link["path"], link["anchor"] or ""
-        target = Path(os.path.normpath(here / path))  # some of these are links
-        name = PAGES.get(target.as_posix()) or (target.name if target.parent.name == "docs" else None)
+        target = (ROOT / here / path).resolve()  # results/published is a link
+        home = target.relative_to(ROOT).as_posix() if target.is_relative_to(ROOT) else ""
+        name = PAGES.get(home) or (target.name if target.parent == ROOT / "docs" else None)
         return f"]({name}{anchor})" if name else link[0]
 
     return re.sub(r"\]\((?P<path>[^)#:\s]+\.md)(?P<anchor>#[^)\s]*)?\)", there, markdown)
