@@ -91,6 +91,7 @@ def test_every_file_of_the_repository_that_a_page_names_is_there(page: Path) -> 
     """Of `tests/x.py`, `training/x.py` and the like; what starts in no folder of ours is a user's. Earlier versions had
     other files, so the changelog may name them."""
     said = [token.content for token in inline(page) if token.type == "code_inline"]
+    said += [token.content for token in tokens(page) if token.info in ("bash", "console") or token.type == "code_block"]
     paths = re.compile(r"(?<![\w/.<>*-])[\w.-]+(?:/[\w.-]+)+\.[a-z]+(?![\w/*])")
     named = {path for text in said for path in paths.findall(text)}
     ours = {path for path in named if any((folder / path.split("/")[0]).is_dir() for folder in FOLDERS)}
