@@ -109,13 +109,12 @@ def run(
     """Train with one reward method and evaluate; the same command resumes an unfinished run."""
     until = Deadline.of(deadline)
     flags = Flags(
-        only(env, "env"),
-        model,
-        tasks,
-        data,
-        None,
-        config,
-        assign or (),
+        env=only(env, "env"),
+        model=model,
+        tasks=tasks,
+        data=data,
+        file=config,
+        assignments=assign or (),
         optimiser=only(optimiser, "optimiser"),
         evaluation=evaluation,
     )
@@ -162,7 +161,16 @@ def evaluate(
     """Evaluate an agent: play every task of a held-out split once, and print the table."""
     if sum(choice is not None for choice in (agent, checkpoint, model)) != 1:
         raise UserError("eval needs exactly one of --agent, --checkpoint and --model")
-    flags = Flags(env, model, tasks, data, split, config, assign or (), evaluation=evaluation)
+    flags = Flags(
+        env=env,
+        model=model,
+        tasks=tasks,
+        data=data,
+        split=split,
+        file=config,
+        assignments=assign or (),
+        evaluation=evaluation,
+    )
     from spa_bench.commands.evaluate import settings_for
 
     with aside():
@@ -208,7 +216,7 @@ def bench(
     from spa_bench.commands import bench
     from spa_bench.commands.play import build_world
 
-    flags = Flags(env, model, tasks, data, None, config, assign or ())
+    flags = Flags(env=env, model=model, tasks=tasks, data=data, file=config, assignments=assign or ())
     if what is What.train:
         bench.show_training(bench.train(flags, progress(as_json)), sys.stdout, as_json)
         return
@@ -249,7 +257,7 @@ def audit(
     """Audit credit assignment: every method rewards the same episodes; no policy is trained."""
     from spa_bench.commands.evaluate import methods_to_audit, settings_to_audit
 
-    flags = Flags(env, model, tasks, data, None, config, assign or ())
+    flags = Flags(env=env, model=model, tasks=tasks, data=data, file=config, assignments=assign or ())
     with aside():
         names = methods_to_audit(listed(reward))
         configs = [settings_to_audit(flags, recorded, name, seed) for name in names]

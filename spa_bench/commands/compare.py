@@ -121,10 +121,10 @@ def compare(
     attempts = _attempts(engine, address, cpus_per_run, gpus_per_run, jobs)
     until = Deadline.of(deadline)
     matched = [] if match is None else [f"ppo.match={match}"]
-    named = comparison.budgets_of(budgets)
     flags = Flags(
-        env, model, tasks, data, None, config, [*(assign or ()), *matched], False, optimiser, evaluation, named
-    )
+        env=env, model=model, tasks=tasks, data=data, file=config, assignments=[*(assign or ()), *matched],
+        optimiser=optimiser, evaluation=evaluation, budgets=comparison.budgets_of(budgets),
+    )  # fmt: skip
     with aside():
         configs = comparison.configs(flags, reward, seeds, seed)
     if baseline is not None and baseline not in (rows := _rows(configs)):

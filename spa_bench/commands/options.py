@@ -28,7 +28,7 @@ from spa_bench.training.model_content import known_as
 from spa_bench.watch import watching
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Flags:
     """Options that `run`, `compare` and `eval` share; None where not given."""
 

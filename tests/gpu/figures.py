@@ -272,7 +272,7 @@ def gpu_tests() -> dict[str, int]:
 def updated(way: str, folder: Path, dose: Dose) -> dict[str, Any]:
     """One epoch over the expert's conversations, in two steps of the optimiser, after one that is not measured."""
     small = [setting for setting in dose.bench if setting.startswith(("world.options", "model"))]
-    config = Flags("alfworld", model=str(folder), assignments=small).config(reward="sparse")
+    config = Flags(env="alfworld", model=str(folder), assignments=small).config(reward="sparse")
     common = start.begin(config)
     agent = start.load_policy(common, None)
     shown = start.experts(common, dose.conversations, Progress.quiet())
