@@ -69,8 +69,8 @@ def data(group: Group) -> Budgets:
         title=f"Success by training budget: {words.title(group)}",
         caption=f"{words.sources(group)}\n{intervals(group)} Each run at every budget that was named before, of one "
         "training; at 0 the warm start. Tokens and minutes: mean over seeds, of training and the method's overhead, "
-        "without the warm start, which is shared, and evaluations. Minutes depend on the machine and on what else ran "
-        "there.",
+        "without warm start and exploration, which are shared, and evaluations. Minutes depend on the machine and on "
+        "what else ran there.",
         rows=tuple(rows),
         start=None if start is None else start.mean,
     )

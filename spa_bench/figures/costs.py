@@ -62,8 +62,8 @@ def data(group: Group) -> Costs:
     return Costs(
         title=f"Success and cost of one run: {words.title(group)}",
         caption=f"{words.sources(group)}\n{intervals(group)} Costs: mean over seeds, of training and the method's "
-        "overhead, without the warm start, which is shared, and evaluations. Minutes depend on the machine and on what "
-        "else ran there. Best is upper left.",
+        "overhead, without warm start and exploration, which are shared, and evaluations. Minutes depend on the "
+        "machine and on what else ran there. Best is upper left.",
         rows=tuple(rows),
         start=None if start is None else start.mean,
     )
