@@ -255,6 +255,8 @@ def naming_the_dead() -> Iterator[None]:
         # The launcher ends the others with a signal, which may come first, or while this is said and recorded.
         if _own.size > 1 and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            with contextlib.suppress(RuntimeError):
+                _store().set(_leaves(_own.rank), "")
         gone = _gone(0.0 if isinstance(error, KeyboardInterrupt) else SECONDS_TO_DIE)
         if not gone:
             raise
@@ -263,21 +265,26 @@ def naming_the_dead() -> Iterator[None]:
         raise RankDied("; ".join(map(_obituary, gone))) from error
 
 
+def _leaves(rank: int) -> str:
+    """Under which name a rank that ends because of another one says so: it is none of the dead."""
+    return f"spa-bench/leaves/{rank}"
+
+
 def _obituary(rank: int) -> str:
     process, host = _own.places[rank]
     who = f"rank {rank} of {_own.size} (process {process} on {host})"
-    with contextlib.suppress(RuntimeError):
-        if _store().check([key := f"spa-bench/{rank}"]):
-            return f"{who}: {_store().get(key).decode()}"
+    if _is_said(key := f"spa-bench/{rank}"):
+        return f"{who}: {_store().get(key).decode()}"
     return f"{who} was killed or crashed: the same command goes on from the last checkpoint, with any number of ranks"
 
 
 def _gone(patience: float) -> list[int]:
-    """Ranks of this machine whose process is over."""
+    """Ranks of this machine whose process is over, and which have not left because of another one."""
     end = time.monotonic() + patience
     here = socket.gethostname()
     while _own.size > 1:
-        gone = [number for number, (process, host) in enumerate(_own.places) if host == here and _is_over(process)]
+        over = [number for number, (process, host) in enumerate(_own.places) if host == here and _is_over(process)]
+        gone = [number for number in over if not _is_said(_leaves(number))]
         if gone or time.monotonic() >= end:
             return gone
         time.sleep(0.05)
@@ -296,6 +303,13 @@ def _is_over(process: int) -> bool:
 def _store() -> Any:
     """Where the launcher keeps what ranks leave behind."""
     return dist.distributed_c10d._get_default_store()
+
+
+def _is_said(name: str) -> bool:
+    """A rank has left this there; nothing has where the launcher is gone, too."""
+    with contextlib.suppress(RuntimeError):
+        return bool(_store().check([name]))
+    return False
 
 
 def _text(value: Any) -> bytes:
