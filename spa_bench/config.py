@@ -216,7 +216,12 @@ class PPOConfig(Section):
         ge=0,
         description="optimiser steps with rising rates: at 1e-3, 40 % sampled success after one iteration, else 30",
     )
-    value_learning_rate: float = Field(3e-3, gt=0, description="rate of the value head")
+    value_learning_rate: float = Field(6e-3, gt=0, description="rate of the value head, in units of `value_scale`")
+    value_scale: Literal["returns", "none"] = Field(
+        "returns",
+        description="unit in which the value head learns: the root mean square of an iteration's returns, so that it "
+        "learns large rewards as fast as small ones; `none`: that of the reward, as before there was a choice",
+    )
     ratio: Literal["token", "turn", "sequence"] = Field(
         "token", description="whose probability a ratio is of; turn and sequence: the geometric mean of their tokens"
     )

@@ -37,14 +37,15 @@ def decisive(config: RunConfig) -> dict[str, Any]:
     for section, key in added:  # at their defaults as before there were any
         if getattr(getattr(config, section), key) == type(getattr(config, section)).model_fields[key].default:
             del values[section][key]
-    values["model"] = as_before(values["model"])
-    return values
+    return values | {section: as_before(section, values[section]) for section in BEFORE}
 
 
-def as_before(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The section `model`, without `tokens` where it is what runs of before there was a choice had."""
-    return {key: value for key, value in model.items() if (key, value) != ("tokens", WORDS)}
+def as_before(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a section, without those of `BEFORE`."""
+    before = BEFORE.get(section, {}).items()
+    return {key: value for key, value in values.items() if (key, value) not in before}
 
 
-WORDS = "words"
-"""`model.tokens` of runs of before there was a choice: they do not name it, and have the identity that they had."""
+BEFORE: Mapping[str, Mapping[str, str]] = {"model": {"tokens": "words"}, "ppo": {"value_scale": "none"}}
+"""Values that are no longer the default, of runs of before there was a choice: they do not name them, and have the
+identity that they had."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -75,3 +77,36 @@ def test_its_tables_are_those_of_its_summaries_to_the_byte(study, tmp_path: Path
     published = [*sorted((FOLDER / "report").rglob("*.csv")), FOLDER / "report" / "tables.md"]
     for file in published:
         assert (tmp_path / "report" / file.relative_to(FOLDER / "report")).read_bytes() == file.read_bytes(), file
+
+
+CELL = re.compile(r"^\| (\d+) \| `(.+?)` \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
+"""A line of the last table of the study's README: number, table, row, column, and what stands there."""
+NUMBER = re.compile(r"\d+\.\d+")
+
+
+def cells() -> dict[int, tuple[str, str, str, str]]:
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    return {int(number): (table, row, column, cell) for number, table, row, column, cell in CELL.findall(page)}
+
+
+def findings() -> list[str]:
+    """The items of the list below the heading Results, each in one line."""
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Results\n")[2].partition("\n## ")[0]
+    return [" ".join(item.split()) for item in re.split(r"^- ", section, flags=re.MULTILINE)[1:]]
+
+
+@pytest.mark.parametrize("number", cells())
+def test_each_number_of_the_findings_stands_in_its_table(number: int) -> None:
+    table, row, column, cell = cells()[number]
+    with (FOLDER / "report" / "tables" / f"{table}.csv").open(encoding="utf-8", newline="") as file:
+        found = [line for line in csv.DictReader(file) if next(iter(line.values())) == row]
+    assert [line[column] for line in found] == [cell]
+
+
+@pytest.mark.parametrize("finding", findings())
+def test_each_finding_rests_on_cells_and_has_no_other_number(finding: str) -> None:
+    cited = [int(number) for group in re.findall(r"\[([\d, ]+)\]", finding) for number in group.split(",")]
+    assert cited, "rests on nothing"
+    known = {number for one in cited for number in NUMBER.findall(cells()[one][3])}
+    assert set(NUMBER.findall(finding)) <= known

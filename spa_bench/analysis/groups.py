@@ -187,8 +187,7 @@ def alike(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """
     held = {name: facts[name] for name in FACTS if name != "panel" and facts.get(name)}
     same = shared(config)
-    if isinstance(model := same.get("model"), dict):
-        same["model"] = as_before(model)
+    same |= {name: as_before(name, section) for name, section in same.items() if isinstance(section, dict)}
     return json.dumps([same, facts.get("panel"), *([held] if held else [])], sort_keys=True)
 
 

@@ -20,7 +20,7 @@ from spa_bench import manifest
 from spa_bench.config import RunConfig, build
 from spa_bench.core import UserError
 from spa_bench.files import folder_whole, remove, remove_unfinished, simple_name, write_whole
-from spa_bench.identity import WORDS, decisive
+from spa_bench.identity import BEFORE, decisive
 from spa_bench.locks import Lock
 from spa_bench.runs.journal import Journal, plain
 from spa_bench.runs.names import reward_name, world_name
@@ -193,8 +193,9 @@ def read_run(path: Path) -> dict[str, Any]:
     digest = content.pop("sha256", None)  # earlier versions wrote none
     if digest not in (None, _digest(content)):
         raise UserError(f"{file} is damaged or was edited: it does not fit its sha256; copy it again")
-    if isinstance(model := content["config"].get("model"), dict):
-        model.setdefault("tokens", WORDS)
+    for name, values in BEFORE.items():
+        if isinstance(section := content["config"].get(name), dict):
+            content["config"][name] = {**values, **section}
     return content
 
 

@@ -10,11 +10,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from spa_bench.core import Floats, Trajectory
 from spa_bench.method import MOST_REPLIES, RewardMethod
 from spa_bench.method_errors import MethodError, method_call
+
+
+class _Call(method_call):
+    """A call after which torch records gradients as before: one that is interrupted may leave that turned off."""
+
+    def __enter__(self) -> None:
+        self.recorded = torch.is_grad_enabled()
+        super().__enter__()
+
+    def failed(self, error: BaseException) -> None:
+        torch.set_grad_enabled(self.recorded)
+        super().failed(error)
 
 
 class CheckedMethod:
@@ -101,8 +114,8 @@ class CheckedMethod:
     def _at(self, trajectory: Trajectory) -> str:
         return f" (task {trajectory.task.key}{f', {self.place}' if self.place else ''})"
 
-    def _call(self, call: str, place: str) -> method_call:
-        return method_call(self.name, call, place.strip(" ()"), code=type(self.method))
+    def _call(self, call: str, place: str) -> _Call:
+        return _Call(self.name, call, place.strip(" ()"), code=type(self.method))
 
     def _refuse(self, wrong: bool, what: str) -> None:
         if wrong:

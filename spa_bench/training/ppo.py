@@ -119,18 +119,19 @@ def update(
     if not samples:
         raise TrainingError("no sampled token in any episode: the mask is empty, nothing can be learned")
     policy.eval()  # as the replies were sampled: with dropout, no probability would be what it was
+    scale = scale_of(samples) if settings.value_scale == "returns" else 1.0
     sums: dict[str, float] = {}
     steps = skipped = tokens = 0
     for _ in range(settings.epochs):
         for part in np.array_split(rng.permutation(len(samples)), min(settings.minibatches, len(samples))):
             batch = [samples[i] for i in part]
             done += 1
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * min(1.0, done / max(settings.warmup, 1))
+            for group, unit in zip(optimizer.param_groups, (1.0, scale), strict=True):
+                group["lr"] = group["initial_lr"] * unit * min(1.0, done / max(settings.warmup, 1))
             own = [batch[i] for i in ranks.dealt([one.sequences.size for one in batch])]
             passes = _passes(own, settings, packed=policy.packed)
             idle = _idle(batch, settings, len(passes)) if is_sharded(policy) else []
-            figures = _step(policy, optimizer, passes, totals_of(batch), settings, kl_in_loss, idle)
+            figures = _step(policy, optimizer, passes, totals_of(batch), settings, kl_in_loss, scale, idle)
             if steps == skipped == 0 and figures["ratio_gap"] > ratio_tolerance:
                 raise TrainingError(
                     f"first minibatch: a probability ratio is off 1 by {figures['ratio_gap']:.2g} (allowed "
@@ -146,6 +147,19 @@ def update(
     means = {name: value / max(steps, 1) for name, value in sums.items() if name != "ratio_gap"}
     (trained,) = ranks.summed([float(tokens)])
     return means | {"updates": float(steps), "skipped": float(skipped), "tokens_trained": trained}
+
+
+def scale_of(samples: Sequence[Sample]) -> float:
+    """Root mean square of the critic's targets; 1 where all are 0.
+
+    Divided by it the value error has a gradient that does not depend on the unit of the rewards, nor do Adam's steps,
+    and the head's rate times it turns these into steps in that unit: all rewards times c give all values times c, and
+    the same policy. Adam's steps have one size whatever the targets': without this, a critic of returns of 40 had
+    learned nothing in 48 of them. PopArt (arXiv 1602.07714) rescales the head itself to the same end.
+    """
+    targets = np.concatenate([sample.value_targets for sample in samples])
+    largest = float(np.nanmax(np.abs(targets)))
+    return largest * math.sqrt(float(np.nanmean(np.square(targets / largest)))) if largest else 1.0
 
 
 def totals_of(batch: Sequence[Sample]) -> Totals:
@@ -178,6 +192,7 @@ def _step(
     totals: Totals,
     settings: PPOConfig,
     kl_in_loss: bool,
+    scale: float,
     idle: Sequence[Sequence[Sample]] = (),
 ) -> dict[str, float]:
     """One optimiser step over a minibatch, its gradient accumulated over its passes, of which each rank has its own.
@@ -192,9 +207,8 @@ def _step(
     for samples in passes:
         part = losses(policy, samples, settings)
         loss = part.policy / divisor - settings.entropy_coef * part.entropy / divisor
-        # No coefficient: only the head learns from it, clipped apart, and Adam takes the scale out of its steps. So a
-        # step is as long whatever the rewards are, and a value of 10 takes ten times as many as one of 1.
-        loss = loss + part.value / decisions
+        # No coefficient: only the head learns from it, clipped apart.
+        loss = loss + part.value / (decisions * scale)
         if kl_in_loss:
             loss = loss + settings.kl_coef * part.kl / divisor
         finite = finite and math.isfinite(loss.item())
@@ -221,8 +235,8 @@ def _step(
 def _clipped(optimizer: torch.optim.Optimizer, largest: float) -> float:
     """Clip the gradients of both groups and return the norm of the network's; not finite where the head's is not.
 
-    The value head's are clipped separately: they grow with the scale of a method's rewards, and clipped together,
-    larger rewards would mean smaller updates of the policy.
+    The value head's are clipped separately: with `value_scale` none they grow with the scale of a method's rewards, and
+    clipped together, larger rewards would mean smaller updates of the policy.
     """
     network, head = (
         whole(torch.nn.utils.clip_grad_norm_(group["params"], largest)).item() for group in optimizer.param_groups

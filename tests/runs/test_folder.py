@@ -382,7 +382,7 @@ def test_a_run_with_a_setting_that_is_gone_is_told_as_another_versions(tmp_path:
         RunFolder.open(tmp_path, CONFIG, {})
 
 
-VALUES = (True, False, 1, 2, 64, 0.5, 0.25, "x", {"option": 1})
+VALUES = (True, False, 1, 2, 64, 0.5, 0.25, "x", {"option": 1}, [3000])
 """Of these, and of the words that it names, each setting takes one that is not its default."""
 
 
@@ -425,7 +425,7 @@ SPEED = {
 
 
 def test_the_run_path_depends_on_every_setting_that_decides_results():
-    settings = list(leaves(CONFIG.model_dump()))
+    settings = [setting for setting in leaves(CONFIG.model_dump()) if setting != "collect.async"]  # needs a server
     assert len(settings) > 40 and {"env", "reward_options", "ppo.clip", "world.options"} < set(settings)
     hashes = {setting: config_hash(otherwise(setting)) for setting in settings}
     own = config_hash(CONFIG)
@@ -433,12 +433,13 @@ def test_the_run_path_depends_on_every_setting_that_decides_results():
     assert len(set(hashes.values())) == len(settings) - len(SPEED)
 
 
-def test_where_a_served_engine_listens_is_no_part_of_the_run_path():
+def test_where_a_served_engine_listens_and_whether_games_wait_is_no_part_of_the_run_path():
     engine = {"engine": "server", "engine_options": {"url": "http://one:8000", "served": "m"}}
     at = build({"env": "alfworld", "reward": "sparse", "model": engine})
     moved = build({"env": "alfworld", "reward": "sparse", "model": with_option(engine, url="http://two:8000")})
     other = build({"env": "alfworld", "reward": "sparse", "model": with_option(engine, served="n")})
-    assert config_hash(at) == config_hash(moved) != config_hash(other)
+    soon = build({"env": "alfworld", "reward": "sparse", "model": engine, "collect": {"async": True}})
+    assert config_hash(at) == config_hash(moved) == config_hash(soon) != config_hash(other)
 
 
 def with_option(engine: dict[str, Any], **changed: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment
 from spa_bench.training.checked_method import CheckedMethod
 from spa_bench.training.ppo import TrainingError
+from spa_bench.watch import TimeUp
 
 
 @pytest.fixture(autouse=True)
@@ -218,3 +219,17 @@ def test_figures_of_a_fit_that_are_no_numbers_are_left_out():
             return {"loss": 0.5, "none": float("nan")}
 
     assert CheckedMethod("figures", Figures()).fit([], []) == {"loss": 0.5}
+
+
+def test_a_call_that_is_interrupted_where_it_records_no_gradients_leaves_that_to_nobody():
+    class Interrupted(Plain):
+        def fit(self, trajectories: Any, experts: Any) -> Any:
+            torch.set_grad_enabled(False)  # as after SIGALRM in the midst of entering `no_grad`
+            raise TimeUp("did not return")
+
+    try:
+        with pytest.raises(MethodError, match="did not return"):
+            CheckedMethod("interrupted", Interrupted()).fit([], [])
+        assert torch.is_grad_enabled()
+    finally:
+        torch.set_grad_enabled(True)

@@ -65,13 +65,43 @@ def test_rates_rise_over_the_first_steps_of_a_run_and_then_stay(policy: Policy) 
     """Four warm-up steps, two per update: 1/4 and 2/4, then 3/4 and 4/4, then 1."""
     settings = SETTINGS.model_copy(update={"warmup": 4, "epochs": 1, "minibatches": 2})
     optimizer = checkpoint.make_optimizer(policy, settings)
-    wanted = np.array([settings.learning_rate, settings.value_learning_rate])
+    unit = ppo.scale_of(random_batch(policy))
+    wanted = np.array([settings.learning_rate, settings.value_learning_rate * unit])
     for done, factor in ((0, 0.5), (2, 1.0), (4, 1.0), (1, 0.75)):
         ppo.update(
             policy, optimizer, random_batch(policy), settings,
             rng=np.random.default_rng(0), kl_in_loss=True, ratio_tolerance=1e-3, done=done,
         )  # fmt: skip
         np.testing.assert_allclose([group["lr"] for group in optimizer.param_groups], factor * wanted)
+
+
+def test_the_unit_of_returns_is_their_root_mean_square_over_decisions(policy: Policy) -> None:
+    """sqrt((3^2 + 4^2 + 0^2) / 3) = 5 / sqrt 3; tokens that are no decision do not count, and 0 has the unit 1."""
+    one = random_batch(policy)[0]
+    targets = np.array([3.0, np.nan, -4.0, 0.0])
+    assert ppo.scale_of([replace(one, value_targets=targets)]) == pytest.approx(5 / 3**0.5)
+    assert ppo.scale_of([replace(one, value_targets=0 * targets)]) == 1.0
+
+
+@pytest.mark.parametrize(("unit", "same"), [("returns", True), ("none", False)])
+def test_rewards_in_another_unit_teach_the_critic_the_same_in_that_unit(policy: Policy, unit: str, same: bool) -> None:
+    """All returns times 64: values times 64, to the last bit, and one and the same network."""
+    settings, samples = SETTINGS.model_copy(update={"value_scale": unit}), random_batch(policy)
+    learned = []
+    for factor in (1.0, 64.0):
+        own = copy.deepcopy(policy)
+        optimizer = checkpoint.make_optimizer(own, settings)
+        larger = [replace(one, value_targets=factor * one.value_targets) for one in samples]
+        for done in (0, 4):
+            ppo.update(
+                own, optimizer, larger, settings,
+                rng=np.random.default_rng(0), kl_in_loss=True, ratio_tolerance=1.0, done=done,
+            )  # fmt: skip
+        weights = [weight.detach().numpy() for weight in own.model.parameters()]
+        learned.append((own.value.weight.detach().numpy() / factor, weights))
+    (small, network), (large, other) = learned
+    assert np.abs(small).max() > 0 and np.array_equal(small, large) == same
+    assert all(np.array_equal(a, b) for a, b in zip(network, other, strict=True))
 
 
 def test_the_kl_pulls_towards_the_warm_start(policy: Policy) -> None:

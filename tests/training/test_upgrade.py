@@ -55,9 +55,9 @@ def test_there_is_a_folder_of_this_schema() -> None:
     assert SCHEMA in {read_run(kept)["schema"] for kept in KEPT}
 
 
-def test_t18_a_run_of_before_one_could_choose_its_tokens_has_words_and_the_identity_that_it_had() -> None:
+def test_t18_a_run_of_before_there_was_a_choice_has_what_it_had_and_the_identity_that_it_had() -> None:
     config = build(read_run(HERE / "kept" / "schema-1")["config"])
-    assert (config.model.tokens, config_hash(config)) == ("words", "0faad274")
+    assert (config.model.tokens, config.ppo.value_scale, config_hash(config)) == ("words", "none", "0faad274")
 
 
 def test_t18_a_folder_of_an_earlier_state_is_reported(kept: Path, tmp_path: Path) -> None:

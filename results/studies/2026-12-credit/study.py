@@ -48,8 +48,8 @@ class Part:
 
 ALFWORLD = (
     *("sparse", "ppo", "spa", "spa-published", "spa-released", "stepagent-inverse", "3spo", "rloo", "gigpo", "hgpo"),
-    *("potential", "shuffled"),
-    *("spa-published:beta=0", "spa:bonus=sum", "3spo:key=state", "gigpo:key=state"),  # one change each: why
+    *("potential", "shuffled", "time-only"),
+    *("spa:bonus=sum", "spa:exact=false", "3spo:key=state", "gigpo:key=state"),  # one change each: why
 )
 OTHERS = ("sparse", "spa", "spa-published", "gigpo")
 SMOLLM2 = "recipe:smollm2-cpu"
