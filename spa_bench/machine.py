@@ -1,11 +1,13 @@
 """What a machine refuses: a disk that is full or may not be written, memory that is not there.
 
-Libraries say it in exceptions of their own; here it is recognised in all of them.
+Libraries say it in exceptions of their own; here it is recognised in all of them. And whether a launcher started this
+process as one of several.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import re
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -44,3 +46,8 @@ def ran_out(error: BaseException) -> bool:
         return True
     said = isinstance(error, RuntimeError | ImportError | OSError) and any(text in str(error) for text in NO_MEMORY)
     return said or isinstance(error, MemoryError)
+
+
+def launched() -> bool:
+    """This process was started as one of several, as by `accelerate launch`."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1

@@ -25,7 +25,7 @@ from spa_bench.core import Floats, Trajectory, derive_seed
 from spa_bench.method import RewardMethod
 from spa_bench.runs.names import reward_label, reward_typed, world_name
 from spa_bench.runs.progress import Progress
-from spa_bench.training import experiment, start
+from spa_bench.training import experiment, ranks, start
 from spa_bench.training.checked_method import CheckedMethod, extra_information
 from spa_bench.watch import watching
 
@@ -46,6 +46,7 @@ def audit(configs: Sequence[RunConfig], recorded: Path | None, size: Size, progr
     The episodes are fresh ones of the warm start, or those of the last iteration of the run folder `recorded`, whose
     last checkpoint then plays the alternatives. Raises MethodError where a method fails.
     """
+    ranks.refuse("audit")
     with watching(configs[0].limits.model_dump(), "limits"):
         return _audit(configs, recorded, size, progress)
 

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from spa_bench import machine
 from spa_bench.commands import compare, data, listing, new, report
 from spa_bench.commands import settings as settings_page
 from spa_bench.commands.bench import What
@@ -216,6 +217,10 @@ def bench(
     from spa_bench.commands import bench
     from spa_bench.commands.play import build_world
 
+    if machine.launched():  # a world is measured without torch
+        from spa_bench.training import ranks
+
+        ranks.refuse("bench")
     flags = Flags(env=env, model=model, tasks=tasks, data=data, file=config, assignments=assign or ())
     if what is What.train:
         bench.show_training(bench.train(flags, progress(as_json)), sys.stdout, as_json)

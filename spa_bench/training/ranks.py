@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from spa_bench import machine
 from spa_bench.core import UserError
 from spa_bench.runs.journal import plain
 
@@ -82,7 +83,7 @@ _own = _Ranks()
 
 def launched() -> bool:
     """This process was started as one of several."""
-    return _own.size > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return _own.size > 1 or machine.launched()
 
 
 def begin(cpu: bool) -> None:

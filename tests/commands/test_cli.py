@@ -118,6 +118,19 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize("command", ["compare", "eval", "audit", "bench", "bench train"])
+def test_what_one_process_does_is_refused_where_several_are_started(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    words = {"compare": ["--reward", "sparse"], "eval": ["--agent", "random"], "audit": ["--reward", "sparse"]}
+    written = [] if command.startswith("bench") else ["--results", str(tmp_path / "results")]
+    found = invoke(*command.split(), "--env", "alfworld", *words.get(command, []), *written)
+    said = f"error: accelerate launch is for `run`: start `{command.split()[0]}` without it\n"
+    assert (found.exit_code, found.stdout, found.stderr) == (2, "", said)
+    assert not (tmp_path / "results").exists()
+
+
 @pytest.mark.parametrize("words", [["run", "--no-such-option"], ["nonsense"], ["compare", "--jobs", "0"]])
 def test_a_usage_error_is_exit_code_2(words: Sequence[str]):
     assert invoke(*words).exit_code == 2
