@@ -55,6 +55,18 @@ def test_the_truth_of_the_simulated_tables_is_what_they_show():
     assert 0.07 < deviation < 0.09  # with the chance in 100 episodes
 
 
+def test_runs_of_one_seed_share_what_is_left_of_its_warm_start():
+    cell = Cell(seeds=10, methods=4, deviation=0.0, started=10.0, kept=0.5, tasks=400)
+    rng = np.random.default_rng(2)
+    played = [play(cell, rng) for _ in range(60)]
+    assert len({round(truth, 9) for truth in played[0].truth.values()}) == 1  # equal methods, the warm start among them
+    means = np.stack([one.found.values.mean(2) for one in played])  # (tables, rows, seeds)
+    gaps = means - means.mean(2, keepdims=True)
+    slopes = (gaps[:, 1:] * gaps[:, :1]).sum((0, 2)) / (gaps[:, 0] ** 2).sum()
+    assert slopes == pytest.approx(0.5, abs=0.05)
+    assert means[:, 0].std(axis=1, ddof=1).mean() == pytest.approx(0.1, abs=0.02)
+
+
 def test_one_table_is_judged_and_printed():
     cell = Cell(seeds=3, methods=4, deviation=2.6)
     one = judge(cell, play(cell, np.random.default_rng(0)), "one")

@@ -50,6 +50,10 @@ class Cell:
     """How much more often the first method beside the baseline succeeds, in points."""
     collapsed: int = 0
     """How many methods, the last ones, have collapsed."""
+    started: float = 0.0
+    """Standard deviation of the warm starts' success over seeds, in points: all runs of a seed begin from one."""
+    kept: float = 1.0
+    """Share of it that is left after training."""
     tasks: int = TASKS
 
     @property
@@ -107,17 +111,28 @@ class Tally:
 
 
 def play(cell: Cell, rng: np.random.Generator) -> Played:
-    """Tasks and seeds drawn anew; every run plays every task once. Seeds of different methods are independent."""
+    """Tasks and seeds drawn anew; every run plays every task once.
+
+    Runs of one seed share what is left of its warm start, and are independent beside it.
+    """
     kinds = np.arange(cell.tasks) % len(KINDS)
     hard = LEVEL + KINDS[kinds] + rng.normal(size=cell.tasks)
     labels, slope = cell.labels, _slope()
-    shifts, spreads = np.zeros(len(labels)), np.full(len(labels), cell.deviation / 100 / slope)
-    spreads[1] *= cell.uneven
+    shifts, own = np.zeros(len(labels)), np.full(len(labels), cell.deviation / 100 / slope)
+    own[1] *= cell.uneven
+    begun = np.full(len(labels), cell.kept * cell.started / 100 / slope)
+    if cell.started:
+        own[0], begun[0] = 0.0, cell.started / 100 / slope
+    spreads = np.hypot(own, begun)
+    if cell.started:  # a wider spread is another mean
+        shifts[0] = _shift(_mean(0.0, float(np.hypot(1, spreads[2]))), float(spreads[0]))
     if cell.apart:
         shifts[2] = _shift(_mean(0.0, float(np.hypot(1, spreads[1]))) + cell.apart / 100, float(spreads[2]))
     if cell.collapsed:
         shifts[-cell.collapsed :] = _shift(COLLAPSED, float(spreads[-1]))
-    runs = shifts[:, None] + spreads[:, None] * rng.normal(size=(len(labels), cell.seeds))
+    runs = shifts[:, None] + own[:, None] * rng.normal(size=(len(labels), cell.seeds))
+    if cell.started:
+        runs += begun[:, None] * rng.normal(size=cell.seeds)
     won = rng.random((len(labels), cell.seeds, cell.tasks)) < _share(hard + runs[:, :, None])
     names = tuple(f"task {number:03}" for number in range(cell.tasks))
     rows = list(zip(labels, shifts, spreads, strict=True))
@@ -178,6 +193,8 @@ def markdown(cells: Sequence[Cell], found: Sequence[tuple[Tally, Tally]]) -> str
     for cell, (equal, apart) in zip(cells, found, strict=True):
         more = "" if cell.uneven == 1 else f", baseline {cell.deviation * cell.uneven:.1f}"
         more += f", {cell.collapsed} collapsed" if cell.collapsed else ""
+        more += f", warm starts {cell.started:.1f}, {100 * cell.kept:.0f} % kept" if cell.started else ""
+        more += f", {cell.tasks} tasks" if cell.tasks != TASKS else ""
         lines.append(
             [
                 str(cell.seeds), str(cell.methods), f"{cell.deviation:.1f}{more}", _percent(equal.false, equal.tables),
@@ -230,10 +247,12 @@ def _shift(success: float, spread: float) -> float:
 
 CELLS = [Cell(seeds, methods, deviation) for seeds in SEEDS for methods in METHODS for deviation in DEVIATIONS]
 """Those that are to hold; some where methods have collapsed, the baseline trains more evenly or less than the others,
-or with two seeds."""
+with two seeds, or from warm starts that differ."""
 CELLS += [Cell(seeds, 4, deviation, collapsed=2) for seeds in (3, 5) for deviation in (2.6, 7.0)]
 CELLS += [Cell(seeds, 8, 2.6, uneven) for seeds in (3, 5) for uneven in (0.25, 2.7)]
 CELLS += [Cell(2, methods, 2.6) for methods in (2, 4, 8)]
+CELLS += [Cell(seeds, 8, 2.6, started=5.0, kept=kept) for seeds in (3, 5) for kept in (1.0, 0.5, 0.0)]
+CELLS += [Cell(5, 16, 2.6, started=5.0, kept=kept, tasks=500) for kept in (1.0, 0.5, 0.0)]
 
 
 def main() -> None:
