@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import typer
 from test_docs import ROOT, blocks
-from test_links import PAGES, inline, name
+from test_links import PAGES, inline, name, tokens
 from test_pages import calls, shown
 
 from spa_bench import registry
@@ -94,6 +94,13 @@ def commands(page: Path) -> Iterator[list[str]]:
     begins = re.compile(rf"(spa-bench )?(({'|'.join(TOP)})( .*)?)")
     yield from shown(page)
     yield from calls([f"spa-bench {found[2]}" for text in spans(page) if (found := begins.fullmatch(text))])
+    yield from calls([f"spa-bench {ours}" for _, ours in launched(page)])
+
+
+def launched(page: Path) -> list[tuple[str, str]]:
+    """What accelerate and what we are told by each `accelerate launch`."""
+    said = "".join(token.content for token in tokens(page) if token.type == "fence").replace("\\\n", " ")
+    return re.findall(r"accelerate launch (.*) -m spa_bench (.*)", said)
 
 
 def options(page: Path) -> Iterator[list[str]]:
@@ -256,6 +263,15 @@ def test_every_command_option_and_setting_of_a_page_is_accepted(
     monkeypatch.chdir(folder)
     found = [*commands(page), *options(page), *(["run", "--set", pair] for pair in assigned(page))]
     assert {shlex.join(words): said for words in found if (said := refused(*words))} == {}
+
+
+@pytest.mark.parametrize("page", [page for page in READ if launched(page)], ids=name)
+def test_accelerate_knows_its_options(page: Path) -> None:
+    from accelerate.commands.launch import launch_command_parser
+
+    for words, ours in launched(page):
+        told = launch_command_parser().parse_args([*words.split(), "-m", "spa_bench", *ours.split()])
+        assert told.training_script == "spa_bench" and told.num_processes > 1
 
 
 @pytest.mark.parametrize(
