@@ -12,7 +12,7 @@ from spa_bench.version import __version__
 
 if TYPE_CHECKING:
     from spa_bench.analysis.load import load_episodes, load_results, load_steps
-    from spa_bench.contract import check_reward, check_world
+    from spa_bench.contract import check_agent, check_reward, check_world
     from spa_bench.core import (
         Agent,
         Conversation,
@@ -45,6 +45,7 @@ __all__ = [
     "UserError",
     "World",
     "__version__",
+    "check_agent",
     "check_reward",
     "check_world",
     "derive_seed",
@@ -60,6 +61,7 @@ _CORE = (
 _HOMES = dict.fromkeys(_CORE, "spa_bench.core") | {
     "RewardMethod": "spa_bench.method",
     "World": "spa_bench.environments.world",
+    "check_agent": "spa_bench.contract",
     "check_reward": "spa_bench.contract",
     "check_world": "spa_bench.contract",
     "load_episodes": "spa_bench.analysis.load",

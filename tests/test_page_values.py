@@ -148,9 +148,12 @@ def given(pairs: Sequence[str]) -> list[str]:
 
 
 def flags(p: Mapping[str, Any]) -> Flags:
-    file, pairs = p.get("config"), given(p.get("assign") or ())
-    more = {"optimiser": p.get("optimiser"), "evaluation": p.get("evaluation")}
-    return Flags(p["env"], p.get("model"), p.get("tasks"), p.get("data"), p.get("split"), file, pairs, **more)
+    return Flags(
+        env=p["env"],
+        **{key: p.get(key) for key in ("model", "tasks", "data", "split", "optimiser", "evaluation")},
+        file=p.get("config"),
+        assignments=given(p.get("assign") or ()),
+    )
 
 
 def _run(p: Mapping[str, Any]) -> None:
@@ -182,6 +185,7 @@ def _check(p: Mapping[str, Any]) -> None:
     build({"env": "alfworld", "reward": "sparse"} | override({}, given(p["assign"] or ())))
     registry.find("environments", p["env"])
     registry.find("rewards", method_options(p["reward"])[0])
+    registry.find("agents", method_options(p["agent"] or "expert")[0])
 
 
 def _report(p: Mapping[str, Any]) -> None:
@@ -295,6 +299,7 @@ def test_accelerate_knows_its_options(page: Path) -> None:
         ("eval --env alfworld --agent experts", "no agent 'experts'"),
         ("eval --env alfworld --agent no_repeats.py:NoRepeats:time=2", "has no option 'time'"),
         ("eval --env alfworld --agent expert --eval studies", "studies"),
+        ("check --agent no_repeat.py:NoRepeats", "there is no such file"),
         ("audit --env alfworld --reward spa,sparce", "no reward 'sparce'"),
         ("report --paper gigpo", "no paper gigpo"),
         ("list rewards spar", "no reward 'spar'"),

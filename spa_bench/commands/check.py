@@ -1,4 +1,4 @@
-"""`spa-bench check`: the contract tests of a reward method or a world."""
+"""`spa-bench check`: the contract tests of a reward method, a world or an agent."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from spa_bench.core import UserError
 def check(
     reward: Reward = None,
     env: Env = None,
+    agent: Annotated[
+        str | None, typer.Option(help="Agent: `expert`, `random`, or path.py:Class; with options NAME:OPTION=VALUE.")
+    ] = None,
     assign: Annotated[
         list[str] | None,
         typer.Option("--set", help="reward_options.NAME=VALUE or world.options.NAME=VALUE; repeatable."),
@@ -23,16 +26,20 @@ def check(
     seconds: Annotated[float, typer.Option(min=0, help="CPU seconds for the check of a method.")] = 60.0,
     as_json: Json = False,
 ) -> None:
-    """Run the contract tests of a reward method or of a world, one line each."""
-    if (reward is None) == (env is None):
-        raise UserError("check needs --reward or --env, not both: a name, or your own file as path.py:Class")
-    from spa_bench.contract.check import examine, examine_world, options, show, world_options
+    """Run the contract tests of a reward method, of a world or of an agent, one line each."""
+    if sum(choice is not None for choice in (reward, env, agent)) != 1:
+        raise UserError("check needs one of --reward, --env and --agent: a name, or your own file as path.py:Class")
+    if agent is not None and assign:
+        raise UserError(f"--set {assign[0]}: options of an agent follow its name, as {agent}:OPTION=VALUE")
+    from spa_bench.contract.check import examine, examine_agent, examine_world, options, show, world_options
 
     with aside():
-        if reward is None:
-            report = examine_world(str(env), world_options(assign or ()))
+        if env is not None:
+            report = examine_world(env, world_options(assign or ()))
+        elif agent is not None:
+            report = examine_agent(*method_options(agent))
         else:
-            name, own_options = method_options(reward)
+            name, own_options = method_options(str(reward))
             report = examine(name, {**options(assign or ()), **own_options}, seconds)
     show(report, sys.stdout, as_json)
     if report.problem is not None:

@@ -26,10 +26,10 @@ HEAD = """\
 # Settings
 
 Every setting of `run`, `compare`, `eval` and `audit`: on the command line `--set section.key=value`, in a file for
-`--config` a TOML table for each section. Later words win: defaults, the world's own, those of the evaluation set, of other
-models than the embedded one and of adapters, of the optimiser, the file or recipe, its `[worlds.NAME]`, `--set`, options
-such as `--model`. `--dry-run` of `run` and `compare` prints each value in force with where it comes from, and fails where
-model, data or folders are missing.
+`--config` a TOML table for each section. Later words win: defaults, the world's own, those of the evaluation set, of
+other models than the embedded one and of adapters, of the optimiser, the file or recipe, its `[worlds.NAME]`, `--set`,
+options such as `--model`. `--dry-run` of `run` and `compare` prints each value in force with where it comes from, and
+fails where model, data or folders are missing.
 Options of methods, worlds and agents: `spa-bench list rewards NAME`, `list worlds NAME`, `list agents NAME`.
 
 This page is printed by `spa-bench settings > docs/settings.md`.

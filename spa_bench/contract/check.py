@@ -1,7 +1,7 @@
-"""`spa-bench check`: all contract tests of a method or of a world, one line each.
+"""`spa-bench check`: all contract tests of a method, of a world or of an agent, one line each.
 
-After a test that fails, or in which an error is raised, the others are run, unless they would have no meaning then; a
-method or a world that hangs ends its check. Of a method the cost and the most similar method are told, too.
+After a test that fails, or in which an error is raised, the others are run, unless they would have no meaning then;
+what hangs ends its check. Of a method the cost and the most similar method are told, too.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Literal, TextIO
 
 from spa_bench import registry
 from spa_bench.assignments import override
 from spa_bench.config import build
+from spa_bench.contract.agent_laws import AGENT_TESTS
+from spa_bench.contract.agent_laws import LIMITS as AGENT_LIMITS
 from spa_bench.contract.fakes import standard_groups
 from spa_bench.contract.fingerprint import examples, fingerprint
 from spa_bench.contract.laws import (
@@ -28,8 +31,10 @@ from spa_bench.contract.laws import (
     check_time,
     impatient,
 )
+from spa_bench.contract.tried_agents import AgentTrial
 from spa_bench.contract.tried_worlds import WorldTrial
-from spa_bench.contract.world_laws import LIMITS, WORLD_TESTS, WorldTest
+from spa_bench.contract.world_laws import LIMITS as WORLD_LIMITS
+from spa_bench.contract.world_laws import WORLD_TESTS
 from spa_bench.core import Floats, UserError
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import method_call
@@ -40,7 +45,7 @@ from spa_bench.watch import TimeUp, watching
 
 @dataclass(frozen=True)
 class Verdict:
-    """One contract test, and whether the method or the world passes it."""
+    """One contract test, and whether it is passed."""
 
     test: str
     state: Literal["ok", "failed", "not run"]
@@ -49,7 +54,7 @@ class Verdict:
 
 @dataclass
 class Report:
-    """Verdicts and figures of one method or world."""
+    """Verdicts and figures of one method, world or agent."""
 
     name: str
     tests: list[Verdict] = field(default_factory=list)
@@ -99,11 +104,11 @@ def _examined(reward: str, given: Mapping[str, Any], seconds: float) -> Report:
             report.tests.append(Verdict(test.name, "ok"))
         except ContractError as failure:
             detail = str(failure) if failure.test != test.name else failure.detail
-            _failed(report, test, detail, f"reward {reward} fails a contract test: {failure}")
+            _failed(report, test.name, detail, f"reward {reward} fails a contract test: {failure}")
             if test.basis:
                 break
         except UserError as error:
-            _failed(report, test, str(error), f"{error}, in the contract test: {test.name}")
+            _failed(report, test.name, str(error), f"{error}, in the contract test: {test.name}")
             if test.basis or isinstance(error.__cause__, TimeUp):  # the next test would wait as long
                 break
     report.tests += [Verdict(test.name, "not run") for test in tests]
@@ -122,27 +127,37 @@ def world_options(assignments: Sequence[str]) -> dict[str, Any]:
 
 def examine_world(env: str, given: Mapping[str, Any]) -> Report:
     """Check a world, by name or `path.py:Class`, with these options; UserError where it cannot be found or made."""
-    report = Report(env)
     trial = WorldTrial(lambda: make(env, **given))
-    with watching(LIMITS):
+    with watching(WORLD_LIMITS):
         trial.fresh()
-        tests = [*WORLD_TESTS]
-        while tests:
-            test = tests.pop(0)
-            try:
-                test.run(trial)
-                report.tests.append(Verdict(test.name, "ok"))
-            except (ContractError, UserError) as failure:
-                problem = f"environment {env} fails a contract test: {test.name}: {failure}"
-                _failed(report, test, str(failure), problem)
-                if isinstance(failure.__cause__, TimeUp):  # the next test would wait as long
-                    break
-    report.tests += [Verdict(test.name, "not run") for test in tests]
+        return _tried(f"environment {env}", Report(env), [(one.name, partial(one.run, trial)) for one in WORLD_TESTS])
+
+
+def examine_agent(agent: str, given: Mapping[str, Any]) -> Report:
+    """Check an agent, by name or `path.py:Class`, with these options; UserError where it cannot be found or made."""
+    trial = AgentTrial(lambda prompt: registry.build("agents", agent, prompt=prompt, **given), agent)
+    with watching(AGENT_LIMITS):
+        trial.fresh()
+        return _tried(f"agent {agent}", Report(agent), [(one.name, partial(one.run, trial)) for one in AGENT_TESTS])
+
+
+def _tried(what: str, report: Report, tests: list[tuple[str, Callable[[], None]]]) -> Report:
+    """Run these tests, by their names; a call that hangs ends it, for the next test would wait as long."""
+    while tests:
+        name, run = tests.pop(0)
+        try:
+            run()
+            report.tests.append(Verdict(name, "ok"))
+        except (ContractError, UserError) as failure:
+            _failed(report, name, str(failure), f"{what} fails a contract test: {name}: {failure}")
+            if isinstance(failure.__cause__, TimeUp):
+                break
+    report.tests += [Verdict(name, "not run") for name, _ in tests]
     return report
 
 
-def _failed(report: Report, test: ContractTest | WorldTest, detail: str, problem: str) -> None:
-    report.tests.append(Verdict(test.name, "failed", detail))
+def _failed(report: Report, test: str, detail: str, problem: str) -> None:
+    report.tests.append(Verdict(test, "failed", detail))
     report.problems.append(problem)
 
 

@@ -76,7 +76,7 @@ def next_commands(room: registry.Room, test: Path, address: str) -> list[str]:
     quoted, tested = argument(address), f"python -m pytest {argument(test)}"
     world = registry.names("environments")[0]
     if room == "agents":
-        return [tested, f"spa-bench eval --env {world} --agent {quoted}"]
+        return [f"spa-bench check --agent {quoted}", tested, f"spa-bench eval --env {world} --agent {quoted}"]
     if room == "environments":
         return [f"spa-bench check --env {quoted}", tested, f"spa-bench run --reward spa --env {quoted}"]
     return [f"spa-bench check --reward {quoted}", tested, f"spa-bench run --env {world} --reward {quoted}"]

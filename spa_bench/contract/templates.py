@@ -197,21 +197,21 @@ class CLASS(Agent):
         return new[derive_seed(conversation.seed, conversation.turn) % len(new)]  # all chance comes from these two
 '''
 
-AGENT_TEST = '''"""NAME: replies by hand."""
+AGENT_TEST = '''"""NAME: replies by hand, and the contract tests of every agent."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from spa_bench import Agent, Conversation, Message, Reply, UserError, registry
+from spa_bench import Agent, Conversation, Message, Reply, ReplyFormat, UserError, check_agent, registry
 
 AGENT = f"{Path(__file__).with_name('MODULE.py')}:CLASS"
 PROMPT = registry.prompt("action")
 
 
-def make(**options: object) -> Agent:
-    return registry.build("agents", AGENT, prompt=PROMPT, **options)
+def make(prompt: ReplyFormat = PROMPT, **options: object) -> Agent:
+    return registry.build("agents", AGENT, prompt=prompt, **options)
 
 
 def conversation(seed: int, *given: str, admissible: tuple[str, ...] = ("look", "open door")) -> Conversation:
@@ -240,6 +240,10 @@ def test_a_reply_depends_on_its_own_conversation_alone() -> None:
 
 def test_where_nothing_is_possible_it_says_nothing() -> None:
     assert PROMPT.parse(make().act([conversation(0, admissible=())])[0].text) == ""
+
+
+def test_contract() -> None:
+    check_agent(make)
 
 
 def test_an_option_out_of_range_is_refused() -> None:

@@ -610,7 +610,7 @@ def test_where_numbers_are_missing_the_other_tests_are_not_run(tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "check needs --reward or --env, not both: a name, or your own file as path.py:Class"),
+        ([], "check needs one of --reward, --env and --agent: a name, or your own file as path.py:Class"),
         (["--reward", "sprse"], "did you mean sparse?"),
         (["--reward", "nowhere.py:Mine"], "there is no such file"),
         (["--reward", "sparse", "--set", "reward_options.x=3"], "no option 'x'"),

@@ -257,7 +257,7 @@ def carry_out(walk: list[tuple[str, list[str]]], folder: Path) -> None:
     ("page", "after", "commands"),
     [
         ("worlds.md", "## Start", ["new world", "-m pytest", "eval --env", "check --env"]),
-        ("agents.md", "## An agent of one's own", ["new agent", "-m pytest", "eval --env"]),
+        ("agents.md", "## An agent of one's own", ["new agent", "-m pytest", "eval --env", "check --agent"]),
     ],
 )
 def test_the_commands_of_worlds_and_agents_print_what_is_shown(

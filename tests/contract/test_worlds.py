@@ -264,7 +264,7 @@ class Hangs(Row):
 
 
 def test_t16_a_world_that_hangs_ends_its_check(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(check, "LIMITS", {"step": 2.0, "reset": 2.0})
+    monkeypatch.setattr(check, "WORLD_LIMITS", {"step": 2.0, "reset": 2.0})
     monkeypatch.setattr(check, "make", lambda env: Hangs())
     report = examine_world("hangs", {})
     states = [one.state for one in report.tests]
@@ -330,8 +330,8 @@ def test_verdicts_are_written_as_json():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "check needs --reward or --env, not both"),
-        (["--env", "alfworld", "--reward", "spa"], "check needs --reward or --env, not both"),
+        ([], "check needs one of --reward, --env and --agent"),
+        (["--env", "alfworld", "--reward", "spa"], "check needs one of --reward, --env and --agent"),
         (["--env", "alfwrld"], "no environment 'alfwrld': did you mean alfworld?"),
         (["--env", "nowhere.py:Mine"], "environment 'nowhere.py:Mine': there is no such file"),
         (["--env", "alfworld", "--set", "ppo.clip=1"], "--set ppo: check takes only the world's options"),
