@@ -3,7 +3,8 @@
     python results/studies/2026-12-credit/study.py --work FOLDER
 
 needs the installed package alone; two cores take some five hours. It may be stopped at any moment, and goes on from
-what is here and in FOLDER. A run that fails is named and tried again by the next call. `--list` prints what is left.
+what is here and in FOLDER. A run that fails is named and tried again by the next call. `--list` prints what is left,
+`--report` makes tables, figures and page of what is here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +64,9 @@ PARTS = (
 )  # fmt: skip
 """In the order in which they are run: all worlds with one seed, then the next seed."""
 
+PLACEBO = "shuffled"
+"""`spa` with its step rewards permuted within each episode."""
+
 AUDITED = ("alfworld", "webshop", "virtualhome")
 
 
@@ -98,6 +103,20 @@ def run(*words: str) -> int:
     return subprocess.run([sys.executable, "-P", "-m", "spa_bench", *words], stdout=subprocess.DEVNULL).returncode
 
 
+def publish(summaries: Path, to: Path) -> int:
+    """Tables, figures and page of what has a summary: from `sparse`, and the differences from the placebo `shuffled`.
+
+    Returns the number of reports that failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        beside = Path(folder)
+        failed = run("report", str(summaries), "--out", str(to)) != 0
+        failed += run("report", str(summaries), "--out", folder, "--baseline", PLACEBO) != 0
+        for table in beside.glob(f"tables/*-differences-{PLACEBO}.*"):
+            shutil.copy(table, to / "tables")
+    return failed
+
+
 def keep(work: Path, summaries: Path) -> None:
     """Write summaries of what is finished, and remove its weights and texts."""
     if not [*work.glob("runs/*/*/*"), *work.glob("audits/*/*")]:
@@ -111,8 +130,10 @@ def keep(work: Path, summaries: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder for what is under way; a gigabyte")
+    parser.add_argument("--work", type=Path, default=Path("study"), help="folder for what is under way; a gigabyte")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--list", action="store_true", help="print what is left, and run nothing")
+    parser.add_argument("--report", action="store_true", help="make tables, figures and page, and run nothing")
     given = parser.parse_args()
-    sys.exit(min(main(given.work, given.jobs, given.list), 1))
+    failed = publish(HERE, HERE / "report") if given.report else main(given.work, given.jobs, given.list)
+    sys.exit(min(failed, 1))
