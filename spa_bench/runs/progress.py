@@ -63,8 +63,13 @@ class Stage:
         self.done = 0
         self.figures: dict[str, float | int | str] = {}
         self._clock, self._show = clock, show
-        self._started = self._advanced = clock()
+        self._started = self._begun = self._advanced = clock()
         self._given = 0
+
+    def begin(self, total: int) -> None:
+        """There are `total` units, and the first begins now: what was done before says nothing about the rate."""
+        self.total = total
+        self._begun = self._advanced = self._clock()
 
     def advance(self, amount: int = 1, **figures: float | int | str) -> None:
         """Count `amount` more units as done; `figures` are shown beside the count until they are replaced."""
@@ -83,7 +88,7 @@ class Stage:
 
         What is left runs down between two advances, and is not said any more where it was too little.
         """
-        done, seconds = self.done - self._given, self._advanced - self._started
+        done, seconds = self.done - self._given, self._advanced - self._begun
         if done <= 0 or seconds <= 0:
             return ""
         rate, each = (done / seconds, "s") if done >= seconds else (60 * done / seconds, "min")
@@ -193,7 +198,7 @@ class Progress:
         bars = self._bars
 
         def show(stage: Stage) -> None:
-            bars.update(task, completed=stage.done)
+            bars.update(task, completed=stage.done, total=stage.total)
 
         stage = Stage(name, total, unit, self._clock, show)
         task: TaskID = bars.add_task(printable_line(name), total=total, stage=stage)

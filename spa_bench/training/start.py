@@ -293,12 +293,13 @@ def experts(start: Start, count: int, progress: Progress, slip: float = 0.0) -> 
     """
     agent = registry.build("agents", "expert", prompt=start.prompt, slip=slip, lists=start.prompt.lists)
     tasks = start.train_tasks(count)
-    with progress.stage("demonstrate", total=len(tasks)) as stage:
+    with progress.stage("demonstrate", total=len(tasks), unit="episodes") as stage:
         shown = []
-        for _, trajectory, _ in start.player.play(make_requests(start, "expert", 0, tasks, 1), agent):
-            refuse_failed("demonstrate", trajectory)
-            shown.append(trajectory)
-            stage.advance()
+        for burst in bursts(start.player.play(make_requests(start, "expert", 0, tasks, 1), agent), start.chunk):
+            for _, trajectory, _ in burst:
+                refuse_failed("demonstrate", trajectory)
+                shown.append(trajectory)
+            stage.advance(len(burst))
     if shown and not any(trajectory.steps for trajectory in shown):
         raise UserError(
             f"all of {len(shown)} train tasks were won at their start: there is nothing to learn in this world"
@@ -342,10 +343,11 @@ def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
         )
         for trajectory in experts(start, config.warm_start.episodes, progress, slip=config.warm_start.slip)
     ]
-    with progress.stage("warm start", total=None) as stage:
+    with progress.stage("warm start", unit="steps") as stage:
 
         def show(step: int, steps: int, loss: float | None) -> None:
-            stage.total = steps
+            if step == 0:
+                stage.begin(steps)
             stage.advance(step - stage.done, **({} if loss is None else {"loss": loss}))
 
         seed = derive_seed(config.seed, "warm start")

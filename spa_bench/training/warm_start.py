@@ -57,8 +57,8 @@ def clone(
 
     A batch is read as `Policy` reads it (`recompute` and `packed` are its own), and of the output layer only what is
     taught: of the tokens of an episode that is a tenth.
-    `on_step(step, steps, loss)` is called at each log, and at the end with the last logged loss, if any. The global
-    random states are restored afterwards.
+    `on_step(step, steps, loss)` is called before the first step, with 0, after each step, and at each log, which alone
+    knows a loss. The global random states are restored afterwards.
     """
     from datasets import Dataset  # type: ignore[import-untyped]
     from transformers import PrinterCallback, TrainerCallback
@@ -70,13 +70,16 @@ def clone(
     losses: list[float] = []
 
     class Report(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+            on_step(0, state.max_steps, None)
+
+        def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+            on_step(state.global_step, state.max_steps, None)
+
         def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
             if logs and "loss" in logs:
                 losses.extend(ranks.summed([float(logs["loss"])]))
                 on_step(state.global_step, state.max_steps, losses[-1])
-
-        def on_train_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-            on_step(state.global_step, state.max_steps, losses[-1] if losses else None)
 
     with _kept_random_state(), tempfile.TemporaryDirectory() as scratch:
         with warnings.catch_warnings():

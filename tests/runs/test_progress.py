@@ -105,6 +105,21 @@ def test_what_was_given_says_nothing_about_the_rate() -> None:
     assert (training.count(), training.pace()) == ("12000/18000", "50 steps/s, about 2 min left")
 
 
+def test_what_is_done_before_the_first_unit_says_nothing_about_the_rate() -> None:
+    """A minute of loading, then 3 of 12 steps in 30 s: 90 s are left, not six minutes. The end says what all took."""
+    clock = Clock()
+    cloning = stage(clock, None, "steps")
+    clock.now += 60
+    cloning.begin(12)
+    assert (cloning.count(), cloning.pace()) == ("0/12", "")
+    clock.now += 30
+    cloning.advance(3)
+    assert cloning.pace() == "6 steps/min, about 2 min left"
+    clock.now += 90
+    cloning.advance(9)
+    assert cloning.end("done").endswith(": done 12/12 in 180.0 s")
+
+
 @pytest.mark.parametrize("mode", ["bars", "lines", "notes", "quiet"])
 @pytest.mark.parametrize("total", [0, 5, None])
 def test_nothing_to_do_and_a_clock_that_stands_still_are_no_error(mode: Any, total: int | None) -> None:
@@ -146,6 +161,16 @@ def test_a_bar_tells_rate_and_rest_when_it_is_drawn() -> None:
         (task,) = progress._bars.tasks
         clock.now += 1
         assert Figures().render(task).plain == "1 steps/s, about 7 s left", "as it is now, not as it was then"
+
+
+def test_a_bar_learns_its_total_when_it_begins() -> None:
+    clock, out = Clock(), Terminal()
+    progress = Progress("bars", out, clock)
+    with progress.stage("warm start", unit="steps") as cloning:
+        cloning.begin(400)
+        cloning.advance(0)
+        progress._bars.refresh()
+        assert "0/400" in out.getvalue() and "?" not in out.getvalue().splitlines()[-1]
 
 
 def test_only_notes_are_shown_from_a_process_of_several() -> None:

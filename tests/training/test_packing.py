@@ -389,10 +389,14 @@ def test_a_warm_start_on_packed_rows_has_the_losses_and_the_weights_of_padded_on
         if lora:
             adapter.attach(model, ModelConfig(adapter="lora", lora_rank=2), seed=0)
         assert not packed or prepare(model, 256)
-        losses: list[float | None] = []
+        losses: list[float] = []
+
+        def told(step: int, steps: int, loss: float | None, losses: list[float] = losses) -> None:
+            losses += [] if loss is None else [loss]
+
         figures = warm_start.clone(
-            model, language_model().tokenizer, shown, settings, recompute=recompute, packed=packed, seed=0,
-            on_step=lambda step, steps, loss, losses=losses: losses.append(loss),
+            model, language_model().tokenizer, shown, settings,
+            recompute=recompute, packed=packed, seed=0, on_step=told,
         )  # fmt: skip
         assert figures["loss"] == losses[-1] and len(losses) > 4
         found.append((model, losses))

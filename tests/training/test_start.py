@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,15 +85,19 @@ def test_slips_are_shown_and_not_taught(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_bar_of_the_warm_start_ends_at_its_last_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int
 ) -> None:
-    """Losses are logged at every tenth step: of a short warm start there is none."""
+    """Losses are logged at every tenth step: of a short warm start there is none. What is left is told at each step."""
     torch.set_num_threads(1)
     monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path))
     common = start.begin(config(warm_start={"episodes": 24, "epochs": epochs, "batch": 8}))
     said = io.StringIO()
-    start.warm_start(common, Progress("lines", said))
-    (last,) = [line for line in said.getvalue().splitlines() if line.startswith("warm start: done")]
-    done, total = (int(number) for number in last.split()[3].split("/"))
-    assert done == total and (total > 10) == (epochs > 1) == ("loss=" in last) and total % 10
+    hours = itertools.count(0.0, 3600.0)
+    start.warm_start(common, Progress("lines", said, lambda: next(hours)))
+    lines = [line.removeprefix("warm start: ") for line in said.getvalue().splitlines() if "warm start: " in line]
+    done, total = (int(number) for number in lines[-1].split()[1].split("/"))
+    assert done == total and (total > 10) == (epochs > 1) == ("loss=" in lines[-1]) and total % 10
+    told = [line for line in lines if " left" in line]
+    assert {line.split()[0] for line in told} == {f"{step}/{total}" for step in range(1, total)}
+    assert all(re.search(r" steps/min, about \d+ h \d+ min left", line) for line in told)
 
 
 def test_a_demonstration_that_failed_is_left_out() -> None:
