@@ -108,7 +108,7 @@ def draw(found: Costs) -> Figure:
 def _reach(costs: Sequence[float]) -> tuple[float, float]:
     """Ends of the axis: what the costs span, with room for names, or from 0 on where that is next to nothing."""
     low, high = min(costs), max(costs)
-    if high - low < 0.02 * high:
+    if high - low <= 0.02 * high:  # equal, also where all cost nothing
         return 0.0, 1.3 * high or 1.0
     return low - 0.4 * (high - low), high + 0.4 * (high - low)
 

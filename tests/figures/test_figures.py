@@ -274,6 +274,23 @@ def fitted(*parts: tuple[float, float, float]) -> dict[str, float]:
     return {f"calibration_{n}_{name}": value for n, name, value in numbered}
 
 
+def test_costs_that_are_all_equal_have_an_axis_from_0_on():
+    """Of one run, and where a kind of cost is nothing for every method: an axis of no length would be a warning."""
+    one = group(run("ppo", "10", costs=dict.fromkeys(COSTS, 0.0) | {"env_steps": 100.0}))
+    with drawing():
+        steps, *others = costs.draw(costs.data(one)).axes
+    assert steps.get_xlim() == pytest.approx((0.0, 130.0))
+    assert [axes.get_xlim() for axes in others] == [(0.0, 1.0)] * 2
+
+
+def test_a_report_of_one_task_and_one_interval_is_drawn():
+    """No axis has no length, and nothing is divided by nothing."""
+    one: dict[str, Any] = {"iterations": [{"episodes": 1, "success": 0.0, "env_steps": 10}]}
+    several = group(*(run(name, "0", start="0", **one) for name in ("ppo", "spa")))
+    drawn(step_intervals.draw, step_intervals.data(several, "ppo", (5,)))
+    drawn(forest.draw, forest.data(several, tables_of([several])[0].differences))
+
+
 def test_calibration_is_put_together_over_seeds_by_rank_and_weighed_by_episodes():
     one, other = fitted((0.0, 0.0, 4), (0.5, 0.25, 4)), fitted((0.25, 0.5, 12), (1.0, 1.0, 12))
     found = calibration.data(group(run("spa", "10", 0, fit=one), run("spa", "10", 1, fit=other), run("ppo", "10")))
