@@ -62,12 +62,16 @@ def test_what_has_a_summary_is_not_run_again(study, tmp_path: Path, monkeypatch:
 
 
 def test_a_failed_run_is_counted_and_the_others_are_kept(study, tmp_path: Path) -> None:
-    (tmp_path / "tiny.toml").write_text(to_toml(SETTINGS | {"limits": {"fit": 1e-6}}))
-    work, kept = tmp_path / "work", tmp_path / "kept"
-    part = study.Part("alfworld", ("sparse", "spa"), (0,), str(tmp_path / "tiny.toml"))
+    (tmp_path / "tiny.toml").write_text(to_toml(SETTINGS))
+    (tmp_path / "broken.py").write_text(
+        "from spa_bench import RewardMethod\n\n\nclass Broken(RewardMethod):\n"
+        "    def rewards(self, group):\n        raise ValueError('no')\n"
+    )
+    work, kept, broken = tmp_path / "work", tmp_path / "kept", f"{tmp_path / 'broken.py'}:Broken"
+    part = study.Part("alfworld", ("sparse", broken), (0,), str(tmp_path / "tiny.toml"))
     assert study.main(work, 1, False, [part], kept) == 1
     assert {load(path.parent).label for path in kept.rglob("outcomes.csv")} == {"sparse"}
-    assert list(part.missing(kept)) == [(0, ["spa"])]
+    assert list(part.missing(kept)) == [(0, [broken])]
 
 
 @pytest.mark.skipif(not (FOLDER / "report").is_dir(), reason="the study has no tables yet")

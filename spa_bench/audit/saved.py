@@ -65,6 +65,11 @@ def summarise(folders: Iterable[Path], to: Path) -> list[Path]:
     return written
 
 
+def has_episodes(path: Path) -> bool:
+    """Whether the folder has audited episodes, or what is left of them; a summary has neither these nor rewards."""
+    return (path / EPISODES).exists() or (path / PRICES).exists()
+
+
 def find(paths: Iterable[Path]) -> list[Path]:
     """The audit folders at or below the given folders, each once, sorted; none is no error."""
     return holding(AUDIT, paths)

@@ -31,7 +31,7 @@ def read_audit(path: Path) -> tuple[dict[str, Any], list[Episode]]:
     """The page's entry of an audit folder, and its episodes. Raises UserError for a damaged one."""
     found = saved.load(path)
     methods = sorted(found.methods, key=lambda method: method.name)
-    kept = (path / saved.EPISODES).exists() or (path / saved.PRICES).exists()
+    kept = saved.has_episodes(path)
     episodes = _episodes(path, [method.name for method in methods]) if kept else []
     return {
         "env": str(found.about["world"]),

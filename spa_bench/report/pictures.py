@@ -75,11 +75,13 @@ def _picture(file: Path, sections: Sequence[str]) -> Picture:
 
 
 def _credit_maps(found: Contents) -> tuple[dict[str, CreditMap], list[str]]:
-    """One for each audit by its name, and why there is none for others."""
+    """One for each audit by its name that has episodes, and why there is none for others of these."""
     maps, reasons = {}, []
     own = [audit for _, audit in found.audits]
     names, settings = audit_names(own), audit_settings(own)
     for (path, audit), name, told in zip(found.audits, names, settings, strict=True):
+        if not saved.has_episodes(path):  # a summary
+            continue
         try:
             episodes, prices = saved.episodes(path), saved.prices(path)
         except UserError as error:

@@ -35,6 +35,13 @@ def test_tables_from_summaries_are_those_from_the_runs_to_the_byte(tmp_path: Pat
     assert max(sizes) < 30_000, "20 tasks; the runs have 200 kB each even without observations and replies"
 
 
+def test_a_summary_of_an_audit_is_reported_without_a_complaint_about_what_it_never_has(tmp_path: Path) -> None:
+    saved.summarise([RECORDED], tmp_path / "summaries")
+    done = CliRunner().invoke(app, ["report", str(tmp_path / "summaries"), "--out", str(tmp_path / "report")])
+    assert done.exit_code == 0 and "not drawn" not in done.stderr
+    assert not list((tmp_path / "report" / "figures").glob("*-credit.svg"))
+
+
 def test_a_summary_reads_as_its_run_and_has_the_hash_of_the_weights(tmp_path: Path) -> None:
     path = write_run(tmp_path / "results", wins="10")  # two of the tasks were not played after training
     with RunFolder(path) as folder:
