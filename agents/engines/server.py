@@ -60,7 +60,8 @@ class ServerEngine(Engine):
         self.client = Client(url, key_variable=key_variable, deadline=deadline, retries=retries, in_flight=in_flight)
         self._loads = 0
         self._under: weakref.ref[PreTrainedModel] | None = None  # whose base the server has, without its adapter
-        self._adapter = ""
+        self.adapter = ""
+        """Name of the adapter that is asked for; empty for `served`."""
         try:
             self._version = str(self._asked("GET", "/version" if kind == "vllm" else "/server_info")["version"])
             if kind == "vllm":
@@ -130,10 +131,10 @@ class ServerEngine(Engine):
         Its name is new: a server keeps what it has read with an adapter under its name.
         """
         root = "/v1" if self.kind == "vllm" else ""
-        if self._adapter:
-            self.client.request("POST", f"{root}/unload_lora_adapter", {"lora_name": self._adapter}, parsed=False)
-            shutil.rmtree(weights / self._adapter, ignore_errors=True)
-            self._adapter = ""
+        if self.adapter:
+            self.client.request("POST", f"{root}/unload_lora_adapter", {"lora_name": self.adapter}, parsed=False)
+            shutil.rmtree(weights / self.adapter, ignore_errors=True)
+            self.adapter = ""
         if model is None:
             return
         name = f"adapter-{uuid.uuid4().hex}"  # of no other run at this server, either
@@ -142,7 +143,7 @@ class ServerEngine(Engine):
         save_adapter(model, building)
         body = {"lora_name": name, "lora_path": str(building.rename(weights / name))}
         self.client.request("POST", f"{root}/load_lora_adapter", body, parsed=False)
-        self._adapter = name
+        self.adapter = name
 
     def _remedy(self) -> str:
         start = "start vLLM with VLLM_SERVER_DEV_MODE=1" if self.kind == "vllm" else "start SGLang"
@@ -175,7 +176,7 @@ class ServerEngine(Engine):
         # All that a model's generation configuration could set at the server is set here.
         plain = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "skip_special_tokens": False}
         return {
-            "model": self._adapter or self.served,
+            "model": self.adapter or self.served,
             "prompt": list(prompt.ids),
             "max_tokens": sampling.max_new_tokens,
             "temperature": sampling.temperature,
@@ -200,7 +201,7 @@ class ServerEngine(Engine):
             "repetition_penalty": 1.0,
         }
         asked = {"input_ids": list(prompt.ids), "sampling_params": own, "return_logprob": True}
-        return asked | ({"lora_path": self._adapter} if self._adapter else {})
+        return asked | ({"lora_path": self.adapter} if self.adapter else {})
 
 
 def read_vllm(answer: Any) -> tuple[list[Any], list[Any]]:

@@ -11,6 +11,7 @@ from spa_bench.rollout.game import Request, seated
 from spa_bench.rollout.player import Ended, Player, fitting_lengths
 from spa_bench.runs.episodes import from_row, to_row
 from spa_bench.training import ranks
+from spa_bench.training.shared_engine import give_weights
 
 
 class ParallelPlayer(Player):
@@ -34,6 +35,7 @@ class ParallelPlayer(Player):
     ) -> tuple[list[Trajectory], int]:
         if ranks.size() == 1 or all(request.index in recorded for request in chunk):
             return super()._chunk(chunk, agent, recorded, budget, ended)
+        give_weights(agent)
         games = list(seated(chunk))
         own = [request for game in games[ranks.rank() :: ranks.size()] for request in game]
         played, executed = super()._chunk(own, agent, recorded, budget, None) if own else ([], 0)

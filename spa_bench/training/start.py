@@ -39,6 +39,7 @@ from spa_bench.training.model_content import identify, place
 from spa_bench.training.parallel_play import ParallelPlayer
 from spa_bench.training.policy import DTYPES, choose_dtype
 from spa_bench.training.record import SharedJournal, shared_entry
+from spa_bench.training.shared_engine import shared
 from spa_bench.training.sizes import full_context, hidden_size, live_games
 from spa_bench.training.tasks import evaluation_set, train_tasks
 
@@ -116,7 +117,8 @@ class Start:
         if model.engine not in OUTSIDE:
             return None
         rank = 0 if model.adapter == "none" else model.lora_rank
-        return registry.engine(model.engine, model.engine_options, context=full_context(self.config), lora_rank=rank)
+        limits = {"context": full_context(self.config), "lora_rank": rank}
+        return shared(registry.engine(model.engine, model.engine_options, **limits))
 
     @property
     def reading(self) -> dict[str, Any]:

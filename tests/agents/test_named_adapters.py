@@ -131,7 +131,7 @@ def test_a_server_gets_the_base_once_and_then_adapters_under_new_names(
     assert (said["model"] if kind == "vllm" else said["lora_path"]) == names[-1]
     other = ServerEngine(context=512, url=server.url, weights=str(tmp_path / "other"), kind=kind)
     other.load(model)
-    assert other._adapter not in names, "another run at this server has names of its own"
+    assert other.adapter not in names, "another run at this server has names of its own"
 
 
 def test_a_server_gets_another_base_and_whole_weights_where_a_model_has_them(server: Served, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_an_adapter_that_a_server_did_not_take_stops_the_run(server: Served, tmp
 def test_the_name_of_no_adapter_ends_the_run(server: Served, tmp_path: Path) -> None:
     agent = adapted(at(server, tmp_path))
     agent.act([talk(0)])
-    agent.engine._adapter = "adapter-of-another"
+    agent.engine.adapter = "adapter-of-another"
     with pytest.raises(UserError, match="no such model"):
         agent.act([talk(1)])
 

@@ -57,6 +57,10 @@ def settings(kind: str, folder: Path) -> RunConfig:
             model |= {"adapter": "lora", "lora_rank": 4, "lora_alpha": 8}
         shorter = {"env_steps": 30, "iterations": 1, "learning_rate": 1e-3, "samples": 1, "epochs": 1}
         own |= {"model": model, "ppo": PPO | shorter, "warm_start": TAUGHT | {"episodes": 12}}
+    if kind == "served":
+        options = {"url": os.environ["SERVED"], "weights": str(folder / "served"), "retries": 1}
+        model = SETTINGS["model"] | {"engine": "server", "engine_options": options}
+        own |= {"model": model, "ppo": PPO | {"env_steps": 30}, "world": WORLD | {"max_steps": 6}}
     return config(reward=f"{__file__}:Asked", **own)
 
 

@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ranked
 from close import same
+from served import Served, serving
 
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
@@ -26,7 +28,7 @@ def launched(how: str, cache: Path, *arguments: str | Path) -> subprocess.Comple
     paths = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     own = {"ACCELERATE_USE_CPU": "true", "SPA_BENCH_CACHE": str(cache), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [*command, *arguments], env=os.environ | own, capture_output=True, text=True, timeout=300, check=False
+        [*command, *arguments], env=os.environ | own, capture_output=True, text=True, timeout=540, check=False
     )
 
 
@@ -46,11 +48,20 @@ def model(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(folder: Path, model: Path) -> Path:
+def server() -> Iterator[Served]:
+    """One that gives and takes token ids, and takes weights."""
+    with serving() as served, pytest.MonkeyPatch.context() as patch:
+        served.answer = served.tokens
+        patch.setenv("SERVED", served.url.removesuffix("/v1"))
+        yield served
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path, model: Path, server: Served) -> Path:
     """The runs of one process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPA_BENCH_CACHE", str(folder / "cache"))
-        for kind in ("embedded", "qwen2", "qwen2-lora"):
+        for kind in ("embedded", "qwen2", "qwen2-lora", "served"):
             experiment.run(ranked.settings(kind, model), folder / "alone" / kind, Progress.quiet())
         patch.setenv("SPA_BENCH_CACHE", str(folder / "alone" / "begun" / "cache"))
         with pytest.raises(KeyboardInterrupt):
@@ -72,16 +83,19 @@ def rank_died(done: subprocess.CompletedProcess[str], number: int, results: Path
 
 
 def test_two_processes_make_the_run_of_one_and_go_on_for_each_other(
-    alone: Path, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    alone: Path, model: Path, folder: Path, server: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache = folder / "cache-ddp"
+    cache, asked = folder / "cache-ddp", [path for path, *_ in server.requests]
     begun = only(shutil.copytree(alone / "begun", folder / "ddp" / "begun"))
     rows, _ = Journal(begun / "episodes.jsonl").read()
     assert sum((row["stage"], row["iteration"]) == ("train", 2) for row in rows) == 2, "of its second iteration"
-    done = launched("--multi_gpu", cache, folder / "ddp", model, "embedded", "qwen2-lora", "begun", "embedded-killed-1")
+    kinds = ("embedded", "qwen2-lora", "served")
+    done = launched("--multi_gpu", cache, folder / "ddp", model, *kinds, "begun", "embedded-killed-1")
     killed = rank_died(done, 1, folder / "ddp")
-    for kind in ("embedded", "qwen2-lora"):
+    for kind in kinds:
         same(only(alone / kind), only(folder / "ddp" / kind))
+    given = [path for path, *_ in server.requests].count("/collective_rpc")
+    assert given == 2 * asked.count("/collective_rpc"), "one rank hands over new weights"
     same(only(alone / "embedded"), begun)
 
     monkeypatch.setenv("SPA_BENCH_CACHE", str(cache))
