@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from spa_bench.agents.engines import Engine, Prompt, Sampled, Sampling
+from spa_bench import registry
 from spa_bench.core import Agent
 from spa_bench.training import ranks
 
@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class SharedEngine(Engine):
-    """A `ServerEngine` of each rank. The first replies with new weights are compared with its own model's by each."""
+class SharedEngine:
+    """In place of the engine `server`. Each rank compares the first replies after new weights with its own model."""
+
+    copies = True
+    """As of any server: it has weights of its own."""
+    holds: object = None
+    """As of any engine: the agent whose weights those are."""
 
     def __init__(self, engine: Any) -> None:
         self.engine = engine
@@ -39,15 +44,21 @@ class SharedEngine(Engine):
         if ranks.size() == 1:
             self.engine.load(model)
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Sampled]:
+    def generate(self, prompts: Sequence[Any], sampling: Any) -> list[Any]:
         """As the server's."""
         return list(self.engine.generate(prompts, sampling))
 
-    def generate_soon(
-        self, prompts: deque[Prompt], sampling: Sampling
-    ) -> Generator[tuple[Prompt, Sampled], None, None]:
+    def generate_soon(self, prompts: deque[Any], sampling: Any) -> Generator[tuple[Any, Any], None, None]:
         """As the server's."""
         yield from self.engine.generate_soon(prompts, sampling)
+
+    def fork(self, families: Sequence[Any]) -> None:
+        """As the server's."""
+        self.engine.fork(families)
+
+    def forget(self, keys: Sequence[int]) -> None:
+        """As the server's."""
+        self.engine.forget(keys)
 
     def release(self) -> None:
         """The weights may change now."""
@@ -62,6 +73,11 @@ class SharedEngine(Engine):
 def shared(engine: Any) -> Any:
     """What samples the replies of this rank: the engine itself for a process alone."""
     return SharedEngine(engine) if ranks.launched() else engine
+
+
+def made(name: str, options: Mapping[str, Any], **limits: Any) -> Any:
+    """The engine of this rank, as `registry.engine` makes it."""
+    return shared(registry.engine(name, options, **limits))
 
 
 def give_weights(agent: Agent) -> None:

@@ -29,7 +29,7 @@ from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import world_name
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.runs.provenance import facts
-from spa_bench.training import adapter, packing, prompting, ranks, soundness
+from spa_bench.training import adapter, packing, prompting, ranks, shared_engine, soundness
 from spa_bench.training.batches import pack
 from spa_bench.training.code import world_code
 from spa_bench.training.devices import take_device
@@ -39,7 +39,6 @@ from spa_bench.training.model_content import identify, place
 from spa_bench.training.parallel_play import ParallelPlayer
 from spa_bench.training.policy import DTYPES, choose_dtype
 from spa_bench.training.record import SharedJournal, shared_entry
-from spa_bench.training.shared_engine import shared
 from spa_bench.training.sizes import full_context, hidden_size, live_games
 from spa_bench.training.tasks import evaluation_set, train_tasks
 
@@ -117,8 +116,7 @@ class Start:
         if model.engine not in OUTSIDE:
             return None
         rank = 0 if model.adapter == "none" else model.lora_rank
-        limits = {"context": full_context(self.config), "lora_rank": rank}
-        return shared(registry.engine(model.engine, model.engine_options, **limits))
+        return shared_engine.made(model.engine, model.engine_options, context=full_context(self.config), lora_rank=rank)
 
     @property
     def reading(self) -> dict[str, Any]:
