@@ -23,7 +23,7 @@ from spa_bench.training.masters import MasterAdamW
 from spa_bench.training.policy import Policy
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 
 MAX_GRAD_NORM = 1.0
@@ -61,25 +61,13 @@ def clone(
     knows a loss. The global random states are restored afterwards.
     """
     from datasets import Dataset  # type: ignore[import-untyped]
-    from transformers import PrinterCallback, TrainerCallback
+    from transformers import PrinterCallback
     from trl import SFTConfig  # type: ignore[attr-defined]
 
     rows = [row for demonstration in demonstrations for row in _examples(demonstration)]
     lengths = np.array([len(row["labels"]) for row in rows])
     order = _schedule(lengths, settings.epochs, settings.batch, np.random.default_rng(seed))
     losses: list[float] = []
-
-    class Report(TrainerCallback):
-        def on_train_begin(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-            on_step(0, state.max_steps, None)
-
-        def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-            on_step(state.global_step, state.max_steps, None)
-
-        def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
-            if logs and "loss" in logs:
-                losses.extend(ranks.summed([float(logs["loss"])]))
-                on_step(state.global_step, state.max_steps, losses[-1])
 
     with _kept_random_state(), tempfile.TemporaryDirectory() as scratch:
         with warnings.catch_warnings():
@@ -95,7 +83,7 @@ def clone(
         trained = sharding.trained(network)
         trainer = _trainer_of(trained)(
             model=model, args=config, train_dataset=Dataset.from_list(rows).select(order),
-            data_collator=_collated, processing_class=tokenizer, callbacks=[Report()],
+            data_collator=_collated, processing_class=tokenizer, callbacks=[_report(on_step, losses)],
             optimizers=(_optimizer(trained.model, settings), None),
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)  # it prints each log line as a dictionary
@@ -103,6 +91,25 @@ def clone(
         sharding.give_weights(trained, network)
     model.train(False)
     return {"loss": losses[-1] if losses else float("nan"), "sequences": float(len(rows))}
+
+
+def _report(on_step: Callable[[int, int, float | None], None], losses: list[float]) -> TrainerCallback:
+    """Calls `on_step` as `clone` says, and adds each loss to `losses`."""
+    from transformers import TrainerCallback
+
+    class Report(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+            on_step(0, state.max_steps, None)
+
+        def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+            on_step(state.global_step, state.max_steps, None)
+
+        def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
+            if logs and "loss" in logs:
+                losses.extend(ranks.summed([float(logs["loss"])]))
+                on_step(state.global_step, state.max_steps, losses[-1])
+
+    return Report()
 
 
 @contextlib.contextmanager
