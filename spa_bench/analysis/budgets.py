@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from spa_bench.analysis.played import BUDGETS
+from spa_bench.analysis.played import BUDGETS, at_budget, reached
 from spa_bench.analysis.runs import Run, spent
 from spa_bench.core import UserError
-from spa_bench.runs.episodes import BUDGET
 
 
 def budgets(run: Run) -> list[int]:
@@ -22,7 +21,7 @@ def budgets(run: Run) -> list[int]:
     Empty where no budget before the end is on record.
     """
     size, end = _size(run), _end(run)
-    asked = {row["iteration"] for row in run.evaluations if f"{BUDGET} {row['iteration']}" in run.panels}
+    asked = {row["iteration"] for row in run.evaluations if at_budget(row["iteration"]) in run.panels}
     between = sorted(size * number for number in asked if 0 < size * number < end)
     return [*between, *([end] if between and run.finished else [])]
 
@@ -39,12 +38,12 @@ def at(run: Run, steps: int) -> Run:
         raise UserError(f"no evaluation at a budget of {steps:,} environment steps: {said}")
     number = steps // _size(run)
     iterations = [row for row in run.iterations if row["iteration"] <= number]
-    later = [name for name in run.panels if BUDGETS.fullmatch(name) and int(name.split(" ")[1]) >= number]
+    later = [name for name in run.panels if BUDGETS.fullmatch(name) and reached(name) >= number]
     panels = {name: episodes for name, episodes in run.panels.items() if name not in later}
     return replace(
         run,
         config={**run.config, "ppo": {**run.config["ppo"], "iterations": number}},
-        panels=panels | {"eval": run.panels[f"{BUDGET} {number}"]},
+        panels=panels | {"eval": run.panels[at_budget(number)]},
         iterations=iterations,
         evaluations=[row for row in run.evaluations if row["iteration"] < number],
         costs=spent(iterations, run.fit),

@@ -27,6 +27,17 @@ PANELS = ("warm_start", "eval")
 BUDGETS = re.compile(rf"{BUDGET} [1-9][0-9]{{0,8}}")
 """Panels of training budgets: the evaluation set after so many iterations."""
 
+
+def at_budget(iterations: int) -> str:
+    """Name of the panel after so many iterations."""
+    return f"{BUDGET} {iterations}"
+
+
+def reached(panel: str) -> int:
+    """After how many iterations a panel of `BUDGETS` was played."""
+    return int(panel.split(" ")[1])
+
+
 IDENTITY = ("stage", "iteration", "index")
 """What makes an episode the same episode; of two with one identity the first counts."""
 
@@ -74,7 +85,7 @@ def _panels(journal: Journal) -> tuple[dict[str, list[Played]], int, int]:
             duplicates += 1
         else:
             seen.add(identity)
-            name = f"{BUDGET} {row['iteration']}" if row["stage"] == BUDGET else row["stage"]
+            name = at_budget(row["iteration"]) if row["stage"] == BUDGET else row["stage"]
             if name in PANELS or BUDGETS.fullmatch(str(name)):
                 panels.setdefault(name, []).append((row["index"], _played(row, journal.path)))
     # Recorded as they ended, which an interruption changes: sums of numbers must not depend on it.
@@ -85,7 +96,7 @@ def _panels(journal: Journal) -> tuple[dict[str, list[Played]], int, int]:
 def _names(panels: Iterable[str]) -> list[str]:
     """Those of every run, then those of budgets as they were reached."""
     budgets = [name for name in panels if name not in PANELS]
-    return [*PANELS, *sorted(budgets, key=lambda name: int(name.split(" ")[1]))]
+    return [*PANELS, *sorted(budgets, key=reached)]
 
 
 def _played(row: Mapping[str, Any], file: Path) -> Played:

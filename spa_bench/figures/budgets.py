@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spa_bench.analysis.budgets import at, shared
-from spa_bench.analysis.groups import EVAL, START, Group, valid
+from spa_bench.analysis.groups import EVAL, Group, valid
 from spa_bench.analysis.runs import Run
 from spa_bench.core import UserError
 from spa_bench.figures import words
-from spa_bench.figures.costs import COSTS, mean_costs
+from spa_bench.figures.costs import COSTS, COUNTED, mean_costs
 from spa_bench.figures.lines import Line, Panel, draw_lines
-from spa_bench.figures.success import intervals, success
+from spa_bench.figures.success import at_start, bounds, intervals, success
 from spa_bench.stats import Estimate, over_seeds
 
 if TYPE_CHECKING:
@@ -64,15 +64,12 @@ def data(group: Group) -> Budgets:
         raise UserError("no run that was evaluated at several training budgets (compare --budgets)")
     last = shared([run for runs in evaluated.values() for run in runs])[-WINDOW:]  # the same for all that are compared
     rows = [_row(label, runs, last) for label, runs in evaluated.items()]
-    start = success(*group.rows[START]) if START in group.rows else None
     return Budgets(
         title=f"Success by training budget: {words.title(group)}",
         caption=f"{words.sources(group)}\n{intervals(group)} Each run at every budget that was named before, of one "
-        "training; at 0 the warm start. Tokens and minutes: mean over seeds, of training and the method's overhead, "
-        "without warm start and exploration, which are shared, and evaluations. Minutes depend on the machine and on "
-        "what else ran there.",
+        f"training; at 0 the warm start. Tokens and minutes: {COUNTED}",
         rows=tuple(rows),
-        start=None if start is None else start.mean,
+        start=at_start(group),
     )
 
 
@@ -91,14 +88,9 @@ def _panel(place: int, name: str, found: Budgets) -> Panel:
         x = [point.costs[place] / per if place else float(point.steps) for point in points]
         before = [] if found.start is None or not points else [found.start]
         y = [100 * one for one in (*before, *(point.success.mean for point in points))]
-        ends = [(point.success.low, point.success.high) for point in points]
-        low, high = (tuple([None] * len(before) + [_percent(end[side]) for end in ends]) for side in (0, 1))
+        low, high = (tuple([None] * len(before) + [bounds(point.success)[side] for point in points]) for side in (0, 1))
         lines.append(Line(row.method, (*([0.0] * len(before)), *x), tuple(y), low, high))
     return Panel(name if place else f"{name} collected", tuple(lines))
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
 
 
 def _row(label: str, runs: Sequence[Run], last: Sequence[int]) -> Row:

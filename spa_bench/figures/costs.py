@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from spa_bench.analysis.groups import EVAL, START, Group
+from spa_bench.analysis.groups import EVAL, Group
 from spa_bench.analysis.runs import Run
 from spa_bench.core import UserError
 from spa_bench.figures import words
 from spa_bench.figures.points import Named, name_points
 from spa_bench.figures.style import OVERLAID, PALE, looks, sheet
-from spa_bench.figures.success import intervals, success
+from spa_bench.figures.success import at_start, bounds, intervals, success
 from spa_bench.stats import Estimate
 
 if TYPE_CHECKING:
@@ -25,6 +25,12 @@ COSTS = {
     "minutes": ("seconds",),
 }
 """What is added up for each pair of axes, the method's overhead included."""
+
+COUNTED = (
+    "mean over seeds, of training and the method's overhead, without warm start and exploration, which are shared, and "
+    "evaluations. Minutes depend on the machine and on what else ran there."
+)
+"""Of a caption: what costs are."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +64,11 @@ def data(group: Group) -> Costs:
             rows.append(Spent(label, found, costs))
     if not rows:
         raise UserError("no finished run whose training has a cost on record")
-    start = success(*group.rows[START]) if START in group.rows else None
     return Costs(
         title=f"Success and cost of one run: {words.title(group)}",
-        caption=f"{words.sources(group)}\n{intervals(group)} Costs: mean over seeds, of training and the method's "
-        "overhead, without warm start and exploration, which are shared, and evaluations. Minutes depend on the "
-        "machine and on what else ran there. Best is upper left.",
+        caption=f"{words.sources(group)}\n{intervals(group)} Costs: {COUNTED} Best is upper left.",
         rows=tuple(rows),
-        start=None if start is None else start.mean,
+        start=at_start(group),
     )
 
 
@@ -115,8 +118,7 @@ def _reach(costs: Sequence[float]) -> tuple[float, float]:
 
 def _named(row: Spent, place: int, colour: str) -> Named:
     cost = row.costs[place] / (60 if list(COSTS)[place] == "minutes" else 1)
-    low, high = (None if end is None else 100 * end for end in (row.success.low, row.success.high))
-    return Named(row.method, cost, 100 * row.success.mean, colour, low, high, upright=True)
+    return Named(row.method, cost, 100 * row.success.mean, colour, *bounds(row.success), upright=True)
 
 
 def mean_costs(runs: Sequence[Run]) -> tuple[float, ...]:

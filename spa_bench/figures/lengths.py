@@ -14,7 +14,7 @@ from spa_bench.core import BUCKETS, UserError, bucket
 from spa_bench.figures import words
 from spa_bench.figures.bars import draw_parts
 from spa_bench.figures.rows import Column, Mark
-from spa_bench.figures.success import intervals, success
+from spa_bench.figures.success import bounds, intervals, success
 from spa_bench.stats import Estimate
 
 if TYPE_CHECKING:
@@ -83,5 +83,4 @@ def _is(name: str, limits: tuple[int, int], episode: Played) -> bool:
 def _mark(found: Estimate | None) -> Mark:
     if found is None:
         return Mark(None, why="no task")
-    low, high = (None if end is None else 100 * end for end in (found.low, found.high))
-    return Mark(100 * found.mean, low, high)
+    return Mark(100 * found.mean, *bounds(found))

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from spa_bench.analysis.prints import Cell
 from spa_bench.analysis.published import PUBLISHED
 from spa_bench.core import UserError
-from spa_bench.figures.style import INK, PALE, legend, looks, sheet, striped, tall
+from spa_bench.figures.style import INK, PALE, Look, legend, looks, sheet, striped, tall
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Point = tuple[str, float]
@@ -57,6 +56,7 @@ def draw(found: Prints) -> Figure:
     """A row for each cell: its prints at the left, spread and gains at the right."""
     names = [row.cell for row in found.rows]
     papers = list(dict.fromkeys(paper for row in found.rows for paper, _ in (*row.prints, *row.gains)))
+    styles = {paper: _style(look) for paper, look in looks(papers).items()}
     figure = sheet(11.0, 0.6 + tall(names), found.title, found.caption)
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, label in ((left, "printed, %"), (right, "spread and gains, pp")):
@@ -67,9 +67,10 @@ def draw(found: Prints) -> Figure:
         left.hlines(place, min(values), max(values), color=PALE, linewidth=1.4, zorder=2)
         right.barh(place, row.spread, height=0.55, color=PALE, alpha=0.45, zorder=1)
         for axes, points in ((left, row.prints), (right, row.gains)):
-            _points(axes, place, points, papers)
+            for paper, value in points:
+                axes.plot(value, place, clip_on=False, zorder=4, **styles[paper])
     right.axvline(0, color=PALE, linewidth=0.8, zorder=1)
-    legend(figure, [_handle(left, name, papers) for name in papers], papers)
+    legend(figure, [left.plot([], [], **styles[paper])[0] for paper in papers], papers)
     return figure
 
 
@@ -79,17 +80,7 @@ def _row(cell: Cell) -> Row:
     return Row(cell.name, prints, gains, float(cell.spread))
 
 
-def _points(axes: Axes, place: int, points: Sequence[Point], papers: Sequence[str]) -> None:
-    for paper, value in points:
-        axes.plot(value, place, clip_on=False, zorder=4, **_style(paper, papers))
-
-
-def _handle(axes: Axes, paper: str, papers: Sequence[str]) -> Any:
-    return axes.plot([], [], **_style(paper, papers))[0]
-
-
-def _style(paper: str, papers: Sequence[str]) -> dict[str, Any]:
-    look = looks(papers)[paper]
+def _style(look: Look) -> dict[str, Any]:
     return {
         "marker": look.marker, "color": look.colour, "linestyle": "none", "markersize": 5.5,
         "markeredgecolor": INK, "markeredgewidth": 0.5,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from spa_bench.analysis.groups import Group, valid
+from spa_bench.analysis.groups import START, Group, valid
 from spa_bench.analysis.played import Played
 from spa_bench.analysis.runs import Run
 from spa_bench.stats import Estimate, over_seeds, wilson
@@ -17,6 +17,18 @@ def success(runs: Sequence[Run], panel: str, among: Callable[[Played], bool] | N
         return wilson(sum(seeds[0]), len(seeds[0]))
     means = [sum(won) / len(won) for won in seeds if won]
     return over_seeds(means, limits=(0.0, 1.0)) if means else None
+
+
+def at_start(group: Group) -> float | None:
+    """Success of the warm start, between 0 and 1; None where it is not on record."""
+    found = success(*group.rows[START]) if START in group.rows else None
+    return None if found is None else found.mean
+
+
+def bounds(found: Estimate) -> tuple[float | None, float | None]:
+    """Ends of the CI in per cent."""
+    low, high = (None if end is None else 100 * end for end in (found.low, found.high))
+    return low, high
 
 
 def intervals(group: Group) -> str:

@@ -13,6 +13,7 @@ from spa_bench.analysis.fits import our_forms
 from spa_bench.analysis.groups import START
 from spa_bench.analysis.published import PUBLISHED, Published, Sources
 from spa_bench.core import UserError
+from spa_bench.report.baselines import NAME as BASELINES
 from spa_bench.report.grid import Grid, slug
 from spa_bench.report.render import Section, percent, shown_facts, with_interval
 from spa_bench.report.table import Table
@@ -151,7 +152,7 @@ PAPERS = {
 def fill(name: str, tables: Sequence[Table]) -> list[Section]:
     """The tables of a paper, from ours; UserError for a paper that we know no table of."""
     if name not in PAPERS:
-        raise UserError(f"no tables of paper {name!r}: choose one of {', '.join(PAPERS)}, baselines")
+        raise UserError(f"no tables of paper {name!r}: choose one of {', '.join([*PAPERS, BASELINES])}")
     return [_section(name, PAPERS[name], one, tables) for one in PAPERS[name].tables]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spa_bench import registry
-from spa_bench.config import CHAT_API, OUTSIDE, SERVER, RunConfig
+from spa_bench.config import CHAT_API, VLLM, RunConfig
 from spa_bench.core import UserError, derive_seed
 from spa_bench.method import RewardMethod
 from spa_bench.method_errors import MethodError
@@ -68,7 +68,7 @@ def _join(config: RunConfig) -> None:
     device = devices.choose_device(config.model.device)
     if ranks.launched() and device.index is not None:
         raise UserError(f"model.device={config.model.device}: accelerate launch gives each rank its GPU: set cuda")
-    if ranks.launched() and config.model.engine in OUTSIDE and config.model.engine != SERVER:
+    if ranks.launched() and config.model.engine == VLLM:
         raise UserError(f"model.engine={config.model.engine}: set engine=transformers or server for accelerate launch")
     ranks.begin(cpu=device.type == "cpu")
 

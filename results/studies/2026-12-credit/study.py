@@ -93,8 +93,8 @@ def main(work: Path, jobs: int, only_list: bool, parts: Sequence[Part] = PARTS, 
 
 def audit_words(world: str) -> list[str]:
     """Options of an audit of every method there is, and of those that are trained with other options."""
-    changed = [reward for reward in ALFWORLD if ":" in reward and world == "alfworld"]
-    rewards = [*registry.names("rewards"), *changed]
+    trained = (reward for part in PARTS if part.world == world for reward in part.rewards)
+    rewards = dict.fromkeys([*registry.names("rewards"), *trained])
     return ["--env", world, "--reward", ",".join(rewards), "--config", str(HERE / "study.toml")]
 
 
