@@ -13,9 +13,11 @@ from spa_bench.analysis.budgets import shared
 from spa_bench.analysis.differences import Difference
 from spa_bench.analysis.groups import Group
 from spa_bench.analysis.prints import Cell
+from spa_bench.audit.agreement import Agreement
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
 from spa_bench.figures import (
+    agreement,
     budgets,
     calibration,
     costs,
@@ -57,12 +59,13 @@ def figures(
     baseline: str | None = None,
     differences: Mapping[str, Sequence[Difference]] | None = None,
     printed: Sequence[Cell] = (),
+    agreements: Mapping[str, tuple[str, Sequence[Agreement]]] | None = None,
 ) -> Written:
     """Draw all that can be drawn, each as SVG and PNG, with the numbers behind it as JSON (nine digits).
 
     The names are what the files begin with, as `report.names` makes them. `folder` is made where it is missing; an
     older file of the same name is written over. `cuts` and `baseline` are those of `step_intervals.improvements`,
-    `differences` those of each group's table; `printed` are cells of papers.
+    `differences` those of each group's table; `printed` are cells of papers; `agreements` have a title each.
     """
     folder.mkdir(parents=True, exist_ok=True)
     book = _Book(folder)
@@ -86,6 +89,8 @@ def figures(
         book.add(f"{name}-scatter", partial(scatter.data, audit), scatter.draw)
     for name, found in credits.items():
         book.add(f"{name}-credit", partial(_given, found), credit.draw)
+    for name, (title, measures) in (agreements or {}).items():
+        book.add(name, partial(agreement.data, title, measures), agreement.draw)
     if printed:
         book.add("paper-baselines", partial(prints.data, printed), prints.draw)
     return Written(tuple(book.paths), tuple(book.reasons))

@@ -1,34 +1,19 @@
-"""Does credit that is right train better? What an audit measures of each method, beside the success after training.
-
-Separate from both: an audit trains nothing, and a table of success knows no credit.
-"""
+"""Does credit that is right train better? The table of what `audit.agreement` finds."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
-from spa_bench.analysis.differences import generator
 from spa_bench.analysis.groups import START
+from spa_bench.audit.agreement import Agreement, agreements
 from spa_bench.audit.summary import Audit, MethodAudit
 from spa_bench.report.grid import Grid, slug
 from spa_bench.report.render import Section
 from spa_bench.report.table import Table
-from spa_bench.stats.ranks import RankCorrelation, holm, rank_correlation
 
-Measure = tuple[str, str, Callable[[MethodAudit], float | None]]
-
-MEASURES: Sequence[Measure] = (
-    ("Spearman with the oracle", "+", lambda m: m.agreement.spearman.value),
-    ("Spearman with executed effects", "+", lambda m: None if m.effects is None else m.effects.spearman.value),
-    ("cosine with oracle advantages", "+", lambda m: m.cosine),
-    ("misordered pairs %", "-", lambda m: m.gap.inversions),
-    ("return error", "-", lambda m: m.gap.mean),
-    ("idle-loop exploit %", "-", lambda m: m.probes.get("busy %")),
-    ("loop payoff", "-", lambda m: m.probes.get("loop")),
-)
-"""Of an audit: header, the sign that the correlation has if credit that is right trains better, and the number."""
-
+NONE = "no significant correlation"
 HEADER = ("measure of the audit", "sign if it does", "methods", "Spearman with success %", "95 % CI", "p", "verdict")
 
 NOTES = (
@@ -39,10 +24,25 @@ NOTES = (
 )
 
 
-def agreements(tables: Sequence[Table], audits: Sequence[Audit]) -> list[Section]:
-    """One section for each table and audit of one world and model with `FEWEST` methods in both, in their order."""
+@dataclass(frozen=True)
+class Matched:
+    """What an audit and a table of one world and model say of the same methods."""
+
+    name: str
+    title: str
+    methods: tuple[MethodAudit, ...]
+    measures: tuple[Agreement, ...]
+
+
+def matched(tables: Sequence[Table], audits: Sequence[Audit]) -> list[Matched]:
+    """One for each table and audit that have enough methods in common, in their order."""
     pairs = [(table, audit) for table in tables for audit in audits if _alike(table, audit)]
-    return [one for number, pair in enumerate(pairs, 1) if (one := _section(*pair, number)) is not None]
+    return [one for number, pair in enumerate(pairs, 1) if (one := _match(*pair, number)).measures]
+
+
+def sections(tables: Sequence[Table], audits: Sequence[Audit]) -> list[Section]:
+    """One for each that `matched` finds."""
+    return [_section(one) for one in matched(tables, audits)]
 
 
 def _alike(table: Table, audit: Audit) -> bool:
@@ -50,24 +50,19 @@ def _alike(table: Table, audit: Audit) -> bool:
     return all(table.about.get(name) == audit.about.get(name) for name in same)
 
 
-def _section(table: Table, audit: Audit, number: int) -> Section | None:
-    success = {row.label: row.success.mean for row in table.rows if row.label != START}
-    both = [method for method in audit.methods if method.name in success]
-    found: dict[tuple[str, str], RankCorrelation] = {}
-    for header, sign, read in MEASURES:
-        known = [(value, success[method.name]) for method in both if (value := read(method)) is not None]
-        draws = generator("agreement", audit.world, str(table.about["evaluation_set"]), header)
-        values, outcomes = [value for value, _ in known], [outcome for _, outcome in known]
-        if (one := rank_correlation(values, outcomes, draws)) is not None:
-            found[header, sign] = one
-    if not found:
-        return None
-    adjusted = dict(zip(found, holm([one.p for one in found.values()]), strict=True))
-    rows = [_row(*place, one, adjusted[place]) for place, one in found.items()]
+def _match(table: Table, audit: Audit, number: int) -> Matched:
+    success = {row.label: row.success for row in table.rows if row.label != START}
+    both = tuple(method for method in audit.methods if method.name in success)
     name = f"credit-and-success-{slug(audit.world)}" + (f"-{number}" if number > 1 else "")
     split, seeds = table.about["split"], len(table.seeds)
     title = f"does credit that is right train better? ({audit.world}, {split}, {len(both)} methods, {seeds} seeds)"
-    return Section(name, [Grid(name, title, HEADER, rows)], (*NOTES, *map(_told_apart, _of_one_reward(both))))
+    return Matched(name, title, both, tuple(agreements(audit, success, str(table.about["evaluation_set"]))))
+
+
+def _section(found: Matched) -> Section:
+    rows = [_row(one) for one in found.measures]
+    notes = (*NOTES, *map(_told_apart, _of_one_reward(found.methods)))
+    return Section(found.name, [Grid(found.name, found.title, HEADER, rows)], notes)
 
 
 def _of_one_reward(methods: Sequence[MethodAudit]) -> list[list[str]]:
@@ -86,8 +81,9 @@ def _told_apart(names: Sequence[str]) -> str:
     )
 
 
-def _row(header: str, sign: str, found: RankCorrelation, p: float) -> list[str]:
-    expected = (found.value > 0) == (sign == "+")
-    verdict = f"{'right' if expected else 'wrong'} credit trains better" if p < 0.05 else "no significant correlation"
+def _row(one: Agreement) -> list[str]:
+    found = one.found
+    expected = (found.value > 0) == (one.sign == "+")
+    verdict = f"{'right' if expected else 'wrong'} credit trains better" if one.p < 0.05 else NONE
     interval = "" if found.low is None or found.high is None else f"{found.low:+.2f} to {found.high:+.2f}"
-    return [header, sign, str(found.n), f"{found.value:+.2f}", interval, f"{p:.3f}", verdict]
+    return [one.measure, one.sign, str(found.n), f"{found.value:+.2f}", interval, f"{one.p:.3f}", verdict]

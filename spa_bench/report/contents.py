@@ -17,8 +17,7 @@ from spa_bench.audit import show as audit_show
 from spa_bench.audit.columns import columns as audit_columns
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
-from spa_bench.report import baselines
-from spa_bench.report.agreement import agreements
+from spa_bench.report import agreement, baselines
 from spa_bench.report.by_budget import with_budgets
 from spa_bench.report.grid import Grid, slug
 from spa_bench.report.names import audit_names, audit_settings, audit_text, section_names
@@ -68,7 +67,7 @@ class Contents:
     def audit_sections(self) -> list[Section]:
         """One for each audit, in their order; then what audits say beside what training came to."""
         own = [audit for _, audit in self.audits]
-        return [*map(_audit_section, audit_names(own), own, audit_settings(own)), *agreements(self.tables, own)]
+        return [*map(_audit_section, audit_names(own), own, audit_settings(own)), *agreement.sections(self.tables, own)]
 
     def papers(self) -> list[Section]:
         """The tables of every paper, filled from ours."""

@@ -18,6 +18,7 @@ from spa_bench.audit.summary import Audit
 from spa_bench.core import Floats, Trajectory, UserError
 from spa_bench.figures import credit, words
 from spa_bench.figures.credit import ACROSS, CreditMap
+from spa_bench.report.agreement import matched
 from spa_bench.report.contents import Contents
 from spa_bench.report.names import audit_names, audit_settings, section_names
 from spa_bench.report.render import DIFFER
@@ -44,7 +45,11 @@ def draw(found: Contents, folder: Path, baseline: str | None = None, cuts: Seque
     audits = dict(zip(audit_names(own), own, strict=True))
     differences = {name: table.differences for name, table in zip(groups, found.tables, strict=True)}
     printed = cells(installed()) if found.prints else ()
-    return [*figures.figures(groups, audits, maps, folder, cuts, baseline, differences, printed).reasons, *reasons]
+    agreements = {one.name: (one.title, one.measures) for one in matched(found.tables, own)}
+    written = figures.figures(
+        groups, audits, maps, folder, cuts, baseline, differences, printed, agreements
+    )  # fmt: skip
+    return [*written.reasons, *reasons]
 
 
 def read(folder: Path, found: Contents) -> list[Picture]:

@@ -24,10 +24,12 @@ from matplotlib.text import Text
 from spa_bench import registry
 from spa_bench.analysis.groups import Group
 from spa_bench.analysis.runs import COSTS
+from spa_bench.audit.agreement import Agreement, Point
 from spa_bench.audit.intervals import Measured
 from spa_bench.audit.summary import Audit
 from spa_bench.core import UserError
 from spa_bench.figures import (
+    agreement,
     calibration,
     costs,
     credit,
@@ -42,6 +44,8 @@ from spa_bench.figures import (
 from spa_bench.figures.files import figures
 from spa_bench.figures.style import INK, KNOWN, OVERLAID, OWN, drawing, looks, shortened, wrapped
 from spa_bench.report.table import tables_of
+from spa_bench.stats import over_seeds
+from spa_bench.stats.ranks import RankCorrelation
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -88,6 +92,20 @@ def audited(*extra: str) -> Audit:
         gap = replace(one.gap, inversions=(0.0, 0.0, 0.2, 0.0, 0.01)[place % 5])
         methods.append(replace(one, agreement=replace(one.agreement, spearman=found), gap=gap))
     return replace(audit, methods=tuple(methods), floor=("clock",))
+
+
+def trained(count: int) -> agreement.CreditAndSuccess:
+    """Methods of a crowd that were audited too: one measure in per cent, one of sums, six more."""
+    rng = np.random.default_rng(count)
+    names = [f"stepagent-invers{place}" for place in range(count)]
+    success = {name: over_seeds(list(0.3 + 0.2 * rng.random(3)), limits=(0.0, 1.0)) for name in names}
+    measures = []
+    for place in range(8):
+        size = (100.0, 1.0)[place % 2]
+        points = tuple(Point(name, size * float(rng.normal()), success[name]) for name in names)
+        found = RankCorrelation(-0.5, -0.8, 0.1, 0.04, count)
+        measures.append(Agreement(("misordered pairs %", "return error")[place % 2], "-", points, found, 0.32))
+    return agreement.data("does it?", measures)
 
 
 def prices(turns: int, methods: int = 2) -> credit.CreditMap:
@@ -416,6 +434,18 @@ def test_points_stand_where_the_numbers_say_and_placebos_are_hollow():
     assert ends == [[point.low, point.high] for point in data.points]
 
 
+def test_success_after_training_stands_above_what_was_measured():
+    found = trained(5)
+    every = drawn(agreement.draw, found).axes
+    for axes, measure in zip(every, found.measures, strict=True):
+        stand = {(float(x), float(y)) for line in axes.lines for x, y in zip(*line.get_data(), strict=True)}
+        assert {(point.measured, 100 * point.success.mean) for point in measure.points} <= stand
+        ends = [one.get_segments()[0][:, 1].tolist() for one in axes.collections if isinstance(one, LineCollection)]
+        assert ends == [[100 * point.success.low, 100 * point.success.high] for point in measure.points]
+        assert axes.get_title() == "-0.50 (-0.80 to +0.10), p = 0.320"
+        assert axes.get_xlabel().endswith("right credit: low")
+
+
 def test_a_bar_of_height_0_is_a_line_with_a_number():
     data = lengths.data(group(run("ppo", "0000000000"), run("spa", "1111111111")))
     axes = drawn(lengths.draw, data).axes[0]
@@ -508,6 +538,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "profiles of many": lambda: drawn(profiles.draw, profiles.data(crowd(21, graded=True))),
     "credit": lambda: drawn(credit.draw, prices(12, 21)),
     "much credit": lambda: drawn(credit.draw, prices(45, 5)),
+    "credit and success": lambda: drawn(agreement.draw, trained(21)),
     "audit": lambda: drawn(scatter.draw, scatter.data(audited())),
     "audit of many": lambda: drawn(scatter.draw, scatter.data(audited(*MANY))),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from spa_bench.audit.summary import Audit
-from spa_bench.report.agreement import NOTES, agreements
+from spa_bench.figures.files import figures
+from spa_bench.report.agreement import NOTES, matched, sections
 from spa_bench.report.contents import gather
 from spa_bench.report.table import Table
 
@@ -39,7 +41,7 @@ def made(recorded: tuple[Table, Audit], misordered: list[float], **about: Any) -
 
 def test_a_measure_that_falls_as_success_rises_says_that_right_credit_trains_better(recorded) -> None:
     table, audit = made(recorded, [0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
-    (section,) = agreements([table], [audit])
+    (section,) = sections([table], [audit])
     (grid,) = section.grids
     assert grid.title == "does credit that is right train better? (alfworld, valid_unseen, 8 methods, 2 seeds)"
     (row,) = grid.rows  # all other measures are the same for all methods
@@ -49,27 +51,41 @@ def test_a_measure_that_falls_as_success_rises_says_that_right_credit_trains_bet
 
 def test_the_reverse_and_chance_are_told(recorded) -> None:
     table, audit = made(recorded, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
-    (section,) = agreements([table], [audit])
+    (section,) = sections([table], [audit])
     assert section.grids[0].rows[0][-1] == "wrong credit trains better"
     table, audit = made(recorded, [0.3, 0.1, 0.4, 0.15, 0.9, 0.2, 0.6, 0.5])
-    (section,) = agreements([table], [audit])
+    (section,) = sections([table], [audit])
     assert section.grids[0].rows[0][-1] == "no significant correlation"
 
 
 def test_there_is_none_for_another_world_or_few_methods_or_one_number_for_all(recorded) -> None:
     shares = [0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
-    assert agreements(*([one] for one in made(recorded, shares, world="webshop"))) == []
-    assert agreements(*([one] for one in made(recorded, shares, model="smollm2"))) == []
-    assert agreements(*([one] for one in made(recorded, shares[:4]))) == []
-    assert agreements(*([one] for one in made(recorded, [0.5] * 8))) == []
+    assert sections(*([one] for one in made(recorded, shares, world="webshop"))) == []
+    assert sections(*([one] for one in made(recorded, shares, model="smollm2"))) == []
+    assert sections(*([one] for one in made(recorded, shares[:4]))) == []
+    assert sections(*([one] for one in made(recorded, [0.5] * 8))) == []
 
 
 def test_methods_with_the_same_step_rewards_are_named(recorded) -> None:
     """Theirs is another credit all the same, where a method has advantages of its own: a reader must know."""
     table, audit = made(recorded, [0.8, 0.7, 0.7, 0.5, 0.4, 0.3, 0.2, 0.2])
-    (section,) = agreements([table], [audit])
+    (section,) = sections([table], [audit])
     assert [note.split(":")[0] for note in section.notes[len(NOTES) :]] == ["b, c", "g, h"]
     apart = replace(audit.methods[2], gini=replace(audit.methods[2].gini, value=0.123))
     methods = (*audit.methods[:2], apart, *audit.methods[3:])
-    (section,) = agreements([table], [replace(audit, methods=methods)])
+    (section,) = sections([table], [replace(audit, methods=methods)])
     assert [note.split(":")[0] for note in section.notes[len(NOTES) :]] == ["g, h"]
+
+
+def test_a_figure_has_the_numbers_of_the_table(recorded, tmp_path: Path) -> None:
+    table, audit = made(recorded, [0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+    (one,) = matched([table], [audit])
+    drawn = figures({}, {}, {}, tmp_path, agreements={one.name: (one.title, one.measures)})
+    assert [path.name for path in drawn.paths] == [
+        f"credit-and-success-alfworld.{end}" for end in ("svg", "png", "json")
+    ]
+    told = json.loads((tmp_path / "credit-and-success-alfworld.json").read_text())
+    (measure,) = told["measures"]
+    assert measure["measure"] == "misordered pairs %" and measure["found"]["value"] == -1.0
+    points = {point["method"]: (point["measured"], point["success"]["mean"]) for point in measure["points"]}
+    assert points["a"] == (80.0, 0.1) and points["h"] == (10.0, 0.8)

@@ -106,14 +106,16 @@ def run(*words: str) -> int:
 def publish(summaries: Path, to: Path) -> int:
     """Tables, figures and page of what has a summary: from `sparse`, and the differences from the placebo `shuffled`.
 
-    Returns the number of reports that failed.
+    Figures as SVG alone, as PNGs would be more bytes than all the rest. Returns the number of reports that failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         beside = Path(folder)
-        failed = run("report", str(summaries), "--out", str(to)) != 0
+        failed = int(run("report", str(summaries), "--out", str(to)) != 0)
         failed += run("report", str(summaries), "--out", folder, "--baseline", PLACEBO) != 0
         for table in beside.glob(f"tables/*-differences-{PLACEBO}.*"):
             shutil.copy(table, to / "tables")
+    for picture in to.glob("figures/*.png"):
+        picture.unlink()
     return failed
 
 
