@@ -17,6 +17,7 @@ PAGES = {
     "results/README.md": "bench-card.md",
     "spa_bench/analysis/as-published/README.md": "published.md",
     "rewards/README.md": "rewards-folder.md",
+    "examples/blocks/README.md": "example.md",
 }
 """File -> page."""
 

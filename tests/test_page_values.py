@@ -49,8 +49,8 @@ USAGE: Any = typer.BadParameter.__base__
 READ = [page for page in PAGES if page.name not in ("CHANGELOG.md", "cli.md", "settings.md")]
 """Earlier versions had other commands; two pages are written from the code."""
 PLACEHOLDER = re.compile(r"(recipe:)?[A-Z]+(/[A-Z]+)?(\.toml)?|\[SECTION\]|(NAME|path)\.py:Class|section\.key=value|")
-OTHERS = ("--help", "--use_fsdp", "--fsdp_reshard_after_forward", "--small")
-"""Options of every command, of accelerate, and of a program in tests/."""
+OTHERS = ("--help", "--use_fsdp", "--fsdp_reshard_after_forward", "--small", "--client.base-url", "--no-push")
+"""Options of every command, of accelerate, of a program in tests/, and of vf-eval."""
 OWN: dict[str, registry.Room] = {
     "on-what-worked": "rewards",
     "mine": "rewards",

@@ -1,6 +1,6 @@
 """Puts known mistakes into a copy of the code, one at a time, and says which of them the tests notice.
 
-    python tests/mutants/run.py          # all of `mistakes.toml`: about five minutes of processor time
+    python tests/mutants/run.py          # all of `mistakes.toml`: some seconds of processor time for each
     python tests/mutants/run.py '*kl*'   # those whose names fit a pattern
 
 The list says of each mistake in which file it is, the right text, the wrong text, and which tests should notice. The
