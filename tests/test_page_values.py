@@ -1,8 +1,9 @@
 """What pages name is there: commands with the values of their options, options, and settings with their values.
 
 A command is read by the real command line; worlds, methods, agents, settings and recipes are handed to the functions
-that the command hands them to, short of its work. NAME, FILE and the like stand for a reader's own words. Commands of
-which a page shows what they print are carried out by `test_scaffold.py` and `test_pages.py`.
+that the command hands them to, short of its work. NAME, FILE and the like stand for a reader's own words. Commands that
+leave nothing open are carried out by `test_page_commands.py`, those of which a page shows what they print by
+`test_scaffold.py` and `test_pages.py`, those of other programs are looked at by `test_programs.py`.
 """
 
 from __future__ import annotations
@@ -73,12 +74,17 @@ NAMED = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With the files that pages speak of."""
     made = tmp_path_factory.mktemp("reader")
+    write_files(made)
+    return made
+
+
+def write_files(made: Path) -> None:
+    """Those of a reader's own, as pages show them, into a folder."""
     for own, room in OWN.items():
         scaffold.write(room, own, made)
     shutil.copytree(ROOT / "examples/blocks/spa_bench_blocks", made / "spa_bench_blocks")
     for page, file in (("tutorial.md", "small.toml"), ("rewards.md", "quick.toml")):
         (made / file).write_text(*blocks(ROOT / "docs" / page, "toml"), encoding="utf-8")
-    return made
 
 
 # What stands on a page
