@@ -311,7 +311,9 @@ class LimitsConfig(Section):
     No part of a run's identity: a call that is interrupted has no result.
     """
 
-    reset: float = Field(300.0, ge=0, description="of an environment: making it, its reset, a return to a snapshot")
+    reset: float = Field(
+        300.0, ge=0, description="of an environment: making it, its tasks, its reset, a return to a snapshot"
+    )
     step: float = Field(60.0, ge=0, description="of an environment: its step, a snapshot, the expert's next action")
     fit: float = Field(4 * 3600.0, ge=0, description="of a method's fit")
     price: float = Field(3600.0, ge=0, description="of a method's other functions, for one group of episodes")

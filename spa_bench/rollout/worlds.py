@@ -27,8 +27,8 @@ class WorldHangs(UserError):
     """Too many calls of a world did not return in time."""
 
 
-LIMIT_OF_RESET = ("its constructor", "reset", "restore", "close")
-"""The other calls have the limit of a step."""
+LIMIT_OF_RESET = ("its constructor", "tasks", "reset", "restore", "close")
+"""The other calls have the limit of a step. Tasks are made when they are first asked for, thousands of them."""
 
 
 class world_call(plug_in_call):

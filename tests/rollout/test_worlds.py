@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from spa_bench.rollout.branching import Grower
 from spa_bench.rollout.game import Request
 from spa_bench.rollout.player import Player
 from spa_bench.rollout.simulator import PlayedOn
-from spa_bench.rollout.worlds import MOST_HANGS, WorldError, WorldHangs
+from spa_bench.rollout.worlds import MOST_HANGS, WorldError, WorldHangs, ask
 from spa_bench.runs.folder import run_path
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
@@ -48,6 +49,20 @@ def play(batch: int, who: str = "random", soon: bool = False) -> tuple[list[Traj
     requests = [Request(number, task, derive_seed(number)) for number, task in enumerate(tasks()[:5])]
     with watching({"step": 0.3, "reset": 0.3}, "limits"):
         return [trajectory for _, trajectory, _ in player.play(requests, agent(who))], player
+
+
+class Slow:
+    name = "slow"
+
+    def tasks(self, split: str) -> list[str]:
+        time.sleep(0.2)
+        return [split]
+
+
+def test_tasks_may_take_as_long_as_a_reset() -> None:
+    """They are made when they are first asked for: thousands, on a machine that may be busy."""
+    with watching({"step": 0.05, "reset": 60.0}, "limits"):
+        assert ask(Slow(), "tasks", "train") == ["train"]  # type: ignore[arg-type]
 
 
 SAID = {
