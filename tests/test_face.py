@@ -51,6 +51,13 @@ def test_every_name_that_has_a_home_is_public_and_the_other_way_round():
     assert {*spa_bench._HOMES, "__version__"} == set(spa_bench.__all__) >= set(PROMISED)
 
 
+def test_the_page_of_names_has_them_all():
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    table = " ".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    assert {*re.findall(r"`(\w+)`", table), "__version__"} == set(spa_bench.__all__)
+    assert set(re.findall(r"\w+", page.split("## Vocabulary")[1])) >= set(spa_bench.__all__) - {"__version__", "Floats"}
+
+
 def test_what_is_unknown_is_an_error_in_the_usual_words():
     with pytest.raises(AttributeError, match=r"^module 'spa_bench' has no attribute 'Taks'$"):
         spa_bench.Taks  # noqa: B018

@@ -127,6 +127,13 @@ def test_headings_have_the_anchors_that_github_gives_them(tmp_path: Path) -> Non
     assert anchors(page) == {"a-run_x-b--c-15", "twice", "twice-1"}
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    """But to a study's, which its tables name."""
+    readme = ROOT / "README.md"
+    led = {Path(os.path.normpath(ROOT / urlsplit(link).path)) for link in links(readme)}
+    assert [name(page) for page in PAGES if page not in {*led, readme} and "studies" not in page.parts] == []
+
+
 def test_pages_of_every_place_are_read() -> None:
     assert all(any(page.match(place) for page in PAGES) for place in ("docs/*.md", "rewards/*.md", "results/*.md"))
     assert sum(len(links(page)) for page in PAGES) > 50

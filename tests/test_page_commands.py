@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 from invoked import invoke
-from test_docs import ROOT
+from test_docs import ROOT, blocks
 from test_page_values import PLACEHOLDER, READ, commands, meant, write_files
 from test_pages import shown
+from test_screen import Terminal
 
 from spa_bench.report import pictures
+from spa_bench.report.contents import gather
+from spa_bench.report.show import show_contents
 
 DOCS = ROOT / "docs"
 SIZES = {
@@ -106,6 +109,14 @@ def test_a_command_of_a_page_is_carried_out(said: str, folder: Path, monkeypatch
     missing = SMALLER[kind(CARRIED_OUT[said])] == "--dry-run" and re.match(ABSENT, *told) if told else None
     assert done.exit_code == (2 if missing else 0), done.stderr
     assert done.stdout.strip()
+
+
+def test_the_first_screen_is_the_one_that_the_page_shows(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    (screen,) = blocks(DOCS / "report.md", "text")
+    show_contents(gather([folder / "results"]), out := Terminal())
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+    assert [line.rstrip() for line in plain.splitlines()] == screen.splitlines()
 
 
 def test_commands_of_every_kind_are_among_them() -> None:
