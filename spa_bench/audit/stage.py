@@ -19,7 +19,7 @@ from spa_bench.rollout.states import filled_in
 from spa_bench.runs.episodes import from_row
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
-from spa_bench.training import experiment, start
+from spa_bench.training import experiment, start, warm_episodes
 from spa_bench.training.backbone import Tunable
 from spa_bench.training.demonstrator import Demonstrator
 from spa_bench.training.hindsight import Hindsight
@@ -106,7 +106,7 @@ def prepare(
         raise UserError("an audit continues recorded episodes, for one character only: set world.options.characters=1")
     policy_folder = start.warm_start(common, progress)
     warm, frozen = make_policy(common, policy_folder)
-    explored = [start.read_episodes(start.explore(common, policy_folder, progress) / "explore.jsonl")]
+    explored = [warm_episodes.read_episodes(warm_episodes.explore(common, policy_folder, progress))]
     explored += [_explored(common, warm, again, progress) for again in range(1, size.fits)]
     agent, policy = make_policy(common, experiment.last_policy(recorded) if recorded else policy_folder)
     simulator = PlayedOn(common.player, cast(Agent, agent))

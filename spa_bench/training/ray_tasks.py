@@ -139,7 +139,7 @@ class Told(Progress):
 def make_start(place: Place, index: int, config: RunConfig, board: Any, deadline: Deadline) -> tuple[Attempt, Files]:
     """Warm start and exploration of a seed, which all its runs find in the cache; as files where theirs is another."""
     place.enter()
-    from spa_bench.training import experiment, start
+    from spa_bench.training import experiment, start, warm_episodes
 
     made: list[Path] = []
 
@@ -148,7 +148,8 @@ def make_start(place: Place, index: int, config: RunConfig, board: Any, deadline
         start.needs_tokens(config)
         common = start.begin(config)
         made.append(start.warm_start(common, progress))
-        made.append(start.explore(common, made[0], progress))
+        made.append(warm_episodes.explore(common, made[0], progress))
+        made.append(warm_episodes.evaluate(common, made[0], progress))
 
     progress = _progress(board, index)
     attempt = experiment.attempted(work)

@@ -39,6 +39,7 @@ from spa_bench.training.policy import Policy
 from spa_bench.training.prompting import longest_episode
 from spa_bench.training.sharding import give_weights
 from spa_bench.training.speed import Clock
+from spa_bench.training.warm_episodes import evaluate, explore, read_episodes
 
 
 class Run(Collection):
@@ -67,13 +68,13 @@ class Run(Collection):
         self._look_at_clock("after the warm start")
         self._same_start(weights := weights_hash(policy_folder))
         self.stage("warm start", clock, weights=weights)
-        explored = start.explore(self.common, policy_folder, self.progress)
-        self._copy_panel(explored)
+        explored = explore(self.common, policy_folder, self.progress)
+        self._copy_panel(evaluate(self.common, policy_folder, self.progress))
         self.stage("explore", clock)
         self._look_at_clock("after exploration")
 
         learner, done = self.learner(policy_folder)
-        episodes = [episode for episode in start.read_episodes(explored / "explore.jsonl") if episode.steps]
+        episodes = [episode for episode in read_episodes(explored) if episode.steps]
         self.resumed = done + 1
         if done == 0:
             self._fit(episodes, learner, clock)
@@ -94,10 +95,10 @@ class Run(Collection):
                 "number of ranks: continue with those, or remove the folder to start again"
             )
 
-    def _copy_panel(self, explored: Path) -> None:
+    def _copy_panel(self, evaluated: Path) -> None:
         """Copy the warm start's episodes on the evaluation set, so that the run folder is complete."""
         have = self.recorded("warm_start", 0)
-        for index, trajectory in enumerate(start.read_episodes(explored / "panel.jsonl")):
+        for index, trajectory in enumerate(read_episodes(evaluated)):
             if index not in have:
                 self.log(trajectory, "warm_start", 0, index)
 

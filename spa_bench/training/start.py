@@ -1,4 +1,4 @@
-"""The common start: tasks, warm start and explored episodes, made once and shared by every method.
+"""The common start: tasks and warm start, made once and shared by every method.
 
 Everything here depends on world, model and seed, never on the reward, so it lives in a content-addressed cache: all
 methods start from the same bytes. World and model count by what they hold, not by where they lie.
@@ -24,8 +24,6 @@ from spa_bench.core import Agent, ReplyFormat, Task, TextEnv, Trajectory, UserEr
 from spa_bench.identity import decisive
 from spa_bench.rollout.game import Request
 from spa_bench.rollout.worlds import ask, make
-from spa_bench.runs.episodes import from_row, to_row
-from spa_bench.runs.journal import Journal
 from spa_bench.runs.names import world_name
 from spa_bench.runs.progress import Progress, bursts
 from spa_bench.runs.provenance import facts
@@ -38,7 +36,7 @@ from spa_bench.training.memory import enough_memory, free_memory
 from spa_bench.training.model_content import identify, place
 from spa_bench.training.parallel_play import ParallelPlayer
 from spa_bench.training.policy import DTYPES, choose_dtype
-from spa_bench.training.record import SharedJournal, shared_entry
+from spa_bench.training.record import shared_entry
 from spa_bench.training.sizes import full_context, hidden_size, live_games
 from spa_bench.training.tasks import evaluation_set, train_tasks
 
@@ -78,7 +76,7 @@ class Start:
     def panel_hash(self) -> str:
         """Hash of the evaluation set, as in every table: the world's settings and task keys, wherever its data lie."""
         world = self.config.world.model_dump() | {"data": None}
-        return _digest([world_name(self.config.env), world, [task.key for task in self.panel]])[:12]
+        return digest([world_name(self.config.env), world, [task.key for task in self.panel]])[:12]
 
     @cached_property
     def env(self) -> TextEnv:
@@ -233,31 +231,11 @@ def behind_interface(start: Start) -> Agent:
 
 def warm_start(start: Start, progress: Progress) -> Path:
     """Folder of the cloned policy, from the cache or made now."""
-    key = _digest([_identity(start), start.config.warm_start.model_dump()])[:16]
+    key = digest([_identity(start), start.config.warm_start.model_dump()])[:16]
     with shared_entry("warm-start", key) as entry:
         if not entry.ready:
             _make_warm_start(start, entry.build, progress)
             free_memory()
-    return entry.path
-
-
-def explore(start: Start, policy_folder: Path, progress: Progress) -> Path:
-    """Folder with the warm start's episodes on train tasks (`explore.jsonl`) and the evaluation set (`panel.jsonl`)."""
-    config = start.config
-    identity = [policy_folder.name, config.explore.model_dump(), config.eval.played(), config.ppo.temperature]
-    if start.engine is not None:
-        identity += [start.engine.facts(), decisive(config)["model"]["engine_options"]]
-    key = _digest([*identity, *sorted(start.records), config.batch, start.panel_hash])[:16]
-    with shared_entry("explore", key) as entry:
-        if not entry.ready:
-            agent = load_policy(start, policy_folder)
-            agent.temperature = config.ppo.temperature
-            tasks = start.train_tasks(config.explore.tasks)
-            requests = make_requests(start, "explore", 0, tasks, config.explore.samples)
-            _record(start, agent, requests, entry.build / "explore.jsonl", "explore", progress)
-            agent.temperature = config.eval.temperature
-            panel = make_requests(start, "eval", 0, start.panel, 1)
-            _record(start, agent, panel, entry.build / "panel.jsonl", "evaluate warm start", progress)
     return entry.path
 
 
@@ -278,12 +256,6 @@ def seats(start: Start, games: Iterable[tuple[Task, int]]) -> Iterator[Request]:
         for character in range(start.characters):
             own = derive_seed(seed, "character", character) if character else seed
             yield Request(next(index), task, own, character)
-
-
-def read_episodes(path: Path) -> list[Trajectory]:
-    """Trajectories of a finished journal in the cache."""
-    rows, _ = Journal(path).read()
-    return [from_row(row) for row in rows]
 
 
 def experts(start: Start, count: int, progress: Progress, slip: float = 0.0) -> list[Trajectory]:
@@ -365,20 +337,6 @@ def _make_warm_start(start: Start, folder: Path, progress: Progress) -> None:
     ranks.on_first(save)
 
 
-def _record(
-    start: Start, agent: LanguageModel, requests: Sequence[Request], path: Path, name: str, progress: Progress
-) -> None:
-    journal = SharedJournal(path)
-    with progress.stage(name, total=len(requests), unit="episodes") as stage:
-        wins = 0
-        for burst in bursts(start.player.play(requests, cast(Any, agent)), start.chunk):
-            for _, trajectory, _ in burst:
-                refuse_failed(name, trajectory)
-            journal.extend(to_row(trajectory) | {"index": request.index} for request, trajectory, _ in burst)
-            wins += sum(trajectory.success for _, trajectory, _ in burst)
-            stage.advance(len(burst), success=wins / (stage.done + len(burst)))
-
-
 def _identity(start: Start) -> list[Any]:
     """What the warm start depends on, beside its own settings."""
     config = start.config
@@ -396,5 +354,6 @@ def _identity(start: Start) -> list[Any]:
     return [world_name(config.env), world, model, config.seed, prompt, *machine]
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """Hash of what is the same as JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

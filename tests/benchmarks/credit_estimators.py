@@ -33,7 +33,7 @@ from spa_bench.core import Floats
 from spa_bench.rewards._clock import clock, hands
 from spa_bench.rewards._network import Parts, Training, Weights, estimate, learn
 from spa_bench.runs.progress import Progress
-from spa_bench.training import start
+from spa_bench.training import start, warm_episodes
 from spa_bench.training.batches import Limit
 from spa_bench.training.policy import Policy
 from spa_bench.training.pricing import Reference
@@ -70,7 +70,7 @@ def explored(seed: int, tasks: int) -> Episodes:
     config = build({"env": "alfworld", "reward": "spa", "seed": seed, "explore": {"tasks": tasks}})
     common = start.begin(config)
     folder = start.warm_start(common, Progress.quiet())
-    played = start.read_episodes(start.explore(common, folder, Progress.quiet()) / "explore.jsonl")
+    played = warm_episodes.read_episodes(warm_episodes.explore(common, folder, Progress.quiet()))
     played = [t for t in played if t.steps and t.error is None]
     policy = Policy(start.load_policy(common, folder).model).requires_grad_(False)
     states = [torch.from_numpy(np.array(h)) for h in Reference(policy, Limit(10**6, 16)).encode(played)]

@@ -27,6 +27,7 @@ from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
 from spa_bench.training import experiment, start
 from spa_bench.training.ppo import TrainingError
+from spa_bench.training.warm_episodes import evaluate, explore
 from spa_bench.watch import watching
 
 OPTIONS: dict[str, Any] = {"train": 12, "valid": 6, "max_steps": 6}
@@ -155,7 +156,9 @@ def test_t08_a_run_records_lost_episodes_as_errors_and_its_table_counts_them(fai
     torch.set_num_threads(1)
     own = run(ppo=SETTINGS["ppo"] | {"iterations": 1}, limits={"step": 0.3})
     common = start.begin(own)
-    start.explore(common, start.warm_start(common, Progress.quiet()), Progress.quiet())
+    policy = start.warm_start(common, Progress.quiet())
+    for play in (explore, evaluate):
+        play(common, policy, Progress.quiet())
     failing(how="hangs", marks=(common.panel[1].key,))
     path = experiment.run(own, tmp_path, Progress.quiet())
     rows = [row for row in Journal(path / "episodes.jsonl").read()[0] if row["stage"] == "eval"]
@@ -172,7 +175,9 @@ def test_t08_a_run_in_a_world_that_always_fails_is_a_failed_run(failing: Any, tm
     torch.set_num_threads(1)
     own = run(limits={"step": 0.2})
     common = start.begin(own)
-    start.explore(common, start.warm_start(common, Progress.quiet()), Progress.quiet())
+    policy = start.warm_start(common, Progress.quiet())
+    for play in (explore, evaluate):
+        play(common, policy, Progress.quiet())
     for how, kind in (("raises", TrainingError), ("hangs", WorldHangs)):
         failing(how=how, marks=("",))
         with pytest.raises(kind, match="environment failing: step of task ") as raised:

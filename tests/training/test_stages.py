@@ -29,6 +29,7 @@ from spa_bench.training.demonstrator import Demonstrator
 from spa_bench.training.hindsight import Hindsight
 from spa_bench.training.policy import Policy
 from spa_bench.training.stages import Learner, Run
+from spa_bench.training.warm_episodes import explore, read_episodes
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +139,8 @@ def test_what_the_fit_costs_is_counted_as_the_fits(moved: Watched) -> None:
     """The fit reads the explored episodes once; nothing else is read."""
     (fit,) = [row for row in metrics(moved.path, "stage") if row["stage"] == "fit reward"]
     common = start.begin(settings())
-    explored = start.explore(common, start.warm_start(common, Progress.quiet()), Progress.quiet())
-    sizes = [pack_trajectory(episode).size for episode in start.read_episodes(explored / "explore.jsonl")]
+    explored = explore(common, start.warm_start(common, Progress.quiet()), Progress.quiet())
+    sizes = [pack_trajectory(episode).size for episode in read_episodes(explored)]
     assert fit["extra_tokens"] == sum(sizes) > 0
     assert [row["extra_tokens"] for row in metrics(moved.path, "iteration")] == [0, 0]
 

@@ -18,7 +18,7 @@ from unanswered import Unanswered
 from spa_bench import registry
 from spa_bench.core import UserError
 from spa_bench.runs.progress import Progress
-from spa_bench.training import sizes, start, warm_start
+from spa_bench.training import sizes, start, warm_episodes, warm_start
 
 
 def test_an_evaluation_set_is_known_by_its_tasks_and_settings_and_not_by_where_its_data_lie() -> None:
@@ -52,12 +52,13 @@ def test_the_warm_start_explores_each_task_several_times_and_not_alike(
     torch.set_num_threads(1)
     monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path))
     common = start.begin(config())
-    folder = start.explore(common, start.warm_start(common, Progress.quiet()), Progress.quiet())
-    explored = start.read_episodes(folder / "explore.jsonl")
+    policy = start.warm_start(common, Progress.quiet())
+    explored = warm_episodes.read_episodes(warm_episodes.explore(common, policy, Progress.quiet()))
     assert [t.task for t in explored] == [one for one in common.train[:6] for _ in range(2)]
     said = [[step.reply for step in t.steps] for t in explored]
     assert all(first != second for first, second in zip(said[::2], said[1::2], strict=True))
-    assert [t.task for t in start.read_episodes(folder / "panel.jsonl")] == list(common.panel)
+    evaluated = warm_episodes.evaluate(common, policy, Progress.quiet())
+    assert [t.task for t in warm_episodes.read_episodes(evaluated)] == list(common.panel)
 
 
 def test_slips_are_shown_and_not_taught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +144,7 @@ def test_exploration_with_an_episode_without_an_end_is_not_kept(
     monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path))
     common = start.begin(config())
     broken = Unanswered(registry.build("agents", "random", prompt=common.prompt), lambda talk: talk.id == 2)
-    monkeypatch.setattr(start, "load_policy", lambda *_: broken)
+    monkeypatch.setattr(warm_episodes, "load_policy", lambda *_: broken)
     with pytest.raises(UserError, match=r"explore: an episode has no end \(gone\)"):
-        start.explore(common, tmp_path / "policy", Progress("quiet"))
-    assert not list(tmp_path.rglob("explore.jsonl"))
+        warm_episodes.explore(common, tmp_path / "policy", Progress("quiet"))
+    assert not list(tmp_path.rglob(warm_episodes.EPISODES))

@@ -12,6 +12,7 @@ from tiny import config
 from spa_bench import manifest
 from spa_bench.runs.progress import Progress
 from spa_bench.training import start
+from spa_bench.training.warm_episodes import EPISODES, evaluate, explore
 
 
 def test_no_changed_byte_of_a_start_cache_is_silent(
@@ -24,11 +25,11 @@ def test_no_changed_byte_of_a_start_cache_is_silent(
 
     def begin() -> list[Path]:
         policy = start.warm_start(common, Progress.quiet())
-        return [policy, start.explore(common, policy, Progress.quiet())]
+        return [policy, explore(common, policy, Progress.quiet()), evaluate(common, policy, Progress.quiet())]
 
     folders = begin()
     files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
-    assert {path.name for path in files} > {"model.safetensors", "tokenizer.json", "explore.jsonl", "panel.jsonl"}
+    assert {path.name for path in files} > {"model.safetensors", "tokenizer.json", EPISODES}
     whole = {path: path.read_bytes() for path in files}
     assert begin() == folders and capsys.readouterr().err == ""
 
@@ -44,7 +45,7 @@ def test_no_changed_byte_of_a_start_cache_is_silent(
         change(path, rng)
         assert [folder for folder in folders if manifest.fault(folder)] == [path.parents[0]]
         path.write_bytes(whole[path])
-    for name in ("model.safetensors", "explore.jsonl"):
+    for name in ("model.safetensors", EPISODES):
         change(next(path for path in files if path.name == name), rng)
         assert begin() == folders
         said = capsys.readouterr().err
