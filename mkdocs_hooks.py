@@ -1,4 +1,4 @@
-"""README, the bench card and others become pages of the site: they lie outside of docs/."""
+"""README, the bench card and others are part of the site: they lie outside of docs/."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ PAGES = {
     "spa_bench/analysis/as-published/README.md": "published.md",
     "rewards/README.md": "rewards-folder.md",
     "examples/blocks/README.md": "example.md",
+    "results/studies/2026-12-credit/README.md": "study.md",
+    "results/studies/2026-12-credit/report/figures/credit-and-success-alfworld.png": "credit-and-success.png",
 }
-"""File -> page."""
+"""File -> page, or picture."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are kept elsewhere."""
+    """Add what is kept elsewhere."""
     for source, page in PAGES.items():
-        files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+        files.append(File.generated(config, page, content=(ROOT / source).read_bytes()))
     return files
 
 
@@ -41,4 +43,4 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         name = PAGES.get(home) or (target.name if target.parent == ROOT / "docs" else None)
         return f"]({name}{anchor})" if name else link[0]
 
-    return re.sub(r"\]\((?P<path>[^)#:\s]+\.md)(?P<anchor>#[^)\s]*)?\)", there, markdown)
+    return re.sub(r"\]\((?P<path>[^)#:\s]+\.(?:md|png))(?P<anchor>#[^)\s]*)?\)", there, markdown)

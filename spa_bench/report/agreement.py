@@ -62,7 +62,7 @@ def _match(table: Table, audit: Audit, number: int) -> Matched:
 def _section(found: Matched) -> Section:
     rows = [_row(one) for one in found.measures]
     notes = (*NOTES, *map(_told_apart, _of_one_reward(found.methods)))
-    return Section(found.name, [Grid(found.name, found.title, HEADER, rows)], notes)
+    return Section(found.name, [Grid("correlations", found.title, HEADER, rows)], notes)
 
 
 def _of_one_reward(methods: Sequence[MethodAudit]) -> list[list[str]]:
