@@ -111,10 +111,10 @@ def test_a_command_of_a_page_is_carried_out(said: str, folder: Path, monkeypatch
     assert done.stdout.strip()
 
 
-def test_the_first_screen_is_the_one_that_the_page_shows(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_screen_is_the_one_that_the_page_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     (screen,) = blocks(DOCS / "report.md", "text")
-    show_contents(gather([folder / "results"]), out := Terminal())
+    show_contents(gather([ROOT / "tests/recorded/results/runs/alfworld"]), out := Terminal())
     plain = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
     assert [line.rstrip() for line in plain.splitlines()] == screen.splitlines()
 

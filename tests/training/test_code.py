@@ -112,7 +112,7 @@ class Mine(ALFWorld):
 def identity(data: str | None) -> str:
     world = SETTINGS["world"] | ({"data": data} if data else {})
     common = start.begin(config(world=world))
-    return start._digest(start._identity(common))
+    return start.digest(start._identity(common))
 
 
 @pytest.mark.parametrize("content", ["", "abc"])

@@ -14,7 +14,7 @@ from tiny import SETTINGS, config
 from spa_bench.runs.folder import RunFolder
 from spa_bench.runs.journal import Journal
 from spa_bench.runs.progress import Progress
-from spa_bench.training import experiment, ppo, start, warm_start
+from spa_bench.training import experiment, ppo, stages, start, warm_start
 from spa_bench.training.memory import OutOfMemory, enough_memory
 
 
@@ -73,7 +73,10 @@ def test_a_run_that_runs_out_of_memory_keeps_its_checkpoint_and_goes_on_from_it(
 def test_the_warm_start_and_the_games_name_their_own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.setenv("SPA_BENCH_CACHE", str(tmp_path / "cache"))
-    for module, name, setting in ((start, "explore", r"lower model\.cache_bytes"), (warm_start, "clone", "warm_start")):
+    for module, name, setting in (
+        (stages, "explore", r"lower model\.cache_bytes"),
+        (warm_start, "clone", "warm_start"),
+    ):
         monkeypatch.setattr(module, name, lambda *_, **__: too_much())
         with pytest.raises(OutOfMemory, match=setting):
             experiment.run(config(seed=1), tmp_path / name, Progress.quiet())

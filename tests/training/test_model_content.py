@@ -212,12 +212,12 @@ def test_a_start_depends_on_the_content_of_the_tasks_and_on_what_is_said_of_the_
         env = common.make_env()
         kind = type("Other", (type(env),), attributes)
         made = kind(**config().world.arguments())  # type: ignore[call-arg]
-        return start._digest(start._identity(replace(common, make_env=lambda: made)))
+        return start.digest(start._identity(replace(common, make_env=lambda: made)))
 
     here = key()
     assert key() == here
     elsewhere = replace(common, config=common.config.model_copy(update={"world": moved}))
-    assert start._digest(start._identity(elsewhere)) == start._digest(start._identity(common))
+    assert start.digest(start._identity(elsewhere)) == start.digest(start._identity(common))
     assert key(content="other") != here
     assert key(instructions="other") != here
     assert isinstance(TextEnv.content, property)
